@@ -1,0 +1,65 @@
+// C ABI of the static library `ptq_text_ffi`: tokenizers and chat templates, written in Rust.
+//
+// Only src/text includes this file. Conventions:
+//   * A function that can fail returns NULL when it succeeded, else an error message that the
+//     caller releases with ptq_text_error_free(). Out parameters are written only on success.
+//   * Text is UTF-8 given as pointer and byte count; it need not end with a zero byte.
+//   * No panic crosses the boundary: it is returned as an error.
+//   * Every function may be called from several threads at once; a tokenizer is immutable.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ptq_text_tokenizer ptq_text_tokenizer;
+
+// Bytes owned by the library; release with ptq_text_buffer_free().
+typedef struct ptq_text_buffer {
+  char* data;
+  size_t size;
+} ptq_text_buffer;
+
+// Token ids owned by the library; release with ptq_text_ids_free().
+typedef struct ptq_text_ids {
+  int64_t* data;
+  size_t size;
+} ptq_text_ids;
+
+// Reads the contents of a tokenizer.json. Truncation and padding set in it are ignored.
+char* ptq_text_tokenizer_create(const char* json, size_t size, ptq_text_tokenizer** tokenizer);
+void ptq_text_tokenizer_free(ptq_text_tokenizer* tokenizer);
+
+// Token ids of `text`; with `add_special_tokens` != 0 as the post-processor adds them.
+char* ptq_text_tokenizer_encode(const ptq_text_tokenizer* tokenizer, const char* text, size_t size,
+                                int32_t add_special_tokens, ptq_text_ids* ids);
+char* ptq_text_tokenizer_decode(const ptq_text_tokenizer* tokenizer, const int64_t* ids,
+                                size_t count, int32_t skip_special_tokens, ptq_text_buffer* text);
+
+// Number of tokens, added ones included.
+size_t ptq_text_tokenizer_vocab_size(const ptq_text_tokenizer* tokenizer);
+// The id of one token, or -1 if the vocabulary does not have it.
+int64_t ptq_text_tokenizer_token_to_id(const ptq_text_tokenizer* tokenizer, const char* token,
+                                       size_t size);
+
+// Renders a chat template as transformers' apply_chat_template does. `context` is a JSON object
+// with every variable (messages, add_generation_prompt, bos_token, ...). `now` is the time, in
+// seconds since 1970 in UTC, that strftime_now() sees: the caller decides, so that results can
+// be reproduced.
+char* ptq_text_render_chat(const char* chat_template, size_t template_size, const char* context,
+                           size_t context_size, int64_t now, ptq_text_buffer* text);
+
+// Versions of the crates, for example "0.23.2". Static; not to be released.
+const char* ptq_text_tokenizers_version(void);
+const char* ptq_text_minijinja_version(void);
+
+void ptq_text_error_free(char* error);
+void ptq_text_buffer_free(ptq_text_buffer buffer);
+void ptq_text_ids_free(ptq_text_ids ids);
+
+#ifdef __cplusplus
+}
+#endif
