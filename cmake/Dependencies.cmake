@@ -1,0 +1,52 @@
+# Finds every library and bundles them, with the compiler's settings, in one interface target.
+find_package(Threads REQUIRED)
+find_package(Protobuf REQUIRED)  # before ONNX: its targets name protobuf::libprotobuf
+find_package(ONNX REQUIRED)
+find_package(Eigen3 3.4 REQUIRED NO_MODULE)
+find_package(OpenBLAS REQUIRED)
+find_package(TBB REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
+
+add_library(ptq_dependencies INTERFACE)
+target_compile_features(ptq_dependencies INTERFACE cxx_std_20)
+target_include_directories(
+  ptq_dependencies
+  INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+            $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+)
+target_include_directories(ptq_dependencies SYSTEM INTERFACE ${OpenBLAS_INCLUDE_DIRS})
+# One setting for every translation unit: Eigen's templates must not differ between object files.
+target_compile_definitions(ptq_dependencies INTERFACE EIGEN_USE_BLAS EIGEN_DONT_PARALLELIZE)
+target_link_libraries(
+  ptq_dependencies
+  INTERFACE Threads::Threads
+            onnx_proto
+            protobuf::libprotobuf
+            Eigen3::Eigen
+            ${OpenBLAS_LIBRARIES}
+            TBB::tbb
+            spdlog::spdlog
+            nlohmann_json::nlohmann_json
+            CLI11::CLI11
+            OpenSSL::Crypto
+            PkgConfig::LIBZIP
+)
+
+# Private to the project's own targets; never handed on to a consumer.
+add_library(ptq_build_options INTERFACE)
+target_compile_options(ptq_build_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow)
+if(PTQ_WARNINGS_AS_ERRORS)
+  target_compile_options(ptq_build_options INTERFACE -Werror)
+endif()
+if(PTQ_SANITIZE)
+  target_compile_options(
+    ptq_build_options INTERFACE -fsanitize=${PTQ_SANITIZE} -fno-omit-frame-pointer
+                                -fno-sanitize-recover=all
+  )
+  target_link_options(ptq_build_options INTERFACE -fsanitize=${PTQ_SANITIZE})
+endif()

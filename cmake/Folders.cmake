@@ -1,0 +1,38 @@
+# The folders in the order of the road; each may use only those above it (tests/layering checks it).
+set(PTQ_FOLDERS
+    base tensor model ops runtime text stats quant plan emit pipeline evaluate report cli
+)
+
+# ptq_add_folder(<folder> SOURCES ...): the folder's object library, part of the library `ptq`.
+function(ptq_add_folder folder)
+  cmake_parse_arguments(ARG "" "" "SOURCES" ${ARGN})
+  foreach(source IN LISTS ARG_SOURCES)  # DEVELOPMENT: to be removed when all files exist
+    if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${source})
+      list(REMOVE_ITEM ARG_SOURCES ${source})
+    endif()
+  endforeach()
+  if(NOT ARG_SOURCES)
+    return()
+  endif()
+  add_library(ptq_${folder} OBJECT ${ARG_SOURCES})
+  target_link_libraries(ptq_${folder} PUBLIC ptq_dependencies PRIVATE ptq_build_options)
+  set_target_properties(ptq_${folder} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+endfunction()
+
+# ptq_add_unit_tests(<folder> SOURCES ...): one executable that sees the folder and those above it.
+function(ptq_add_unit_tests folder)
+  cmake_parse_arguments(ARG "" "" "SOURCES" ${ARGN})
+  add_executable(${folder}_tests ${ARG_SOURCES})
+  foreach(name IN LISTS PTQ_FOLDERS)
+    if(TARGET ptq_${name})
+      target_link_libraries(${folder}_tests PRIVATE ptq_${name})
+    endif()
+    if(name STREQUAL folder)
+      break()
+    endif()
+  endforeach()
+  target_link_libraries(
+    ${folder}_tests PRIVATE ptq_build_options ptq_test_support GTest::gtest_main GTest::gmock
+  )
+  gtest_discover_tests(${folder}_tests TEST_PREFIX ${folder}. DISCOVERY_TIMEOUT 60)
+endfunction()

@@ -1,0 +1,85 @@
+// Mapped reads, appended writes and the staged directory that becomes the output in one rename.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace ptq {
+
+/// A whole file mapped read-only. Shared by every tensor that points into it; unmapped with the
+/// last of them. Throws InputError when the file is missing or unreadable.
+class MappedFile {
+ public:
+  [[nodiscard]] static std::shared_ptr<const MappedFile> Open(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  [[nodiscard]] std::span<const std::byte> bytes() const { return {data_, size_}; }
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+  /// Tells the kernel that the resident pages of `part` may go; they are read again if touched.
+  void Drop(std::span<const std::byte> part) const;
+
+ private:
+  MappedFile(std::filesystem::path path, const std::byte* data, size_t size)
+      : path_(std::move(path)), data_(data), size_(size) {}
+  std::filesystem::path path_;
+  const std::byte* data_;
+  size_t size_;
+};
+
+/// The bytes of a whole file, or of standard input for "-". Throws InputError.
+[[nodiscard]] std::string ReadTextFile(const std::filesystem::path& path);
+
+/// A file written from front to back; every failure (full disk included) is an OutputError.
+class FileWriter {
+ public:
+  explicit FileWriter(const std::filesystem::path& path);
+  ~FileWriter();
+  FileWriter(const FileWriter&) = delete;
+  FileWriter& operator=(const FileWriter&) = delete;
+
+  void Write(std::span<const std::byte> bytes);
+  void Write(std::string_view text);
+  /// Writes zeros until the position is a multiple of `alignment`; returns the position.
+  int64_t Align(int64_t alignment);
+  [[nodiscard]] int64_t position() const { return position_; }
+  /// Flushes to the disk and closes. A writer destroyed without Close leaves what it wrote.
+  void Close();
+
+ private:
+  std::filesystem::path path_;
+  int fd_ = -1;
+  int64_t position_ = 0;
+  std::string buffer_;
+  void Flush();
+};
+
+/// Writes a whole file under a temporary name and renames it into place. Throws OutputError.
+void WriteFileAtomically(const std::filesystem::path& path, std::string_view text);
+
+/// A directory next to `destination`, removed with this object unless Commit renamed it there.
+/// Throws OutputError when the parent cannot be written or the destination exists and is not empty
+/// (unless `overwrite`, which replaces it at Commit).
+class StagedDirectory {
+ public:
+  StagedDirectory(std::filesystem::path destination, bool overwrite);
+  ~StagedDirectory();
+  StagedDirectory(const StagedDirectory&) = delete;
+  StagedDirectory& operator=(const StagedDirectory&) = delete;
+
+  [[nodiscard]] const std::filesystem::path& path() const { return staging_; }
+  void Commit();
+
+ private:
+  std::filesystem::path destination_;
+  std::filesystem::path staging_;
+  bool overwrite_;
+};
+
+}  // namespace ptq

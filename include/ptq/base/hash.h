@@ -1,0 +1,37 @@
+// SHA-256, for the provenance that the metadata records.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace ptq {
+
+/// SHA-256 (FIPS 180-4), fed in parts.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  Sha256(const Sha256&) = delete;
+  Sha256& operator=(const Sha256&) = delete;
+
+  void Update(std::span<const std::byte> bytes);
+  void Update(std::string_view text);
+  /// 64 lower-case hexadecimal digits. Call once.
+  [[nodiscard]] std::string HexDigest();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+[[nodiscard]] std::string Sha256Hex(std::span<const std::byte> bytes);
+[[nodiscard]] std::string Sha256Hex(std::string_view text);
+/// Hash of a file's bytes; reads it once, keeps none of it. Throws InputError.
+[[nodiscard]] std::string Sha256OfFile(const std::filesystem::path& path);
+
+}  // namespace ptq

@@ -1,0 +1,18 @@
+// What the process occupies, for the numbers that users see.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace ptq {
+
+/// Largest resident size of this process so far, in bytes (VmHWM); 0 where unknown.
+[[nodiscard]] int64_t PeakResidentBytes();
+
+/// "1.5 GiB", "12.0 MiB", "312 B".
+[[nodiscard]] std::string FormatBytes(int64_t bytes);
+
+/// "850 ms", "12.3 s", "4 min 05 s".
+[[nodiscard]] std::string FormatSeconds(double seconds);
+
+}  // namespace ptq

@@ -1,0 +1,65 @@
+// An ONNX model on disk: its ModelProto and the mapped bytes of its weights.
+#pragma once
+
+#include <onnx/onnx_pb.h>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ptq/base/file.h"
+#include "ptq/model/node.h"
+#include "ptq/tensor/tensor.h"
+
+namespace ptq {
+
+/// Reads the elements of a TensorProto, inline or external. External files are mapped once each.
+class WeightReader {
+ public:
+  explicit WeightReader(std::filesystem::path directory) : directory_(std::move(directory)) {}
+
+  /// Views stay valid as long as `proto` (inline) or any Tensor of the mapping lives.
+  /// Throws InputError when the data is missing, short, or outside the model's directory.
+  [[nodiscard]] Tensor Read(const onnx::TensorProto& proto) const;
+  /// Lets the resident pages of an external tensor go.
+  void Drop(const onnx::TensorProto& proto) const;
+
+ private:
+  struct External {
+    std::shared_ptr<const MappedFile> file;
+    std::span<const std::byte> bytes;
+  };
+  [[nodiscard]] External Locate(const onnx::TensorProto& proto) const;
+  std::filesystem::path directory_;
+  mutable std::map<std::string, std::shared_ptr<const MappedFile>> files_;
+};
+
+/// A loaded model. Model-local functions are inlined on load.
+class Model {
+ public:
+  /// `path`: the .onnx file, or a directory that holds exactly one (or a `model.onnx`, also below
+  /// `onnx/`). Throws InputError for anything that is not an ONNX model.
+  [[nodiscard]] static Model Load(const std::filesystem::path& path);
+  /// A model built in code; weights must be inline. For tests.
+  [[nodiscard]] static Model FromProto(onnx::ModelProto proto);
+
+  [[nodiscard]] const onnx::ModelProto& proto() const { return *proto_; }
+  [[nodiscard]] const onnx::GraphProto& graph() const { return proto_->graph(); }
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+  [[nodiscard]] std::filesystem::path directory() const { return path_.parent_path(); }
+  /// Version of an imported domain ("" for ai.onnx); 0 when it is not imported.
+  [[nodiscard]] int64_t Opset(const std::string& domain) const;
+  [[nodiscard]] const WeightReader& weights() const { return *weights_; }
+  /// External data files (relative names) that the model refers to.
+  [[nodiscard]] std::vector<std::string> ExternalFiles() const;
+
+ private:
+  Model() = default;
+  std::filesystem::path path_;
+  std::unique_ptr<onnx::ModelProto> proto_;
+  std::unique_ptr<WeightReader> weights_;
+};
+
+}  // namespace ptq

@@ -1,0 +1,63 @@
+// A method is three choices: how weights are scaled, on which grid they lie, how they are rounded.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ptq/quant/spec.h"
+
+namespace ptq {
+
+struct Method {
+  std::string scaling = "none";      ///< a name of Scalings()
+  std::string grid = "minmax";       ///< a name of Grids()
+  std::string rounding = "nearest";  ///< a name of Roundings()
+};
+
+/// The method behind a preset name (rtn, awq …). Throws UsageError that lists the presets.
+[[nodiscard]] Method MethodFromPreset(std::string_view name);
+[[nodiscard]] std::vector<std::string> MethodPresetNames();
+/// Whether the method needs calibration (statistics of the activations).
+[[nodiscard]] bool NeedsStatistics(const Method& method);
+
+/// One weight to quantize.
+struct LinearProblem {
+  std::string name;           ///< for messages
+  std::span<const float> w;   ///< [N, K] row-major
+  int64_t n = 0;
+  QuantSpec spec;
+  bool clip = true;           ///< whether the clip grid may shrink its groups
+};
+
+/// All linears fed by one activation (siblings), with what is known of it.
+struct SiteProblem {
+  int64_t k = 0;
+  std::span<const float> mean_abs;  ///< [K] mean |x|; empty without calibration
+  std::span<const float> gram;      ///< [K, K] lower triangle of Σ x xᵀ, row-major; empty without
+  std::vector<LinearProblem> linears;
+  bool scaling_allowed = true;      ///< false for tied weights
+  float scale_min = 1e-2f;          ///< bounds on s; tighter where a folded producer could overflow
+  float scale_max = 1e2f;
+};
+
+struct LinearResult {
+  QuantizedMatrix q;        ///< of W · diag(s)
+  double loss = 0;          ///< tr(ΔHΔᵀ) in original coordinates; ‖Δ‖² without calibration
+  double loss_rtn = 0;      ///< the same for round-to-nearest with no scaling; loss ≤ loss_rtn always
+  double energy = 0;        ///< tr(WHWᵀ) (‖W‖² without calibration), to make the losses relative
+};
+
+struct SiteResult {
+  std::vector<float> scale;      ///< s[K]; empty when the site is not scaled
+  std::string scaling = "none";  ///< what was kept: none, awq, awq-duo …
+  double alpha = 0;
+  std::vector<LinearResult> linears;
+};
+
+/// Quantizes every linear of a site by a method. Pure: no files, no graph. Never worse than
+/// round-to-nearest on the loss, per linear. Throws InputError when a weight is NaN or infinite.
+[[nodiscard]] SiteResult QuantizeSite(const SiteProblem& problem, const Method& method);
+
+}  // namespace ptq

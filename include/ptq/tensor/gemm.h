@@ -1,0 +1,25 @@
+// The one place where matrix products are cut into tiles for the threads.
+#pragma once
+
+#include <cstdint>
+
+namespace ptq {
+
+/// A row-major matrix in memory: element (r, c) at data[r * stride + c].
+struct MatrixView {
+  const float* data;
+  int64_t rows;
+  int64_t cols;
+  int64_t stride;
+  bool transposed = false;  ///< read as its transpose; rows and cols are those of the stored matrix
+};
+
+/// C[m, n] = alpha · op(A)[m, k] · op(B)[k, n] + beta · C, all row-major, `c_stride` elements a row.
+/// Tiles are fixed, so the result does not depend on the number of threads.
+void Gemm(float alpha, const MatrixView& a, const MatrixView& b, float beta, float* c,
+          int64_t c_stride);
+
+/// H[k, k] += Xᵀ X for X[rows, k], lower triangle only (column index ≤ row index), row-major.
+void AccumulateGram(const float* x, int64_t rows, int64_t k, float* gram);
+
+}  // namespace ptq

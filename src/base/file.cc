@@ -1,0 +1,197 @@
+#include "ptq/base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <sstream>
+#include <system_error>
+
+#include "ptq/base/error.h"
+
+namespace ptq {
+namespace {
+
+constexpr size_t kWriteBuffer = 1 << 20;
+
+std::string ErrnoText() { return std::strerror(errno); }
+
+/// Writes everything or throws; partial writes (signals, pipes) are continued.
+void WriteAll(int fd, const char* data, size_t size, const std::filesystem::path& path) {
+  while (size > 0) {
+    const ssize_t written = ::write(fd, data, size);
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      throw OutputError("cannot write '" + path.string() + "': " + ErrnoText());
+    }
+    data += written;
+    size -= static_cast<size_t>(written);
+  }
+}
+
+}  // namespace
+
+std::shared_ptr<const MappedFile> MappedFile::Open(const std::filesystem::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) throw InputError("cannot open '" + path.string() + "': " + ErrnoText());
+  struct stat info {};
+  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(fd);
+    throw InputError("'" + path.string() + "' is not a regular file");
+  }
+  const auto size = static_cast<size_t>(info.st_size);
+  void* data = nullptr;
+  if (size > 0) {
+    data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED) {
+      const std::string why = ErrnoText();
+      ::close(fd);
+      throw InputError("cannot map '" + path.string() + "': " + why);
+    }
+  }
+  ::close(fd);
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(path, static_cast<const std::byte*>(data), size));
+}
+
+MappedFile::~MappedFile() {
+  if (size_ > 0) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::Drop(std::span<const std::byte> part) const {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
+  const auto end = reinterpret_cast<uintptr_t>(part.data() + part.size()) / page * page;
+  // Only whole pages inside the part: its neighbours may still be in use. A refusal costs memory
+  // only, so the result is not checked.
+  if (begin < end) (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+std::string ReadTextFile(const std::filesystem::path& path) {
+  if (path == "-") {
+    return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
+  }
+  const auto file = MappedFile::Open(path);
+  const auto bytes = file->bytes();
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+FileWriter::FileWriter(const std::filesystem::path& path) : path_(path) {
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd_ < 0) throw OutputError("cannot create '" + path.string() + "': " + ErrnoText());
+}
+
+FileWriter::~FileWriter() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void FileWriter::Flush() {
+  WriteAll(fd_, buffer_.data(), buffer_.size(), path_);
+  buffer_.clear();
+}
+
+void FileWriter::Write(std::span<const std::byte> bytes) {
+  Write(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+}
+
+void FileWriter::Write(std::string_view text) {
+  position_ += static_cast<int64_t>(text.size());
+  if (buffer_.size() + text.size() > kWriteBuffer) Flush();
+  if (text.size() >= kWriteBuffer) {
+    WriteAll(fd_, text.data(), text.size(), path_);
+  } else {
+    buffer_.append(text);
+  }
+}
+
+int64_t FileWriter::Align(int64_t alignment) {
+  const int64_t padding = (alignment - position_ % alignment) % alignment;
+  Write(std::string(static_cast<size_t>(padding), '\0'));
+  return position_;
+}
+
+void FileWriter::Close() {
+  Flush();
+  // fsync reports a delayed write error (full disk, quota) that write() itself may not.
+  if (::fsync(fd_) != 0 && errno != EINVAL) {
+    throw OutputError("cannot write '" + path_.string() + "': " + ErrnoText());
+  }
+  const int fd = fd_;
+  fd_ = -1;
+  if (::close(fd) != 0) throw OutputError("cannot close '" + path_.string() + "': " + ErrnoText());
+}
+
+void WriteFileAtomically(const std::filesystem::path& path, std::string_view text) {
+  const std::filesystem::path temporary = path.string() + ".part";
+  try {
+    FileWriter writer(temporary);
+    writer.Write(text);
+    writer.Close();
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove(temporary, ignored);
+    throw;
+  }
+  std::error_code error;
+  std::filesystem::rename(temporary, path, error);
+  if (error) {
+    std::filesystem::remove(temporary, error);
+    throw OutputError("cannot rename '" + temporary.string() + "' to '" + path.string() + "'");
+  }
+}
+
+StagedDirectory::StagedDirectory(std::filesystem::path destination, bool overwrite)
+    : destination_(std::move(destination)), overwrite_(overwrite) {
+  destination_ = std::filesystem::absolute(destination_).lexically_normal();
+  if (destination_.filename().empty()) destination_ = destination_.parent_path();
+  std::error_code error;
+  if (std::filesystem::exists(destination_, error) && !overwrite_ &&
+      !(std::filesystem::is_directory(destination_, error) &&
+        std::filesystem::is_empty(destination_, error))) {
+    throw OutputError("destination '" + destination_.string() +
+                      "' exists already; choose another --dst or give --overwrite");
+  }
+  const auto parent = destination_.parent_path();
+  if (!std::filesystem::is_directory(parent, error)) {
+    throw OutputError("the destination's parent '" + parent.string() + "' is not a directory");
+  }
+  std::string pattern =
+      (parent / ("." + destination_.filename().string() + ".part-XXXXXX")).string();
+  if (::mkdtemp(pattern.data()) == nullptr) {
+    throw OutputError("cannot create a directory in '" + parent.string() + "': " + ErrnoText());
+  }
+  ::chmod(pattern.c_str(), 0755);
+  staging_ = pattern;
+}
+
+StagedDirectory::~StagedDirectory() {
+  std::error_code ignored;
+  if (!staging_.empty()) std::filesystem::remove_all(staging_, ignored);
+}
+
+void StagedDirectory::Commit() {
+  std::error_code error;
+  std::filesystem::path previous;
+  if (std::filesystem::exists(destination_, error)) {
+    // The old directory steps aside first, so that a failure can put it back.
+    previous = staging_.string() + ".old";
+    std::filesystem::rename(destination_, previous, error);
+    if (error) throw OutputError("cannot replace '" + destination_.string() + "'");
+  }
+  std::filesystem::rename(staging_, destination_, error);
+  if (error) {
+    const std::string why = error.message();
+    if (!previous.empty()) std::filesystem::rename(previous, destination_, error);
+    throw OutputError("cannot move the result to '" + destination_.string() + "': " + why);
+  }
+  staging_.clear();
+  if (!previous.empty()) std::filesystem::remove_all(previous, error);
+}
+
+}  // namespace ptq

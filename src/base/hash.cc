@@ -1,0 +1,65 @@
+#include "ptq/base/hash.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+
+#include "ptq/base/error.h"
+#include "ptq/base/file.h"
+
+namespace ptq {
+
+struct Sha256::State {
+  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context{EVP_MD_CTX_new(),
+                                                                  &EVP_MD_CTX_free};
+};
+
+Sha256::Sha256() : state_(std::make_unique<State>()) {
+  if (EVP_DigestInit_ex(state_->context.get(), EVP_sha256(), nullptr) != 1) {
+    throw InternalError("the crypto library offers no SHA-256");
+  }
+}
+
+Sha256::~Sha256() = default;
+
+void Sha256::Update(std::span<const std::byte> bytes) {
+  EVP_DigestUpdate(state_->context.get(), bytes.data(), bytes.size());
+}
+
+void Sha256::Update(std::string_view text) { Update(std::as_bytes(std::span(text))); }
+
+std::string Sha256::HexDigest() {
+  std::array<unsigned char, 32> digest{};
+  unsigned int length = 0;
+  EVP_DigestFinal_ex(state_->context.get(), digest.data(), &length);
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (const unsigned char byte : digest) {
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 15];
+  }
+  return text;
+}
+
+std::string Sha256Hex(std::span<const std::byte> bytes) {
+  Sha256 hash;
+  hash.Update(bytes);
+  return hash.HexDigest();
+}
+
+std::string Sha256Hex(std::string_view text) { return Sha256Hex(std::as_bytes(std::span(text))); }
+
+std::string Sha256OfFile(const std::filesystem::path& path) {
+  constexpr size_t kChunk = 16 << 20;
+  const auto file = MappedFile::Open(path);
+  Sha256 hash;
+  for (auto rest = file->bytes(); !rest.empty();) {
+    const auto part = rest.first(std::min(kChunk, rest.size()));
+    hash.Update(part);
+    file->Drop(part);
+    rest = rest.subspan(part.size());
+  }
+  return hash.HexDigest();
+}
+
+}  // namespace ptq

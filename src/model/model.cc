@@ -1,0 +1,114 @@
+#include "ptq/model/model.h"
+
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "function_inliner.h"
+#include "ptq/base/error.h"
+
+namespace ptq {
+namespace {
+
+std::vector<std::filesystem::path> OnnxFilesIn(const std::filesystem::path& directory) {
+  std::vector<std::filesystem::path> found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    if (entry.path().extension() == ".onnx") found.push_back(entry.path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+std::filesystem::path FindModelFile(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) {
+    throw InputError("model '" + path.string() + "' does not exist");
+  }
+  if (!std::filesystem::is_directory(path, error)) return path;
+  for (const auto& directory : {path, path / "onnx"}) {
+    const auto model = directory / "model.onnx";
+    if (std::filesystem::exists(model, error)) return model;
+    const auto found = OnnxFilesIn(directory);
+    if (found.size() == 1) return found.front();
+    if (found.size() > 1) {
+      throw InputError("'" + directory.string() + "' holds " + std::to_string(found.size()) +
+                       " .onnx files and none is named model.onnx; give one of them, such as '" +
+                       found.front().string() + "'");
+    }
+  }
+  throw InputError("no .onnx file in '" + path.string() + "'");
+}
+
+onnx::ModelProto Parse(const std::filesystem::path& path) {
+  const auto file = MappedFile::Open(path);
+  const auto bytes = file->bytes();
+  if (bytes.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
+    throw InputError("'" + path.string() +
+                     "' is larger than 2 GiB, the limit of a protobuf file; save it with external "
+                     "data");
+  }
+  onnx::ModelProto proto;
+  google::protobuf::io::ArrayInputStream stream(bytes.data(), static_cast<int>(bytes.size()));
+  google::protobuf::io::CodedInputStream coded(&stream);
+  coded.SetTotalBytesLimit(std::numeric_limits<int>::max());
+  const bool parsed = proto.ParseFromCodedStream(&coded) && coded.ConsumedEntireMessage();
+  if (!parsed || !proto.has_graph() || proto.ir_version() == 0) {
+    throw InputError("'" + path.string() +
+                     "' is not an ONNX model, or it is truncated: its protobuf does not parse");
+  }
+  return proto;
+}
+
+void CollectTensors(const onnx::GraphProto& graph, const auto& visit) {
+  for (const auto& tensor : graph.initializer()) visit(tensor);
+  for (const auto& node : graph.node()) {
+    for (const auto& attribute : node.attribute()) {
+      if (attribute.has_t()) visit(attribute.t());
+      if (attribute.has_g()) CollectTensors(attribute.g(), visit);
+    }
+  }
+}
+
+}  // namespace
+
+Model Model::Load(const std::filesystem::path& path) {
+  Model model;
+  model.path_ = FindModelFile(path);
+  model.proto_ = std::make_unique<onnx::ModelProto>(Parse(model.path_));
+  InlineFunctions(*model.proto_);
+  model.weights_ = std::make_unique<WeightReader>(model.directory());
+  return model;
+}
+
+Model Model::FromProto(onnx::ModelProto proto) {
+  Model model;
+  model.proto_ = std::make_unique<onnx::ModelProto>(std::move(proto));
+  InlineFunctions(*model.proto_);
+  model.weights_ = std::make_unique<WeightReader>(std::filesystem::path());
+  return model;
+}
+
+int64_t Model::Opset(const std::string& domain) const {
+  for (const auto& import : proto_->opset_import()) {
+    const bool standard = import.domain().empty() || import.domain() == "ai.onnx";
+    if (standard ? domain.empty() : import.domain() == domain) return import.version();
+  }
+  return 0;
+}
+
+std::vector<std::string> Model::ExternalFiles() const {
+  std::set<std::string> names;
+  CollectTensors(graph(), [&](const onnx::TensorProto& tensor) {
+    if (tensor.data_location() != onnx::TensorProto::EXTERNAL) return;
+    for (const auto& entry : tensor.external_data()) {
+      if (entry.key() == "location") names.insert(entry.value());
+    }
+  });
+  return {names.begin(), names.end()};
+}
+
+}  // namespace ptq

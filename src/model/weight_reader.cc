@@ -1,0 +1,177 @@
+#include <optional>
+#include <string>
+
+#include "ptq/base/error.h"
+#include "ptq/model/model.h"
+
+namespace ptq {
+namespace {
+
+struct ExternalKeys {
+  std::string location;
+  int64_t offset = 0;
+  std::optional<int64_t> length;
+};
+
+int64_t ParseCount(const onnx::TensorProto& proto, const onnx::StringStringEntryProto& entry) {
+  try {
+    size_t used = 0;
+    const int64_t value = std::stoll(entry.value(), &used);
+    if (used == entry.value().size() && value >= 0) return value;
+  } catch (const std::exception&) {
+    // Reported below, with the tensor's name.
+  }
+  throw InputError("tensor '" + proto.name() + "': external data " + entry.key() + " '" +
+                   entry.value() + "' is not a byte count");
+}
+
+ExternalKeys ParseKeys(const onnx::TensorProto& proto) {
+  ExternalKeys keys;
+  for (const auto& entry : proto.external_data()) {
+    if (entry.key() == "location") keys.location = entry.value();
+    if (entry.key() == "offset") keys.offset = ParseCount(proto, entry);
+    if (entry.key() == "length") keys.length = ParseCount(proto, entry);
+  }
+  return keys;
+}
+
+Shape ShapeOf(const onnx::TensorProto& proto) {
+  Shape shape(proto.dims().begin(), proto.dims().end());
+  for (const int64_t dim : shape) {
+    if (dim < 0) throw InputError("tensor '" + proto.name() + "' has a negative dimension");
+  }
+  return shape;
+}
+
+/// Elements kept in the typed repeated fields (TensorProto.float_data and its kin).
+Tensor FromTypedFields(const onnx::TensorProto& proto, DType dtype, Shape shape) {
+  const auto fill = [&](const auto& field, auto tag, auto convert) {
+    using T = decltype(tag);
+    Tensor tensor(dtype, shape);
+    if (tensor.size() != field.size()) {
+      throw InputError("tensor '" + proto.name() + "' of shape " + ToString(shape) + " holds " +
+                       std::to_string(field.size()) + " values");
+    }
+    auto out = tensor.mutable_data<T>();
+    for (size_t i = 0; i < out.size(); ++i) out[i] = convert(field.Get(static_cast<int>(i)));
+    return tensor;
+  };
+  const auto plain = [&](const auto& field, auto tag) {
+    return fill(field, tag, [](auto value) { return static_cast<decltype(tag)>(value); });
+  };
+  switch (dtype) {
+    case DType::kFloat32: return plain(proto.float_data(), float{});
+    case DType::kFloat64: return plain(proto.double_data(), double{});
+    case DType::kInt64: return plain(proto.int64_data(), int64_t{});
+    case DType::kUint32: return plain(proto.uint64_data(), uint32_t{});
+    case DType::kUint64: return plain(proto.uint64_data(), uint64_t{});
+    case DType::kInt32: return plain(proto.int32_data(), int32_t{});
+    case DType::kInt16: return plain(proto.int32_data(), int16_t{});
+    case DType::kUint16: return plain(proto.int32_data(), uint16_t{});
+    case DType::kInt8: return plain(proto.int32_data(), int8_t{});
+    case DType::kUint8: return plain(proto.int32_data(), uint8_t{});
+    case DType::kBool:
+      return fill(proto.int32_data(), bool{}, [](int32_t value) { return value != 0; });
+    case DType::kFloat16:
+      return fill(proto.int32_data(), Half{},
+                  [](int32_t value) { return Half{static_cast<uint16_t>(value)}; });
+    case DType::kBFloat16:
+      return fill(proto.int32_data(), BFloat16{},
+                  [](int32_t value) { return BFloat16{static_cast<uint16_t>(value)}; });
+    default: break;
+  }
+  if (BitsOf(dtype) < 8 && BitsOf(dtype) > 0) {  // packed types: one byte of codes per int32
+    Tensor tensor(dtype, shape);
+    auto bytes = tensor.mutable_bytes();
+    if (bytes.size() != static_cast<size_t>(proto.int32_data_size())) {
+      throw InputError("tensor '" + proto.name() + "' does not hold the bytes of its shape");
+    }
+    for (size_t i = 0; i < bytes.size(); ++i) {
+      bytes[i] = static_cast<std::byte>(proto.int32_data(static_cast<int>(i)));
+    }
+    return tensor;
+  }
+  throw UnsupportedError("tensor '" + proto.name() + "' has element type " +
+                         std::string(DTypeName(dtype)) + " (" +
+                         std::to_string(proto.data_type()) + "), which is not supported");
+}
+
+}  // namespace
+
+WeightReader::External WeightReader::Locate(const onnx::TensorProto& proto) const {
+  const ExternalKeys keys = ParseKeys(proto);
+  const std::filesystem::path relative = std::filesystem::path(keys.location).lexically_normal();
+  if (keys.location.empty()) {
+    throw InputError("tensor '" + proto.name() + "': external data without a location");
+  }
+  if (relative.is_absolute() || *relative.begin() == "..") {
+    throw InputError("tensor '" + proto.name() + "': external data '" + keys.location +
+                     "' lies outside the model's directory; such models are refused");
+  }
+  auto& file = files_[relative.string()];
+  if (file == nullptr) {
+    const auto path = directory_ / relative;
+    std::error_code error;
+    const auto real = std::filesystem::weakly_canonical(path, error);
+    const auto root = std::filesystem::weakly_canonical(
+        directory_.empty() ? std::filesystem::path(".") : directory_, error);
+    const auto inside = real.lexically_relative(root);
+    if (inside.empty() || *inside.begin() == "..") {
+      throw InputError("tensor '" + proto.name() + "': external data '" + keys.location +
+                       "' leads outside the model's directory through a link; refused");
+    }
+    if (!std::filesystem::exists(path, error)) {
+      throw InputError("external data file '" + path.string() + "' is missing (tensor '" +
+                       proto.name() + "'); copy it next to the model");
+    }
+    file = MappedFile::Open(path);
+  }
+  const auto bytes = file->bytes();
+  const auto size = static_cast<int64_t>(bytes.size());
+  const int64_t needed =
+      BytesOf(static_cast<DType>(proto.data_type()), NumElements(ShapeOf(proto)));
+  const int64_t length = keys.length.value_or(needed);
+  if (keys.offset > size || length > size - keys.offset || length < needed) {
+    throw InputError("external data '" + keys.location + "' is too short: tensor '" +
+                     proto.name() + "' needs bytes " + std::to_string(keys.offset) + " to " +
+                     std::to_string(keys.offset + std::max(length, needed)) + " of " +
+                     std::to_string(size) + "; the file is truncated");
+  }
+  return {file, bytes.subspan(static_cast<size_t>(keys.offset), static_cast<size_t>(needed))};
+}
+
+Tensor WeightReader::Read(const onnx::TensorProto& proto) const {
+  const auto dtype = static_cast<DType>(proto.data_type());
+  const Shape shape = ShapeOf(proto);
+  if (proto.data_location() == onnx::TensorProto::EXTERNAL) {
+    if (BitsOf(dtype) == 0) {
+      throw UnsupportedError("tensor '" + proto.name() + "' has element type " +
+                             std::to_string(proto.data_type()) + ", which is not supported");
+    }
+    const External external = Locate(proto);
+    return Tensor::View(dtype, shape, external.bytes, external.file);
+  }
+  if (!proto.has_raw_data()) {
+    return FromTypedFields(proto, dtype, shape);
+  }
+  if (BitsOf(dtype) == 0) {
+    throw UnsupportedError("tensor '" + proto.name() + "' has element type " +
+                           std::to_string(proto.data_type()) + ", which is not supported");
+  }
+  const auto needed = BytesOf(dtype, NumElements(shape));
+  if (static_cast<int64_t>(proto.raw_data().size()) < needed) {
+    throw InputError("tensor '" + proto.name() + "' of shape " + ToString(shape) + " needs " +
+                     std::to_string(needed) + " bytes, the model holds " +
+                     std::to_string(proto.raw_data().size()));
+  }
+  // The proto outlives the view by contract, so nobody owns the bytes here.
+  return Tensor::View(dtype, shape, std::as_bytes(std::span(proto.raw_data())), nullptr);
+}
+
+void WeightReader::Drop(const onnx::TensorProto& proto) const {
+  if (proto.data_location() != onnx::TensorProto::EXTERNAL) return;
+  const External external = Locate(proto);
+  external.file->Drop(external.bytes);
+}
+
+}  // namespace ptq
