@@ -1,0 +1,33 @@
+// Groups calibration samples of equal length into micro-batches, so that nothing is ever padded.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace ptq {
+
+/// Samples of one length that run through the model together.
+struct TokenBlock {
+  int64_t batch = 0;            ///< B
+  int64_t length = 0;           ///< T
+  std::vector<int64_t> ids;     ///< [B, T], row-major
+  std::vector<size_t> samples;  ///< [B]: index of each row among the samples given
+};
+
+/// Blocks whose activations are held at the same time.
+struct MicroBatch {
+  std::vector<TokenBlock> blocks;
+  int64_t tokens = 0;  ///< sum of B · T
+};
+
+/// Every sample once, longest first (so that a run that does not fit in memory fails at once),
+/// equal lengths in the order given. A block has at most `block_budget` tokens and a micro-batch
+/// at most `token_budget`, except that a longer sample is a block, or a micro-batch, of its own.
+/// Empty samples are left out. Throws UsageError for a budget under 1.
+[[nodiscard]] std::vector<MicroBatch> MakeMicroBatches(
+    std::span<const std::vector<int64_t>> samples, int64_t token_budget,
+    int64_t block_budget = 512);
+
+}  // namespace ptq

@@ -1,0 +1,89 @@
+// Reads a calibration file and draws from it, reproducibly, the token ids that statistics come
+// from.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace ptq {
+
+class ChatTemplate;
+class Tokenizer;
+
+/// What separates the texts of a plain text file.
+enum class TextSplit {
+  kAuto,       ///< blank lines when the file has some between its texts, else lines
+  kBlankLine,  ///< one text per paragraph
+  kLine,       ///< one text per line
+  kDocument,   ///< the file is one text
+};
+
+/// What happens to a text of more than `seq_len` tokens.
+enum class LongText {
+  kWindow,    ///< it is cut into windows of `seq_len`, each a candidate of its own
+  kTruncate,  ///< its first `seq_len` tokens are kept; special tokens at its end stay at the end
+};
+
+struct CalibrationOptions {
+  std::filesystem::path file;  ///< .txt, .jsonl, .json, .npz, .npy; others are sniffed; "-" = stdin
+  int64_t samples = 128;       ///< at most this many
+  int64_t seq_len = 512;       ///< tokens of the longest sample
+  uint64_t seed = 13;
+  TextSplit split = TextSplit::kAuto;
+  LongText long_text = LongText::kWindow;
+  bool add_special_tokens = true;  ///< as the tokenizer's post-processor says; never for ids
+  int64_t vocab_size = 0;          ///< ids at or above it are an error; 0 = not known
+};
+
+/// Number of samples with `first` to `last` tokens, both included.
+struct LengthBin {
+  int64_t first = 0;
+  int64_t last = 0;
+  int64_t count = 0;
+};
+
+/// What was used, for the metadata.
+struct CalibrationProvenance {
+  std::string file;         ///< the name without its directories; "standard input" for "-"
+  std::string format;       ///< "txt", "jsonl", "json", "npz" or "npy"
+  std::string file_sha256;  ///< of the bytes read
+  /// Of the samples: for each one its length, then its ids, all as little-endian 64-bit integers.
+  std::string ids_sha256;
+  int64_t texts_read = 0;   ///< texts, conversations or rows of ids that were not empty
+  int64_t texts_empty = 0;  ///< dropped
+  int64_t texts_used = 0;   ///< those of which at least one sample was taken
+  int64_t samples = 0;
+  int64_t tokens = 0;
+  std::vector<LengthBin> lengths;  ///< ordered, without gaps, from 1 to the longest sample
+  CalibrationOptions options;      ///< as given, but `split` resolved
+  std::vector<std::string> notes;  ///< what a reader should know, one sentence each
+};
+
+struct CalibrationSet {
+  std::vector<std::vector<int64_t>> ids;  ///< each of 1 to seq_len tokens, in the file's order
+  CalibrationProvenance provenance;
+};
+
+/// Reads texts (JSON lines and arrays: `text`, `prompt`, or `messages` through `chat_template`) or
+/// token ids ([N, T] or [T], int32 or int64; in an .npz `input_ids` or `in.input_ids`, with an
+/// optional `attention_mask` whose zeros at either end mark padding).
+///
+/// More candidates than `samples` are drawn without replacement by `seed` alone, and stay in the
+/// file's order. Of a long text's windows, a last one under max(8, seq_len / 8) tokens is dropped.
+/// Of a very large file only a random part (by `seed`) is tokenised; a note says so.
+///
+/// `tokenizer` may be null for token ids, `chat_template` always: conversations then become
+/// "role: content" lines. Throws InputError (missing, empty or malformed file: with the line or
+/// byte; ids outside the vocabulary), UsageError (text without a tokenizer, senseless options).
+[[nodiscard]] CalibrationSet ReadCalibration(const CalibrationOptions& options,
+                                             const Tokenizer* tokenizer,
+                                             const ChatTemplate* chat_template);
+
+/// The provenance as the metadata writes it.
+[[nodiscard]] nlohmann::ordered_json ToJson(const CalibrationProvenance& provenance);
+
+}  // namespace ptq

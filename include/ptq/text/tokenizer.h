@@ -1,0 +1,61 @@
+// Turns text into the token ids a model was trained with, from the files beside the model.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ptq {
+
+/// A Hugging Face tokenizer (every model type that a tokenizer.json can hold). Immutable; copies
+/// share it and may be used from several threads. Truncation and padding set in the file are
+/// ignored: lengths are decided by the calibration options alone.
+///
+/// In a build without PTQ_TEXT every factory throws UsageError.
+class Tokenizer {
+ public:
+  /// Reads tokenizer.json, or builds a byte-level BPE from vocab.json + merges.txt (GPT-2, Qwen2
+  /// and RoBERTa families, chosen by `tokenizer_class` in tokenizer_config.json).
+  /// Throws InputError when the directory has neither, or a file is malformed.
+  [[nodiscard]] static Tokenizer FromDirectory(const std::filesystem::path& directory);
+  /// Reads one tokenizer.json. Throws InputError.
+  [[nodiscard]] static Tokenizer FromFile(const std::filesystem::path& path);
+  /// The contents of a tokenizer.json; `name` is what error messages call it. Throws InputError.
+  [[nodiscard]] static Tokenizer FromJson(std::string_view json, const std::string& name);
+
+  /// Token ids of UTF-8 text; special tokens as the tokenizer's post-processor adds them.
+  /// Throws InputError when the text is not UTF-8.
+  [[nodiscard]] std::vector<int64_t> Encode(std::string_view text, bool add_special_tokens) const;
+  /// Text of token ids. Throws InputError for an id that cannot be one (negative or ≥ 2³²).
+  [[nodiscard]] std::string Decode(std::span<const int64_t> ids, bool skip_special_tokens) const;
+  /// Number of tokens, added ones included.
+  [[nodiscard]] int64_t VocabSize() const;
+  /// The id of one token, if the vocabulary has it.
+  [[nodiscard]] std::optional<int64_t> TokenToId(std::string_view token) const;
+
+ private:
+  struct Impl;
+  explicit Tokenizer(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<const Impl> impl_;
+};
+
+/// The directory that holds the tokenizer of the model at `source` (a model file or a directory):
+/// the model's own, or its parent when the model lies in a folder of its own such as "onnx/".
+/// Empty when neither has one.
+[[nodiscard]] std::optional<std::filesystem::path> FindTokenizerDirectory(
+    const std::filesystem::path& source);
+
+/// Versions of the libraries behind tokenizers and chat templates; empty strings in a build
+/// without PTQ_TEXT.
+struct TextLibraryVersions {
+  std::string tokenizers;
+  std::string minijinja;
+};
+[[nodiscard]] TextLibraryVersions GetTextLibraryVersions();
+
+}  // namespace ptq

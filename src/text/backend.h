@@ -1,0 +1,34 @@
+// What the folder needs from the Rust library; the build picks the one of two implementations.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ptq/text/tokenizer.h"
+
+namespace ptq::text_backend {
+
+/// A tokenizer held by the library. Errors are InputErrors with the library's own words only; the
+/// caller adds the file. In a build without the library, Create throws UsageError.
+class Handle {
+ public:
+  [[nodiscard]] static std::unique_ptr<const Handle> Create(std::string_view json);
+  virtual ~Handle() = default;
+  [[nodiscard]] virtual std::vector<int64_t> Encode(std::string_view text,
+                                                    bool add_special_tokens) const = 0;
+  [[nodiscard]] virtual std::string Decode(std::span<const int64_t> ids,
+                                           bool skip_special_tokens) const = 0;
+  [[nodiscard]] virtual int64_t VocabSize() const = 0;
+  /// -1 when the vocabulary does not have the token.
+  [[nodiscard]] virtual int64_t TokenToId(std::string_view token) const = 0;
+};
+
+[[nodiscard]] std::string RenderChat(std::string_view chat_template, std::string_view context_json,
+                                     int64_t now);
+[[nodiscard]] TextLibraryVersions Versions();
+
+}  // namespace ptq::text_backend

@@ -1,0 +1,23 @@
+// The build without the Rust library (PTQ_TEXT=OFF): calibration takes token ids only.
+#include "backend.h"
+
+#include "ptq/base/error.h"
+
+namespace ptq::text_backend {
+
+std::unique_ptr<const Handle> Handle::Create(std::string_view /*json*/) {
+  throw UsageError(
+      "this build has no tokenizer (PTQ_TEXT=OFF): give token ids as .npz or .npy, or build with "
+      "-DPTQ_TEXT=ON");
+}
+
+std::string RenderChat(std::string_view /*chat_template*/, std::string_view /*context_json*/,
+                       int64_t /*now*/) {
+  throw UsageError(
+      "this build has no chat templates (PTQ_TEXT=OFF): give token ids as .npz or .npy, or build "
+      "with -DPTQ_TEXT=ON");
+}
+
+TextLibraryVersions Versions() { return {}; }
+
+}  // namespace ptq::text_backend

@@ -1,0 +1,78 @@
+#include "backend.h"
+#include "ptq_text_ffi.h"
+
+#include "ptq/base/error.h"
+
+namespace ptq::text_backend {
+namespace {
+
+/// Turns an error message of the library, if there is one, into an exception.
+void Check(char* error) {
+  if (error == nullptr) return;
+  const std::unique_ptr<char, decltype(&ptq_text_error_free)> owner(error, &ptq_text_error_free);
+  throw InputError(error);
+}
+
+std::string TakeText(ptq_text_buffer buffer) {
+  struct Release {
+    ptq_text_buffer buffer;
+    ~Release() { ptq_text_buffer_free(buffer); }
+  } release{buffer};
+  return {buffer.data, buffer.size};
+}
+
+class RustTokenizer : public Handle {
+ public:
+  explicit RustTokenizer(std::string_view json) : tokenizer_(nullptr, &ptq_text_tokenizer_free) {
+    ptq_text_tokenizer* created = nullptr;
+    Check(ptq_text_tokenizer_create(json.data(), json.size(), &created));
+    tokenizer_.reset(created);
+  }
+
+  std::vector<int64_t> Encode(std::string_view text, bool add_special_tokens) const override {
+    struct Owned {
+      ptq_text_ids ids{nullptr, 0};
+      ~Owned() { ptq_text_ids_free(ids); }
+    } owned;
+    Check(ptq_text_tokenizer_encode(tokenizer_.get(), text.data(), text.size(),
+                                    add_special_tokens ? 1 : 0, &owned.ids));
+    return {owned.ids.data, owned.ids.data + owned.ids.size};
+  }
+
+  std::string Decode(std::span<const int64_t> ids, bool skip_special_tokens) const override {
+    ptq_text_buffer buffer{nullptr, 0};
+    Check(ptq_text_tokenizer_decode(tokenizer_.get(), ids.data(), ids.size(),
+                                    skip_special_tokens ? 1 : 0, &buffer));
+    return TakeText(buffer);
+  }
+
+  int64_t VocabSize() const override {
+    return static_cast<int64_t>(ptq_text_tokenizer_vocab_size(tokenizer_.get()));
+  }
+
+  int64_t TokenToId(std::string_view token) const override {
+    return ptq_text_tokenizer_token_to_id(tokenizer_.get(), token.data(), token.size());
+  }
+
+ private:
+  std::unique_ptr<ptq_text_tokenizer, decltype(&ptq_text_tokenizer_free)> tokenizer_;
+};
+
+}  // namespace
+
+std::unique_ptr<const Handle> Handle::Create(std::string_view json) {
+  return std::make_unique<RustTokenizer>(json);
+}
+
+std::string RenderChat(std::string_view chat_template, std::string_view context_json, int64_t now) {
+  ptq_text_buffer buffer{nullptr, 0};
+  Check(ptq_text_render_chat(chat_template.data(), chat_template.size(), context_json.data(),
+                             context_json.size(), now, &buffer));
+  return TakeText(buffer);
+}
+
+TextLibraryVersions Versions() {
+  return {ptq_text_tokenizers_version(), ptq_text_minijinja_version()};
+}
+
+}  // namespace ptq::text_backend

@@ -1,0 +1,287 @@
+#include "calibration_text.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "utf8.h"
+#include <nlohmann/json.hpp>
+
+#include "ptq/base/error.h"
+#include "ptq/text/chat_template.h"
+
+namespace ptq {
+namespace {
+
+/// Keeps the order of keys: chat templates may write an object out again.
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view kBlank = " \t\r\n\v\f";
+
+bool IsBlank(std::string_view text) {
+  return text.find_first_not_of(kBlank) == std::string_view::npos;
+}
+
+/// Lines without their ends ("\n" or "\r\n").
+std::vector<std::string_view> Lines(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const size_t end = text.find('\n');
+    std::string_view line = text.substr(0, end);
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    lines.push_back(line);
+    if (end == std::string_view::npos) break;
+    text.remove_prefix(end + 1);
+  }
+  return lines;
+}
+
+void AddText(TextFile& file, std::string text, bool rendered = false) {
+  if (IsBlank(text)) {
+    ++file.empty;
+  } else {
+    file.texts.push_back({std::move(text), rendered});
+  }
+}
+
+// ---- Plain text -------------------------------------------------------------------------------
+
+bool HasBlankLineBetweenTexts(std::span<const std::string_view> lines) {
+  const auto first = std::find_if_not(lines.begin(), lines.end(), IsBlank);
+  const auto blank = std::find_if(first, lines.end(), IsBlank);
+  return std::find_if_not(blank, lines.end(), IsBlank) != lines.end();
+}
+
+void AddParagraphs(TextFile& file, std::span<const std::string_view> lines) {
+  std::string paragraph;
+  const auto finish = [&] {
+    if (!paragraph.empty()) file.texts.push_back({std::exchange(paragraph, {}), false});
+  };
+  for (const std::string_view line : lines) {
+    if (IsBlank(line)) {
+      finish();
+      continue;
+    }
+    if (!paragraph.empty()) paragraph += '\n';
+    paragraph += line;
+  }
+  finish();
+}
+
+void ParsePlain(std::string_view bytes, TextSplit split, TextFile& file) {
+  file.format = "txt";
+  const std::vector<std::string_view> lines = Lines(bytes);
+  if (split == TextSplit::kAuto) {
+    split = HasBlankLineBetweenTexts(lines) ? TextSplit::kBlankLine : TextSplit::kLine;
+  }
+  file.split = split;
+  if (split == TextSplit::kDocument) {
+    AddText(file, std::string(bytes));
+  } else if (split == TextSplit::kBlankLine) {
+    AddParagraphs(file, lines);
+  } else {
+    for (const std::string_view line : lines) AddText(file, std::string(line));
+  }
+}
+
+// ---- JSON -------------------------------------------------------------------------------------
+
+/// Where an entry stands, for error messages: "calib.jsonl:12" or "calib.json: entry 12".
+using Where = std::string;
+
+/// The text of a message's content: a string, null, or a list of parts with "text".
+std::string ContentText(const Json& content) {
+  if (content.is_string()) return content.get<std::string>();
+  std::string text;
+  if (!content.is_array()) return text;
+  for (const Json& part : content) {
+    if (part.is_object() && part.contains("text") && part["text"].is_string()) {
+      text += part["text"].get<std::string>();
+    }
+  }
+  return text;
+}
+
+std::string PlainConversation(const Json& messages) {
+  std::string text;
+  for (const Json& message : messages) {
+    if (!text.empty()) text += '\n';
+    text +=
+        message["role"].get<std::string>() + ": " + ContentText(message.value("content", Json()));
+  }
+  return text;
+}
+
+/// Some templates know no system role; its words then lead the first user message, which is what
+/// those models' own documentation advises. Empty when there is nothing to merge.
+std::optional<Json> WithSystemMerged(const Json& messages) {
+  if (messages.size() < 2 || messages[0]["role"] != "system" || messages[1]["role"] != "user") {
+    return std::nullopt;
+  }
+  Json merged = messages;
+  merged.erase(merged.begin());
+  merged[0]["content"] = ContentText(messages[0].value("content", Json())) + "\n\n" +
+                         ContentText(messages[1].value("content", Json()));
+  return merged;
+}
+
+class EntryReader {
+ public:
+  EntryReader(const ChatTemplate* chat_template, TextFile& file)
+      : chat_template_(chat_template), file_(file) {}
+
+  void Add(const Json& entry, const Where& where) {
+    if (entry.is_string()) return AddText(file_, entry.get<std::string>());
+    if (!entry.is_object()) throw InputError(where + ": expected an object, not " + entry.dump());
+    for (const char* key : {"text", "prompt"}) {
+      if (!entry.contains(key)) continue;
+      if (!entry[key].is_string()) {
+        throw InputError(where + ": \"" + key + "\" must be a string");
+      }
+      return AddText(file_, entry[key].get<std::string>());
+    }
+    if (entry.contains("messages")) return AddConversation(entry["messages"], where);
+    std::string keys;
+    for (const auto& item : entry.items()) keys += (keys.empty() ? "" : ", ") + item.key();
+    throw InputError(where + ": no \"text\", \"prompt\" or \"messages\" (keys: " +
+                     (keys.empty() ? "none" : keys) + ")");
+  }
+
+  void WriteNotes() const {
+    if (plain_ > 0) {
+      file_.notes.push_back(std::to_string(plain_) +
+                            " conversations were written as \"role: content\" lines, because the "
+                            "model has no chat template.");
+    }
+    if (merged_ > 0) {
+      file_.notes.push_back("In " + std::to_string(merged_) +
+                            " conversations the system message was put into the first user "
+                            "message, because the chat template refuses the system role.");
+    }
+  }
+
+ private:
+  void AddConversation(const Json& messages, const Where& where) {
+    if (!messages.is_array()) throw InputError(where + ": \"messages\" must be an array");
+    for (const Json& message : messages) {
+      if (!message.is_object() || !message.contains("role") || !message["role"].is_string()) {
+        throw InputError(where + ": each message needs \"role\" and \"content\"");
+      }
+    }
+    if (messages.empty()) return AddText(file_, "");
+    if (chat_template_ == nullptr) {
+      ++plain_;
+      return AddText(file_, PlainConversation(messages));
+    }
+    AddText(file_, Render(messages, where), /*rendered=*/true);
+  }
+
+  std::string Render(const Json& messages, const Where& where) {
+    try {
+      return chat_template_->Render(messages.dump());
+    } catch (const InputError& refusal) {
+      const auto merged = WithSystemMerged(messages);
+      if (!merged) {
+        throw InputError(where + ": the chat template refuses the messages (" + refusal.what() +
+                         ")");
+      }
+      ++merged_;
+      try {
+        return chat_template_->Render(merged->dump());
+      } catch (const InputError& error) {
+        throw InputError(where + ": the chat template refuses the messages (" + error.what() + ")");
+      }
+    }
+  }
+
+  const ChatTemplate* chat_template_;
+  TextFile& file_;
+  int64_t plain_ = 0;
+  int64_t merged_ = 0;
+};
+
+/// The library's message without its own position and error number.
+std::string Reason(const Json::exception& error) {
+  std::string_view text = error.what();
+  if (const size_t colon = text.find(": "); colon != std::string_view::npos) {
+    text.remove_prefix(colon + 2);
+  }
+  return std::string(text);
+}
+
+void ParseJsonLines(std::string_view bytes, const std::string& name, EntryReader& reader) {
+  int64_t number = 0;
+  for (const std::string_view line : Lines(bytes)) {
+    ++number;
+    if (IsBlank(line)) continue;
+    const Where where = name + ":" + std::to_string(number);
+    Json entry;
+    try {
+      entry = Json::parse(line);
+    } catch (const Json::exception& error) {
+      throw InputError(where + ": not valid JSON (" + Reason(error) +
+                       "); expected one object a line with \"text\", \"prompt\" or \"messages\"");
+    }
+    reader.Add(entry, where);
+  }
+}
+
+void ParseJsonArray(std::string_view bytes, const std::string& name, EntryReader& reader) {
+  Json entries;
+  try {
+    entries = Json::parse(bytes);
+  } catch (const Json::parse_error& error) {
+    const std::string_view before = bytes.substr(0, error.byte);
+    const int64_t line = 1 + std::count(before.begin(), before.end(), '\n');
+    throw InputError(name + ":" + std::to_string(line) + ": not valid JSON (" + Reason(error) +
+                     "); expected an array of objects with \"text\", \"prompt\" or \"messages\"");
+  }
+  if (!entries.is_array()) {
+    throw InputError(name + ": expected a JSON array of objects with \"text\", \"prompt\" or " +
+                     "\"messages\"");
+  }
+  int64_t number = 0;
+  for (const Json& entry : entries) {
+    reader.Add(entry, name + ": entry " + std::to_string(++number));
+  }
+}
+
+/// The format of bytes without a telling name: JSON only when it reads as JSON.
+std::string SniffFormat(std::string_view bytes) {
+  const size_t start = bytes.find_first_not_of(kBlank);
+  if (start == std::string_view::npos) return "txt";
+  const std::string_view first_line =
+      Lines(bytes.substr(start, bytes.find('\n', start) - start))[0];
+  if (bytes[start] == '{' && Json::accept(first_line)) return "jsonl";
+  if (bytes[start] == '[' && Json::accept(bytes)) return "json";
+  return "txt";
+}
+
+}  // namespace
+
+TextFile ParseCalibrationText(std::string_view bytes, const std::string& name,
+                              const std::string& extension, TextSplit split,
+                              const ChatTemplate* chat_template) {
+  if (const auto offset = FirstInvalidUtf8(bytes)) {
+    throw InputError(name + ": invalid UTF-8 at byte " + std::to_string(*offset) +
+                     "; calibration text must be UTF-8");
+  }
+  if (bytes.starts_with("\xEF\xBB\xBF")) bytes.remove_prefix(3);  // byte order mark
+  const bool known = extension == ".txt" || extension == ".jsonl" || extension == ".json";
+  TextFile file;
+  file.format = known ? extension.substr(1) : SniffFormat(bytes);
+  if (file.format == "txt") {
+    ParsePlain(bytes, split, file);
+    return file;
+  }
+  EntryReader reader(chat_template, file);
+  if (file.format == "jsonl") {
+    ParseJsonLines(bytes, name, reader);
+  } else {
+    ParseJsonArray(bytes, name, reader);
+  }
+  reader.WriteNotes();
+  return file;
+}
+
+}  // namespace ptq

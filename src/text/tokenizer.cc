@@ -1,0 +1,76 @@
+#include "ptq/text/tokenizer.h"
+
+#include "backend.h"
+#include "byte_level_bpe.h"
+
+#include "ptq/base/error.h"
+#include "ptq/base/file.h"
+
+namespace ptq {
+namespace {
+
+bool HasTokenizer(const std::filesystem::path& directory) {
+  const auto has = [&](const char* name) { return std::filesystem::exists(directory / name); };
+  return has("tokenizer.json") || (has("vocab.json") && has("merges.txt"));
+}
+
+}  // namespace
+
+struct Tokenizer::Impl {
+  std::unique_ptr<const text_backend::Handle> handle;
+};
+
+Tokenizer Tokenizer::FromJson(std::string_view json, const std::string& name) {
+  try {
+    auto impl = std::make_shared<Impl>();
+    impl->handle = text_backend::Handle::Create(json);
+    return Tokenizer(std::move(impl));
+  } catch (const InputError& error) {
+    throw InputError(name + ": not a readable tokenizer (" + error.what() + ")");
+  }
+}
+
+Tokenizer Tokenizer::FromFile(const std::filesystem::path& path) {
+  return FromJson(ReadTextFile(path), path.string());
+}
+
+Tokenizer Tokenizer::FromDirectory(const std::filesystem::path& directory) {
+  if (std::filesystem::exists(directory / "tokenizer.json")) {
+    return FromFile(directory / "tokenizer.json");
+  }
+  if (!HasTokenizer(directory)) {
+    throw InputError(directory.string() +
+                     ": no tokenizer.json (nor vocab.json with merges.txt); copy it from the "
+                     "model's repository, or give token ids as .npz or .npy");
+  }
+  return FromJson(ComposeByteLevelBpe(directory), (directory / "vocab.json").string());
+}
+
+std::vector<int64_t> Tokenizer::Encode(std::string_view text, bool add_special_tokens) const {
+  return impl_->handle->Encode(text, add_special_tokens);
+}
+
+std::string Tokenizer::Decode(std::span<const int64_t> ids, bool skip_special_tokens) const {
+  return impl_->handle->Decode(ids, skip_special_tokens);
+}
+
+int64_t Tokenizer::VocabSize() const { return impl_->handle->VocabSize(); }
+
+std::optional<int64_t> Tokenizer::TokenToId(std::string_view token) const {
+  const int64_t id = impl_->handle->TokenToId(token);
+  return id < 0 ? std::nullopt : std::optional<int64_t>(id);
+}
+
+std::optional<std::filesystem::path> FindTokenizerDirectory(const std::filesystem::path& source) {
+  std::filesystem::path directory = std::filesystem::absolute(source);
+  if (!std::filesystem::is_directory(directory)) directory = directory.parent_path();
+  if (HasTokenizer(directory)) return directory;
+  if (!directory.has_filename()) directory = directory.parent_path();  // "model/onnx/"
+  directory = directory.parent_path();
+  if (HasTokenizer(directory)) return directory;
+  return std::nullopt;
+}
+
+TextLibraryVersions GetTextLibraryVersions() { return text_backend::Versions(); }
+
+}  // namespace ptq
