@@ -30,7 +30,9 @@ class Tensor {
     if (static_cast<size_t>(tensor.size()) != values.size()) {
       throw InternalError("tensor: value count does not match the shape");
     }
-    if (!values.empty()) std::memcpy(tensor.raw_, values.data(), values.size_bytes());
+    if (!values.empty()) {
+      std::memcpy(tensor.mutable_bytes().data(), values.data(), values.size_bytes());
+    }
     return tensor;
   }
   template <class T>

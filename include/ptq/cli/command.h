@@ -1,0 +1,41 @@
+// What a command of the tool is: it declares its options, and later does one thing.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "ptq/base/error.h"
+
+namespace ptq {
+
+/// Options that every command has.
+struct GlobalOptions {
+  int threads = 0;       ///< 0: all processors
+  bool verbose = false;
+  bool quiet = false;
+};
+
+class Command {
+ public:
+  virtual ~Command() = default;
+  /// Does the work; results on standard output. Throws ptq::Error.
+  virtual ExitCode Run(const GlobalOptions& global) = 0;
+};
+
+/// One line of the list of commands (commands.cc).
+struct CommandEntry {
+  std::string_view name;
+  std::string_view description;
+  /// Adds the options to `app` and returns the command that will read them. Opens nothing.
+  std::unique_ptr<Command> (*make)(CLI::App& app);
+};
+
+[[nodiscard]] std::span<const CommandEntry> CommandEntries();
+
+/// Parses the command line, runs the command, and returns the process's exit status. Throws
+/// ptq::Error; the program's main is the only place that catches.
+[[nodiscard]] int RunCommandLine(int argc, const char* const* argv);
+
+}  // namespace ptq

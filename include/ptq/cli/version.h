@@ -1,0 +1,11 @@
+// The versions of this program and of the libraries it runs with.
+#pragma once
+
+#include <string>
+
+namespace ptq {
+
+/// Several lines: the program's version, then one library a line.
+[[nodiscard]] std::string VersionText();
+
+}  // namespace ptq

@@ -1,0 +1,37 @@
+// Makes the inputs that a model needs from token ids alone.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "ptq/model/graph.h"
+#include "ptq/runtime/executor.h"
+
+namespace ptq {
+
+/// Sizes that the graph leaves open and config.json tells; 0 where unknown.
+struct FeedHints {
+  int64_t kv_heads = 0;
+  int64_t head_size = 0;
+};
+
+/// Reads num_key_value_heads, head_dim … from the config.json next to the model, if it is there.
+[[nodiscard]] FeedHints ReadFeedHints(const std::filesystem::path& model_directory);
+
+/// Turns a batch of token ids into the graph's inputs: input_ids (and decoder_input_ids),
+/// attention_mask of ones, position_ids 0…T−1, token_type_ids 0, zero-length past_key_values,
+/// use_cache_branch false. Throws UnsupportedError naming an input that it cannot make.
+class Feeder {
+ public:
+  Feeder(const Graph& graph, FeedHints hints);
+  /// `ids`: row-major [batch, length].
+  [[nodiscard]] Values Make(const std::vector<int64_t>& ids, int64_t batch, int64_t length) const;
+
+ private:
+  const Graph* graph_;
+  FeedHints hints_;
+};
+
+}  // namespace ptq

@@ -1,0 +1,57 @@
+#include <google/protobuf/stubs/logging.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <iostream>
+#include <map>
+#include <string>
+
+#include "ptq/cli/command.h"
+#include "ptq/cli/version.h"
+
+namespace ptq {
+namespace {
+
+void SetUpLogging(const GlobalOptions& global) {
+  // Results go to standard output, so everything else goes to standard error.
+  auto logger = spdlog::stderr_color_st("quantize");
+  logger->set_pattern("%^%l%$: %v");
+  logger->set_level(global.quiet     ? spdlog::level::err
+                    : global.verbose ? spdlog::level::debug
+                                     : spdlog::level::info);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+}  // namespace
+
+int RunCommandLine(int argc, const char* const* argv) {
+  // A malformed protobuf is reported once, by us.
+  google::protobuf::SetLogHandler(nullptr);
+  CLI::App app{"Quantizes ONNX transformer models after training.", "quantize"};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", VersionText());
+  app.fallthrough();
+  GlobalOptions global;
+  app.add_option("--threads", global.threads, "Threads to use; 0 means all processors")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_flag("-v,--verbose", global.verbose, "Log more");
+  app.add_flag("-q,--quiet", global.quiet, "Log errors only");
+
+  std::map<const CLI::App*, std::unique_ptr<Command>> commands;
+  for (const CommandEntry& entry : CommandEntries()) {
+    CLI::App* sub = app.add_subcommand(std::string(entry.name), std::string(entry.description));
+    commands[sub] = entry.make(*sub);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error, std::cout, std::cerr);
+    throw UsageError(std::string(error.what()) + "; see quantize --help");
+  }
+  SetUpLogging(global);
+  Command& command = *commands.at(app.get_subcommands().front());
+  return static_cast<int>(command.Run(global));
+}
+
+}  // namespace ptq

@@ -1,0 +1,15 @@
+// The single explicit list of commands; each is made in the file of its name.
+#include "ptq/cli/command.h"
+
+namespace ptq {
+
+std::unique_ptr<Command> MakeForwardCommand(CLI::App& app);
+
+std::span<const CommandEntry> CommandEntries() {
+  static constexpr CommandEntry kEntries[] = {
+      {"forward", "Run a model on given arrays with the tool's own executor", MakeForwardCommand},
+  };
+  return kEntries;
+}
+
+}  // namespace ptq

@@ -1,0 +1,179 @@
+#include "ptq/runtime/executor.h"
+
+#include <algorithm>
+#include <set>
+
+#include "ptq/base/error.h"
+
+namespace ptq {
+namespace {
+
+Tensor Widened(Tensor tensor) {
+  return IsFloat(tensor.dtype()) ? tensor.ToFloat32() : tensor;
+}
+
+/// Adds the node to an error that a kernel raised without knowing where it runs.
+template <class Body>
+void WithNode(const Node& node, const Body& body) {
+  const auto where = [&] { return "node '" + node.name() + "' (" + node.op_type() + "): "; };
+  try {
+    body();
+  } catch (const InputError& error) {
+    throw InputError(where() + error.what());
+  } catch (const UnsupportedError& error) {
+    throw UnsupportedError(where() + error.what());
+  }
+}
+
+}  // namespace
+
+Job Executor::MakeJob(const Segment& segment, std::vector<ValueId> goals,
+                      std::vector<ValueId> taps) const {
+  Job job;
+  std::vector<ValueId> wanted = goals;
+  wanted.insert(wanted.end(), taps.begin(), taps.end());
+  job.steps = plan_.StepsFor(segment, wanted);
+  job.goals = std::move(goals);
+  job.taps = std::move(taps);
+  job.release.resize(job.steps.size());
+  std::set<ValueId> seen(job.goals.begin(), job.goals.end());
+  for (size_t i = job.steps.size(); i-- > 0;) {
+    const int node = plan_.steps()[size_t(job.steps[i])].node;
+    for (const auto* list : {&graph().inputs(node), &graph().captures(node)}) {
+      for (const ValueId id : *list) {
+        if (id == kNoValue || plan_.IsConstant(id)) continue;
+        if (seen.insert(id).second) job.release[i].push_back(id);
+      }
+    }
+    // Outputs that nobody reads (an unused cache) go at once.
+    for (const ValueId id : graph().outputs(node)) {
+      if (id != kNoValue && seen.insert(id).second) job.release[i].push_back(id);
+    }
+  }
+  return job;
+}
+
+Tensor Executor::EvaluateConstant(ValueId id, const Values& overrides, Values& known) const {
+  if (const auto found = overrides.find(id); found != overrides.end()) return found->second;
+  if (const auto found = known.find(id); found != known.end()) return found->second;
+  const Value& value = graph().value(id);
+  if (value.constant != nullptr) {
+    return known[id] = Widened(graph().model().weights().Read(*value.constant));
+  }
+  const Step& step = plan_.steps()[size_t(value.producer)];
+  std::vector<Tensor> inputs;
+  for (const ValueId input : graph().inputs(step.node)) {
+    inputs.push_back(input == kNoValue ? Tensor() : EvaluateConstant(input, overrides, known));
+  }
+  const auto& outputs = graph().outputs(step.node);
+  KernelContext context(std::move(inputs), outputs.size(), std::vector<bool>(outputs.size(), true));
+  WithNode(graph().nodes()[size_t(step.node)], [&] { step.kernel->Run(context); });
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (outputs[i] != kNoValue) known[outputs[i]] = std::move(context.outputs()[i]);
+  }
+  return known.at(id);
+}
+
+Values Executor::LoadConstants(const Job& job, const Values& overrides) const {
+  Values known;
+  Values constants;
+  const auto load = [&](ValueId id) {
+    if (id != kNoValue && plan_.IsConstant(id) && !constants.contains(id)) {
+      constants[id] = EvaluateConstant(id, overrides, known);
+    }
+  };
+  for (const int step : job.steps) {
+    const int node = plan_.steps()[size_t(step)].node;
+    for (const ValueId id : graph().inputs(node)) load(id);
+    for (const ValueId id : graph().captures(node)) load(id);
+  }
+  for (const ValueId id : job.goals) load(id);
+  for (const ValueId id : job.taps) load(id);
+  return constants;
+}
+
+std::vector<Tensor> Executor::RunBranch(const Step& step, const std::vector<Tensor>& inputs,
+                                        const std::function<Tensor(ValueId)>& lookup) const {
+  const bool condition = inputs.at(0).data<bool>()[0];
+  const Branch& branch = *step.branches[condition ? 0 : 1];
+  const Graph& inner = *branch.graph;
+  Values feeds;
+  for (size_t id = 0; id < inner.values().size(); ++id) {
+    const Value& value = inner.values()[id];
+    if (!value.captured || (value.uses.empty() && !value.graph_output)) continue;
+    feeds[ValueId(id)] = lookup(graph().Find(value.name));
+  }
+  Values outputs = branch.executor->RunAll(std::move(feeds));
+  std::vector<Tensor> results;
+  for (const ValueId id : inner.graph_outputs()) results.push_back(outputs.at(id));
+  return results;
+}
+
+void Executor::RunStep(const Step& step, std::vector<Tensor>& table, const Values& constants,
+                       const std::vector<ValueId>& release) const {
+  const auto lookup = [&](ValueId id) {
+    return plan_.IsConstant(id) ? constants.at(id) : table[size_t(id)];
+  };
+  std::vector<Tensor> inputs;
+  for (const ValueId id : graph().inputs(step.node)) {
+    inputs.push_back(id == kNoValue ? Tensor() : lookup(id));
+  }
+  const auto& outputs = graph().outputs(step.node);
+  std::vector<Tensor> results;
+  const Node& node = graph().nodes()[size_t(step.node)];
+  if (step.kernel == nullptr) {
+    results = RunBranch(step, inputs, lookup);
+  } else {
+    // Released before the kernel runs: a dying input is then the context's alone, to write in place.
+    for (const ValueId id : release) table[size_t(id)] = Tensor();
+    std::vector<bool> wanted;
+    for (const ValueId id : outputs) wanted.push_back(id != kNoValue);
+    KernelContext context(std::move(inputs), outputs.size(), std::move(wanted));
+    WithNode(node, [&] { step.kernel->Run(context); });
+    results = std::move(context.outputs());
+  }
+  for (size_t i = 0; i < outputs.size() && i < results.size(); ++i) {
+    if (outputs[i] != kNoValue) table[size_t(outputs[i])] = std::move(results[i]);
+  }
+}
+
+Values Executor::Run(const Job& job, const Values& constants, Values inputs, const Tap& tap) const {
+  std::vector<Tensor> table(graph().values().size());
+  for (auto& [id, tensor] : inputs) table[size_t(id)] = std::move(tensor);
+  inputs.clear();
+  const std::set<ValueId> taps(job.taps.begin(), job.taps.end());
+  for (const ValueId id : taps) {
+    if (table[size_t(id)].defined()) tap(id, table[size_t(id)]);
+  }
+  for (size_t i = 0; i < job.steps.size(); ++i) {
+    const Step& step = plan_.steps()[size_t(job.steps[i])];
+    RunStep(step, table, constants, job.release[i]);
+    const auto& outputs = graph().outputs(step.node);
+    for (const ValueId id : outputs) {
+      if (id != kNoValue && taps.contains(id)) tap(id, table[size_t(id)]);
+    }
+    for (const ValueId id : job.release[i]) {
+      const bool own = std::ranges::find(outputs, id) != outputs.end();
+      if (own || step.kernel == nullptr) table[size_t(id)] = Tensor();
+    }
+  }
+  Values results;
+  for (const ValueId id : job.goals) {
+    results[id] = plan_.IsConstant(id) ? constants.at(id) : table[size_t(id)];
+  }
+  return results;
+}
+
+Values Executor::RunAll(Values inputs, const Values& overrides) const {
+  for (auto& [id, tensor] : inputs) tensor = Widened(std::move(tensor));
+  for (const Segment& segment : plan_.segments()) {
+    std::vector<ValueId> goals = segment.live_out;
+    if (&segment == &plan_.segments().back()) goals = graph().graph_outputs();
+    const Job job = MakeJob(segment, std::move(goals), {});
+    const Values constants = LoadConstants(job, overrides);
+    inputs = Run(job, constants, std::move(inputs));
+  }
+  return inputs;
+}
+
+}  // namespace ptq

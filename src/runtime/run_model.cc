@@ -1,0 +1,57 @@
+#include <set>
+
+#include "ptq/base/error.h"
+#include "ptq/runtime/executor.h"
+
+namespace ptq {
+namespace {
+
+void CheckInput(const Graph& graph, ValueId id, const Tensor& tensor) {
+  const std::string& name = graph.value(id).name;
+  const auto declared = graph.DeclaredType(id);
+  if (declared.dtype != DType::kUndefined && declared.dtype != tensor.dtype()) {
+    throw InputError("input '" + name + "' must be " + std::string(DTypeName(declared.dtype)) +
+                     ", the array is " + std::string(DTypeName(tensor.dtype())));
+  }
+  if (!declared.shape.has_value()) return;
+  bool fits = declared.shape->size() == tensor.shape().size();
+  for (size_t i = 0; fits && i < tensor.shape().size(); ++i) {
+    const int64_t dim = (*declared.shape)[i];
+    fits = dim < 0 || dim == tensor.shape()[i];
+  }
+  if (!fits) {
+    throw InputError("input '" + name + "' has shape " + ToString(tensor.shape()) +
+                     ", the model declares " + ToString(*declared.shape) + " (-1: any)");
+  }
+}
+
+}  // namespace
+
+std::map<std::string, Tensor> RunModel(const Executor& executor,
+                                       const std::map<std::string, Tensor>& inputs) {
+  const Graph& graph = executor.graph();
+  std::set<std::string> used;
+  Values values;
+  for (const ValueId id : graph.graph_inputs()) {
+    const std::string& name = graph.value(id).name;
+    const auto found = inputs.find(name);
+    if (found == inputs.end()) throw InputError("no array for the model's input '" + name + "'");
+    CheckInput(graph, id, found->second);
+    values[id] = found->second;
+    used.insert(name);
+  }
+  for (const auto& [name, tensor] : inputs) {
+    if (!used.contains(name)) throw InputError("the model has no input '" + name + "'");
+  }
+  const Values outputs = executor.RunAll(std::move(values));
+  std::map<std::string, Tensor> results;
+  for (const ValueId id : graph.graph_outputs()) {
+    const auto declared = graph.DeclaredType(id);
+    const Tensor& tensor = outputs.at(id);
+    const bool narrow = IsFloat(declared.dtype) && declared.dtype != tensor.dtype();
+    results[graph.value(id).name] = narrow ? tensor.Cast(declared.dtype) : tensor;
+  }
+  return results;
+}
+
+}  // namespace ptq

@@ -1,0 +1,176 @@
+#include "segments.h"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+namespace ptq {
+namespace {
+
+/// A cut is compared with all others that are at most this many weight products away.
+constexpr size_t kWindow = 4;
+/// A constant operand with fewer elements is a scale or a table, not a weight.
+constexpr int64_t kSmallWeight = 256;
+
+class Cutter {
+ public:
+  Cutter(const Graph& graph, const std::vector<Step>& steps, const std::vector<bool>& constant)
+      : graph_(graph), steps_(steps), constant_(constant), count_(int(steps.size())) {
+    FindWeightProducts();
+    MarkShapeOnly();
+    FindLastUses();
+  }
+
+  std::vector<Segment> Cut() {
+    std::vector<int> ends;
+    for (const int gap : NarrowGaps()) {
+      const int begin = ends.empty() ? 0 : ends.back();
+      if (HasProduct(begin, gap) && HasProduct(gap, count_)) ends.push_back(gap);
+    }
+    ends.push_back(count_);
+    std::vector<Segment> segments;
+    int begin = 0;
+    for (const int end : ends) {
+      Segment segment;
+      segment.begin = begin;
+      segment.end = end;
+      segment.live_in = LiveAt(begin);
+      segment.live_out = LiveAt(end);
+      segments.push_back(std::move(segment));
+      begin = end;
+    }
+    return segments;
+  }
+
+ private:
+  void FindWeightProducts() {
+    static const std::set<std::string> kProducts = {
+        "MatMul",      "Gemm",         "FusedMatMul",   "Attention",    "MatMulNBits",
+        "MatMulBnb4",  "MatMulInteger", "QAttention",   "MoE",          "QMoE",
+        "Conv",        "If"};
+    for (int i = 0; i < count_; ++i) {
+      const Node& node = graph_.nodes()[size_t(steps_[size_t(i)].node)];
+      if (steps_[size_t(i)].constant || !kProducts.contains(node.op_type())) continue;
+      const bool weighted = std::ranges::any_of(
+          graph_.inputs(steps_[size_t(i)].node),
+          [&](ValueId id) { return id != kNoValue && IsWeight(id); });
+      if (weighted) products_.push_back(i);
+    }
+  }
+
+  /// Follows a constant back through Transpose, Cast and their like to a stored matrix.
+  bool IsWeight(ValueId id) const {
+    if (!constant_[size_t(id)]) return false;
+    const Value& value = graph_.value(id);
+    if (value.constant != nullptr) {
+      int64_t size = 1;
+      for (const int64_t dim : value.constant->dims()) size *= dim;
+      return value.constant->dims_size() >= 2 && size >= kSmallWeight;
+    }
+    return value.producer >= 0 &&
+           std::ranges::any_of(graph_.inputs(value.producer), [&](ValueId input) {
+             return input != kNoValue && IsWeight(input);
+           });
+  }
+
+  /// Values that depend on shapes only are small and cheap: they do not make a cut wide.
+  void MarkShapeOnly() {
+    shape_only_ = constant_;
+    for (const Step& step : steps_) {
+      const std::string& type = graph_.nodes()[size_t(step.node)].op_type();
+      const bool all = std::ranges::all_of(graph_.inputs(step.node), [&](ValueId id) {
+        return id == kNoValue || shape_only_[size_t(id)];
+      });
+      if (type != "Shape" && type != "Size" && !(all && step.kernel != nullptr)) continue;
+      for (const ValueId id : graph_.outputs(step.node)) {
+        if (id != kNoValue) shape_only_[size_t(id)] = true;
+      }
+    }
+  }
+
+  void FindLastUses() {
+    last_use_.assign(graph_.values().size(), -1);
+    for (size_t id = 0; id < last_use_.size(); ++id) {
+      const Value& value = graph_.values()[id];
+      for (const Use& use : value.uses) {
+        // A constant step reads its inputs when the segment's constants are folded, not here.
+        if (!steps_[size_t(use.node)].constant) last_use_[id] = std::max(last_use_[id], use.node);
+      }
+      if (value.graph_output) last_use_[id] = count_;
+    }
+  }
+
+  bool IsLive(size_t id, int gap) const {
+    const Value& value = graph_.values()[id];
+    const bool exists = value.producer >= 0 ? value.producer < gap
+                                            : value.graph_input || value.captured;
+    return !constant_[id] && exists && last_use_[id] >= gap;
+  }
+
+  std::vector<ValueId> LiveAt(int gap) const {
+    std::vector<ValueId> live;
+    for (size_t id = 0; id < last_use_.size(); ++id) {
+      if (IsLive(id, gap)) live.push_back(ValueId(id));
+    }
+    return live;
+  }
+
+  /// Live activations at each gap (before step i), without what stems from before the first product.
+  std::vector<int> Widths() const {
+    std::vector<int> change(size_t(count_) + 2, 0);
+    for (size_t id = 0; id < last_use_.size(); ++id) {
+      const int producer = graph_.values()[id].producer;
+      // Graph outputs (caches) must be kept, but they need not come over the cut again.
+      if (constant_[id] || shape_only_[id] || producer < products_.front()) continue;
+      int last = -1;
+      for (const Use& use : graph_.values()[id].uses) last = std::max(last, use.node);
+      if (last <= producer) continue;
+      ++change[size_t(producer) + 1];
+      --change[size_t(last) + 1];
+    }
+    std::vector<int> widths;
+    int width = 0;
+    for (int i = 0; i <= count_; ++i) widths.push_back(width += change[size_t(i)]);
+    return widths;
+  }
+
+  /// Gaps as narrow as any other within kWindow products to both sides.
+  std::vector<int> NarrowGaps() const {
+    std::vector<int> gaps;
+    if (products_.size() < 2) return gaps;
+    const std::vector<int> widths = Widths();
+    for (int gap = products_.front() + 1; gap <= products_.back(); ++gap) {
+      const auto next = std::ranges::lower_bound(products_, gap) - products_.begin();
+      const auto low = std::max<int64_t>(0, next - int64_t(kWindow));
+      const auto high = std::min<int64_t>(int64_t(products_.size()) - 1, next + int64_t(kWindow) - 1);
+      int narrowest = std::numeric_limits<int>::max();
+      for (int i = products_[size_t(low)] + 1; i <= products_[size_t(high)]; ++i) {
+        narrowest = std::min(narrowest, widths[size_t(i)]);
+      }
+      if (widths[size_t(gap)] <= narrowest) gaps.push_back(gap);
+    }
+    return gaps;
+  }
+
+  bool HasProduct(int begin, int end) const {
+    const auto at = std::ranges::lower_bound(products_, begin);
+    return at != products_.end() && *at < end;
+  }
+
+  const Graph& graph_;
+  const std::vector<Step>& steps_;
+  const std::vector<bool>& constant_;
+  const int count_;
+  std::vector<int> products_;
+  std::vector<bool> shape_only_;
+  std::vector<int> last_use_;
+};
+
+}  // namespace
+
+std::vector<Segment> CutIntoSegments(const Graph& graph, const std::vector<Step>& steps,
+                                     const std::vector<bool>& constant) {
+  return Cutter(graph, steps, constant).Cut();
+}
+
+}  // namespace ptq

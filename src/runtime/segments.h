@@ -1,0 +1,16 @@
+// Finds the narrow cuts of a graph.
+#pragma once
+
+#include <vector>
+
+#include "ptq/runtime/execution_plan.h"
+
+namespace ptq {
+
+/// Cuts where the fewest activations are alive (in a decoder: the residual stream between blocks), at
+/// least one weight product in each segment. `constant`: by value number.
+[[nodiscard]] std::vector<Segment> CutIntoSegments(const Graph& graph,
+                                                   const std::vector<Step>& steps,
+                                                   const std::vector<bool>& constant);
+
+}  // namespace ptq
