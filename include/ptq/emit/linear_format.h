@@ -1,0 +1,61 @@
+// How a quantized linear is written into a graph: the operator, its packing and its rules.
+#pragma once
+
+#include <onnx/onnx_pb.h>
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ptq/model/model.h"
+#include "ptq/quant/spec.h"
+#include "ptq/tensor/dtype.h"
+
+namespace ptq {
+
+/// Takes finished tensors; returns the name under which the graph knows them.
+class TensorSink {
+ public:
+  virtual ~TensorSink() = default;
+  virtual std::string Add(const std::string& name, DType dtype, const Shape& shape,
+                          std::span<const std::byte> bytes) = 0;
+};
+
+/// One quantized linear to be written.
+struct LinearToEmit {
+  std::string name;        ///< base of the new tensors' names
+  std::string input;       ///< activation [..., K]
+  std::string output;      ///< the replaced node's output [..., N]
+  std::string bias;        ///< name of a constant [N]; empty for none
+  std::string node_name;   ///< of the replaced node
+  DType type;              ///< of activations and scales: float32, float16, bfloat16
+  const QuantizedMatrix* q;
+  int accuracy_level = 4;
+};
+
+class LinearFormat {
+ public:
+  virtual ~LinearFormat() = default;
+  [[nodiscard]] virtual std::string_view name() const = 0;
+  /// Throws UsageError for bits or group sizes that the format (or the runtime) cannot hold.
+  virtual void CheckSpec(const QuantSpec& spec) const = 0;
+  /// The spec as this format stores it (group_size 0, "channel", may become blocks). Scales and
+  /// codes handed to Emit follow the returned spec.
+  [[nodiscard]] virtual QuantSpec Adapt(const QuantSpec& spec) const { return spec; }
+  /// Raises opset imports and the IR version as far as the format needs. Throws UnsupportedError
+  /// where that would change the meaning of the model's other nodes, naming one of them.
+  virtual void PrepareModel(onnx::ModelProto& model) const = 0;
+  /// The nodes that replace the linear.
+  [[nodiscard]] virtual std::vector<onnx::NodeProto> Emit(const LinearToEmit& linear,
+                                                          TensorSink& sink) const = 0;
+};
+
+/// The single explicit list of formats (formats.cc).
+[[nodiscard]] std::span<const LinearFormat* const> LinearFormats();
+/// Throws UsageError that lists the names.
+[[nodiscard]] const LinearFormat& FindLinearFormat(std::string_view name);
+
+}  // namespace ptq

@@ -1,0 +1,52 @@
+// The output directory's model: the source's graph edited in place, weights appended as they come.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ptq/emit/linear_format.h"
+#include "ptq/plan/plan.h"
+#include "ptq/quant/spec.h"
+
+namespace ptq {
+
+struct EmitOptions {
+  std::string format = "matmulnbits";  ///< a name of LinearFormats()
+  int accuracy_level = 4;
+  /// Stores every other float32 initializer as FP16 with a Cast behind it (--float fp16).
+  bool half_floats = false;
+};
+
+/// Collects edits of a copy of the source's ModelProto and streams tensors to `model.onnx.data`.
+/// Nodes, attributes and fields that this build does not know survive. Graph inputs and outputs
+/// keep their names, types and order. Not thread-safe; call in graph order.
+class OutputModel {
+ public:
+  /// Throws UnsupportedError when the format cannot express this model (opset, IR) and says why.
+  OutputModel(const Graph& graph, const Plan& plan, std::filesystem::path directory,
+              const EmitOptions& options);
+  ~OutputModel();
+
+  /// Makes the graph compute x / s where the site's linears read x, by the site's fold. For
+  /// Fold::Kind::kLinearRows only the bias is divided here: the rows' factor is in the codes' scales
+  /// that the caller hands to Quantize.
+  void ScaleSite(const Site& site, std::span<const float> scale);
+  /// Replaces a linear's node; appends codes, scales and zero points to the data file.
+  /// Returns the bytes written.
+  int64_t Quantize(const Linear& linear, const QuantizedMatrix& q);
+  /// Stores a float32 weight as FP16 and casts it back where it is used. Returns its new bytes.
+  int64_t StoreAsHalf(const Linear& linear);
+  /// Entry of the model's metadata_props.
+  void SetMetadata(const std::string& key, const std::string& value);
+  /// Drops what became unused, copies the remaining tensors, writes model.onnx. Call once, last.
+  void Finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace ptq

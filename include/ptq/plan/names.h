@@ -1,0 +1,29 @@
+// Names that people know, recovered from initializers, nodes and exporters' notes; and their patterns.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ptq/model/graph.h"
+
+namespace ptq {
+
+/// `model.layers.0.self_attn.q_proj` for the linear at `node` with the constant `stored`: from the
+/// initializer when it carries a parameter's name, else from the module path in the node's name or
+/// in the dynamo exporter's metadata, else the node's own name.
+[[nodiscard]] std::string LinearName(const Graph& graph, int node, ValueId stored);
+
+/// A glob (`*`, `?`, `[abc]`) over whole names, or `/regex/` searched in them.
+class NamePattern {
+ public:
+  /// Throws UsageError for a malformed regular expression.
+  explicit NamePattern(std::string text);
+  [[nodiscard]] bool Matches(const std::string& name) const;
+  [[nodiscard]] const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+  std::string regex_;
+};
+
+}  // namespace ptq

@@ -1,0 +1,153 @@
+#include "folds.h"
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+
+namespace ptq {
+namespace {
+
+class FoldFinder {
+ public:
+  FoldFinder(const ExecutionPlan& execution, const Plan& plan, const Site& site)
+      : execution_(execution), graph_(execution.graph()), plan_(plan), site_(site) {
+    k_ = plan.linears[size_t(site.linears.front())].k;
+  }
+
+  Fold Find() const {
+    // Somebody else who reads the activation would see it scaled.
+    if (graph_.value(site_.value).uses.size() != site_.linears.size()) return {};
+    if (graph_.value(site_.value).graph_output) return {};
+    if (auto fold = FromNorm(site_.value)) return *fold;
+    if (auto fold = FromLinear(site_.value)) return *fold;
+    return {};
+  }
+
+ private:
+  bool OnlyUse(ValueId id) const {
+    return graph_.value(id).uses.size() == 1 && !graph_.value(id).graph_output;
+  }
+
+  /// A constant [K] (any leading ones) at an input of a node.
+  bool IsGain(int node, size_t input) const {
+    const auto& inputs = graph_.inputs(node);
+    if (inputs.size() <= input || inputs[input] == kNoValue) return false;
+    const Value& value = graph_.value(inputs[input]);
+    if (value.constant == nullptr || !IsFloat(DType(value.constant->data_type()))) return false;
+    int64_t size = 1;
+    for (const int64_t dim : value.constant->dims()) size *= dim;
+    return size == k_ && value.constant->dims_size() > 0 &&
+           value.constant->dims(value.constant->dims_size() - 1) == k_;
+  }
+
+  std::optional<size_t> GainInput(int node) const {
+    for (const size_t i : {size_t{0}, size_t{1}}) {
+      if (IsGain(node, i)) return i;
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Fold> FromNorm(ValueId id) const {
+    const int producer = graph_.value(id).producer;
+    if (producer < 0) return std::nullopt;
+    const Node& node = graph_.nodes()[size_t(producer)];
+    const std::string& type = node.op_type();
+    Fold fold;
+    fold.kind = Fold::Kind::kGain;
+    if (type == "LayerNormalization" || type == "RMSNormalization" ||
+        type == "SimplifiedLayerNormalization") {
+      if (node.Int("axis", -1) != -1 || !IsGain(producer, 1)) return std::nullopt;
+      fold.gains.push_back({producer, 1});
+      if (node.has_input(2)) {
+        if (!IsGain(producer, 2)) return std::nullopt;
+        fold.gains.push_back({producer, 2});
+      }
+      return fold;
+    }
+    if (type == "SkipLayerNormalization" || type == "SkipSimplifiedLayerNormalization") {
+      if (graph_.outputs(producer)[0] != id || !IsGain(producer, 2)) return std::nullopt;
+      fold.gains.push_back({producer, 2});
+      const bool beta = type == "SkipLayerNormalization" && node.has_input(3);
+      if (beta && !IsGain(producer, 3)) return std::nullopt;
+      if (beta) fold.gains.push_back({producer, 3});
+      return fold;
+    }
+    if (type == "Mul") {  // gain · normalised
+      const auto gain = GainInput(producer);
+      if (!gain.has_value()) return std::nullopt;
+      fold.gains.push_back({producer, int(*gain)});
+      return fold;
+    }
+    if (type == "Add") {  // gain · normalised + bias
+      const auto bias = GainInput(producer);
+      if (!bias.has_value()) return std::nullopt;
+      const ValueId inner = graph_.inputs(producer)[1 - *bias];
+      if (inner == kNoValue || !OnlyUse(inner)) return std::nullopt;
+      const int mul = graph_.value(inner).producer;
+      if (mul < 0 || graph_.nodes()[size_t(mul)].op_type() != "Mul") return std::nullopt;
+      const auto gain = GainInput(mul);
+      if (!gain.has_value()) return std::nullopt;
+      fold.gains = {{mul, int(*gain)}, {producer, int(*bias)}};
+      return fold;
+    }
+    return std::nullopt;
+  }
+
+  /// x = up(h) · act(gate(h)): the rows of `up`, whose quantized scales take the factor exactly. The
+  /// same through a bias Add, and for a bare linear.
+  std::optional<Fold> FromLinear(ValueId id) const {
+    if (auto fold = RowsOf(id)) return fold;
+    const int producer = graph_.value(id).producer;
+    if (producer < 0) return std::nullopt;
+    const Node& node = graph_.nodes()[size_t(producer)];
+    if (node.op_type() != "Mul") return std::nullopt;
+    for (const size_t i : {size_t{1}, size_t{0}}) {
+      const ValueId factor = graph_.inputs(producer)[i];
+      const ValueId other = graph_.inputs(producer)[1 - i];
+      if (factor == kNoValue || factor == other || !OnlyUse(factor)) continue;
+      if (auto fold = RowsOf(factor)) return fold;
+    }
+    return std::nullopt;
+  }
+
+  std::optional<Fold> RowsOf(ValueId id) const {
+    int producer = graph_.value(id).producer;
+    if (producer < 0) return std::nullopt;
+    Fold fold;
+    fold.kind = Fold::Kind::kLinearRows;
+    if (graph_.nodes()[size_t(producer)].op_type() == "Add") {
+      const auto bias = GainInput(producer);
+      if (!bias.has_value()) return std::nullopt;
+      const ValueId inner = graph_.inputs(producer)[1 - *bias];
+      if (inner == kNoValue || !OnlyUse(inner)) return std::nullopt;
+      fold.bias = {producer, int(*bias)};
+      producer = graph_.value(inner).producer;
+      if (producer < 0) return std::nullopt;
+    }
+    for (size_t i = 0; i < plan_.linears.size(); ++i) {
+      const Linear& linear = plan_.linears[i];
+      if (linear.node != producer || linear.decision != Decision::kQuantize) continue;
+      if (linear.shared || linear.n != k_) return std::nullopt;
+      if (linear.bias != kNoValue) fold.bias = {producer, 2};
+      fold.linear = int(i);
+      fold.row_of_channel.resize(size_t(k_));
+      std::iota(fold.row_of_channel.begin(), fold.row_of_channel.end(), 0);
+      return fold;
+    }
+    return std::nullopt;
+  }
+
+  const ExecutionPlan& execution_;
+  const Graph& graph_;
+  const Plan& plan_;
+  const Site& site_;
+  int64_t k_ = 0;
+};
+
+}  // namespace
+
+Fold FindFold(const ExecutionPlan& execution, const Plan& plan, const Site& site) {
+  return FoldFinder(execution, plan, site).Find();
+}
+
+}  // namespace ptq

@@ -1,0 +1,46 @@
+#include "head.h"
+
+#include <algorithm>
+#include <set>
+
+namespace ptq {
+namespace {
+
+bool KeepsClasses(const std::string& type) {
+  static const std::set<std::string> kTypes = {
+      "Add",  "Sub",     "Mul",       "Div",     "Cast",   "Identity",   "Reshape", "Tanh",
+      "Slice", "Squeeze", "Unsqueeze", "Flatten", "Gather", "Transpose",  "Softmax", "LogSoftmax"};
+  return kTypes.contains(type);
+}
+
+/// Whether all users of a value lead to graph outputs.
+bool LeadsOut(const ExecutionPlan& execution, ValueId id, int depth) {
+  constexpr int kLongestTail = 12;
+  if (depth > kLongestTail) return false;
+  const Graph& graph = execution.graph();
+  const Value& value = graph.value(id);
+  if (value.uses.empty()) return value.graph_output;
+  return std::ranges::all_of(value.uses, [&](const Use& use) {
+    const Node& node = graph.nodes()[size_t(use.node)];
+    if (node.op_type() == "Shape") return true;
+    if (!KeepsClasses(node.op_type())) return false;
+    // A second activation (a residual stream, a mask) means that this is not the end of the model.
+    const bool alone = std::ranges::all_of(graph.inputs(use.node), [&](ValueId other) {
+      if (other == kNoValue || other == id || execution.IsConstant(other)) return true;
+      const int producer = graph.value(other).producer;
+      const bool indices = node.op_type() == "Reshape" || node.op_type() == "Slice" ||
+                           node.op_type() == "Gather";
+      return producer >= 0 && indices;
+    });
+    return alone && LeadsOut(execution, graph.outputs(use.node)[0], depth + 1);
+  });
+}
+
+}  // namespace
+
+bool IsHead(const ExecutionPlan& execution, const Linear& linear) {
+  if (linear.n <= linear.k) return false;
+  return LeadsOut(execution, execution.graph().outputs(linear.node)[0], 0);
+}
+
+}  // namespace ptq
