@@ -1,10 +1,6 @@
 // Runs one operator on tensors, without a model: what the tests of kernels share.
 #pragma once
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <onnx/onnx_pb.h>
-
 #include <cmath>
 #include <cstring>
 #include <initializer_list>
@@ -12,6 +8,10 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <onnx/onnx_pb.h>
 
 #include "ptq/ops/kernel.h"
 
@@ -74,10 +74,16 @@ class OpTest {
     const auto count = static_cast<size_t>(outputs_);
     KernelContext context(std::move(inputs), count, std::vector<bool>(count, true));
     kernel->Run(context);
+    // Outputs may view the node's attributes or the inputs: each gets memory of its own.
+    for (Tensor& output : context.outputs()) {
+      if (output.defined()) (void)output.mutable_bytes();
+    }
     return std::move(context.outputs());
   }
   /// The first output.
-  [[nodiscard]] Tensor Run(std::vector<Tensor> inputs) const { return RunAll(std::move(inputs))[0]; }
+  [[nodiscard]] Tensor Run(std::vector<Tensor> inputs) const {
+    return RunAll(std::move(inputs))[0];
+  }
 
  private:
   onnx::AttributeProto* Add(const std::string& name, onnx::AttributeProto::AttributeType type) {
@@ -125,7 +131,8 @@ inline void ExpectEqual(const Tensor& actual, const Tensor& expected, float tole
   ASSERT_EQ(DTypeName(actual.dtype()), DTypeName(expected.dtype()));
   ASSERT_EQ(actual.shape(), expected.shape());
   if (actual.dtype() != DType::kFloat32) {
-    ASSERT_EQ(std::memcmp(actual.bytes().data(), expected.bytes().data(), actual.bytes().size()), 0);
+    ASSERT_EQ(std::memcmp(actual.bytes().data(), expected.bytes().data(), actual.bytes().size()),
+              0);
     return;
   }
   const auto a = actual.data<float>();
