@@ -92,6 +92,11 @@ Values Executor::LoadConstants(const Job& job, const Values& overrides) const {
   return constants;
 }
 
+Tensor Executor::LoadConstant(ValueId id) const {
+  Values known;
+  return EvaluateConstant(id, {}, known);
+}
+
 std::vector<Tensor> Executor::RunBranch(const Step& step, const std::vector<Tensor>& inputs,
                                         const std::function<Tensor(ValueId)>& lookup) const {
   const bool condition = inputs.at(0).data<bool>()[0];

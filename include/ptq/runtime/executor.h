@@ -39,6 +39,9 @@ class Executor {
   /// any constant value) by number. Thread-safe.
   [[nodiscard]] Values LoadConstants(const Job& job, const Values& overrides = {}) const;
 
+  /// One constant value, widened to float32 and folded. Thread-safe.
+  [[nodiscard]] Tensor LoadConstant(ValueId id) const;
+
   /// Runs a job on the values that come over the cut; returns its goals. Inputs that the job no
   /// longer needs are freed as it goes when `inputs` is moved in. Const and thread-safe.
   [[nodiscard]] Values Run(const Job& job, const Values& constants, Values inputs,

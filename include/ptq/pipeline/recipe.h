@@ -1,0 +1,51 @@
+// The user's request after defaults and configuration files are merged.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "ptq/plan/plan.h"
+#include "ptq/quant/method.h"
+#include "ptq/text/calibration.h"
+
+namespace ptq {
+
+struct Recipe {
+  std::filesystem::path source;
+  std::filesystem::path destination;  ///< empty: DefaultDestination
+  std::string method = "awq";         ///< a preset
+  std::string scaling;                ///< overrides one part of the preset when not empty
+  std::string grid;
+  std::string rounding;
+  int bits = 4;
+  int64_t group_size = 128;  ///< 0: channel
+  bool symmetric = true;
+  HeadForm head = HeadForm::kHalf;
+  bool half_floats = false;
+  std::string format = "matmulnbits";
+  int accuracy_level = 4;
+  std::vector<std::string> include;
+  std::vector<std::string> exclude;
+  CalibrationOptions calibration;   ///< file empty: the set that is installed with the program
+  std::filesystem::path tokenizer;  ///< directory or tokenizer.json; empty: beside the model
+  bool propagate = false;  ///< calibrate later layers on what the quantized ones give
+  bool verify = true;
+  bool overwrite = false;
+};
+
+/// The method with its overrides. Throws UsageError for unknown names.
+[[nodiscard]] Method MethodOf(const Recipe& recipe);
+[[nodiscard]] PlanOptions PlanOptionsOf(const Recipe& recipe);
+/// `{source}-awq_w4_g128_headfp16` beside the source.
+[[nodiscard]] std::filesystem::path DefaultDestination(const Recipe& recipe);
+/// What decides the result, for the metadata: no paths, only file names; no thread counts.
+[[nodiscard]] nlohmann::ordered_json ToJson(const Recipe& recipe);
+/// "fp16", "int8", "int4", "keep".
+[[nodiscard]] std::string HeadFormName(HeadForm head);
+/// Throws UsageError.
+[[nodiscard]] HeadForm ParseHeadForm(const std::string& name);
+
+}  // namespace ptq

@@ -1,0 +1,41 @@
+// What calibration accumulates at a site; two of them can be merged.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace ptq {
+
+/// Sums over the tokens seen at an activation x[K]. A sum is the same for any number of threads.
+class SiteStatistics {
+ public:
+  explicit SiteStatistics(int64_t k, bool with_gram = true);
+
+  /// Adds `rows` tokens, row-major [rows, K].
+  void Add(std::span<const float> x, int64_t rows);
+  /// Adds what another one has seen. Throws InternalError when the sizes differ.
+  void Merge(const SiteStatistics& other);
+
+  [[nodiscard]] int64_t k() const { return k_; }
+  /// Tokens seen.
+  [[nodiscard]] int64_t count() const { return count_; }
+  /// mean |x| for each channel, [K]; zeros when nothing was seen.
+  [[nodiscard]] std::vector<float> MeanAbs() const;
+  /// max |x| for each channel, [K].
+  [[nodiscard]] std::span<const float> max_abs() const { return max_abs_; }
+  /// Lower triangle of Σ x xᵀ, row-major [K, K]; empty without. Accumulated in float32, a few
+  /// thousand tokens at a time by the matrix library (whose error is far below one rounding a token).
+  [[nodiscard]] std::span<const float> gram() const { return gram_; }
+  /// Whether every sum is a finite number.
+  [[nodiscard]] bool IsFinite() const;
+
+ private:
+  int64_t k_;
+  int64_t count_ = 0;
+  std::vector<double> abs_sum_;
+  std::vector<float> max_abs_;
+  std::vector<float> gram_;
+};
+
+}  // namespace ptq

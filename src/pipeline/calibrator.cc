@@ -1,0 +1,87 @@
+#include "ptq/pipeline/calibrator.h"
+
+#include <algorithm>
+
+#include "ptq/base/error.h"
+#include "ptq/base/parallel.h"
+
+namespace ptq {
+namespace {
+
+/// Rows of a tapped activation seen as [rows, k].
+int64_t RowsOf(const Tensor& tensor, int64_t k) {
+  if (tensor.rank() == 0 || tensor.dim(-1) != k) {
+    throw InternalError("an activation has not the width of its linears");
+  }
+  return tensor.size() / k;
+}
+
+/// Adds the blocks' activations as one matrix: few large products are faster than many small.
+void AddAll(SiteStatistics& statistics, const std::vector<Tensor>& parts, int64_t k) {
+  if (parts.size() == 1) {
+    statistics.Add(parts[0].data<float>(), RowsOf(parts[0], k));
+    return;
+  }
+  std::vector<float> joined;
+  for (const Tensor& part : parts) {
+    const auto values = part.data<float>();
+    joined.insert(joined.end(), values.begin(), values.end());
+  }
+  statistics.Add(joined, int64_t(joined.size()) / k);
+}
+
+}  // namespace
+
+Calibrator::Calibrator(const Executor& executor, const Feeder& feeder,
+                       const std::vector<MicroBatch>& batches)
+    : executor_(executor) {
+  for (const MicroBatch& batch : batches) {
+    auto& blocks = before_.emplace_back();
+    for (const TokenBlock& block : batch.blocks) {
+      blocks.push_back(feeder.Make(block.ids, block.batch, block.length));
+    }
+  }
+}
+
+StatisticsBySite Calibrator::Observe(const Segment& segment, const Taps& taps, bool keep_cut) {
+  StatisticsBySite statistics;
+  std::vector<ValueId> tapped;
+  for (const auto& [id, k] : taps) {
+    tapped.push_back(id);
+    statistics.try_emplace(id, k);
+  }
+  const Job job = executor_.MakeJob(
+      segment, keep_cut ? segment.live_out : std::vector<ValueId>(), tapped);
+  const Values constants = executor_.LoadConstants(job);
+  after_.assign(before_.size(), {});
+  for (size_t b = 0; b < before_.size(); ++b) {
+    const auto& blocks = before_[b];
+    after_[b].resize(blocks.size());
+    std::vector<std::map<ValueId, Tensor>> seen(blocks.size());
+    ParallelFor(int64_t(blocks.size()), [&](int64_t i) {
+      auto& own = seen[size_t(i)];
+      after_[b][size_t(i)] = executor_.Run(job, constants, blocks[size_t(i)],
+                                           [&](ValueId id, const Tensor& x) { own[id] = x; });
+    });
+    for (auto& [id, sums] : statistics) {
+      std::vector<Tensor> parts;
+      for (auto& block : seen) parts.push_back(std::move(block[id]));
+      AddAll(sums, parts, taps.at(id));
+    }
+  }
+  return statistics;
+}
+
+void Calibrator::Propagate(const Segment& segment, const Values& overrides) {
+  const Job job = executor_.MakeJob(segment, segment.live_out, {});
+  const Values constants = executor_.LoadConstants(job, overrides);
+  for (size_t b = 0; b < before_.size(); ++b) {
+    ParallelFor(int64_t(before_[b].size()), [&](int64_t i) {
+      after_[b][size_t(i)] = executor_.Run(job, constants, std::move(before_[b][size_t(i)]));
+    });
+  }
+}
+
+void Calibrator::Advance() { before_ = std::move(after_); }
+
+}  // namespace ptq

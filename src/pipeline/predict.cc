@@ -1,0 +1,65 @@
+#include "predict.h"
+
+#include <algorithm>
+#include <set>
+
+namespace ptq {
+namespace {
+
+/// Code, libraries and their tables.
+constexpr int64_t kProgramBytes = 40 << 20;
+/// Tokens whose activations are held at once; the calibrator's micro-batch.
+constexpr int64_t kMicroBatchTokens = 2048;
+
+int64_t InlineBytes(const Graph& graph) {
+  int64_t bytes = 0;
+  for (const Value& value : graph.values()) {
+    if (value.constant == nullptr) continue;
+    if (value.constant->data_location() == onnx::TensorProto::EXTERNAL) continue;
+    bytes += static_cast<int64_t>(value.constant->ByteSizeLong());
+  }
+  return bytes;
+}
+
+}  // namespace
+
+int64_t StoredBytes(const Graph& graph, const Linear& linear) {
+  if (linear.stored == kNoValue) return 0;
+  const onnx::TensorProto& tensor = *graph.value(linear.stored).constant;
+  int64_t elements = 1;
+  for (const int64_t dim : tensor.dims()) elements *= dim;
+  return BytesOf(DType(tensor.data_type()), elements);
+}
+
+int64_t ResultBytes(const Linear& linear) {
+  if (linear.decision == Decision::kHalf) return 2 * linear.n * linear.k;
+  const int64_t group = linear.spec.GroupSizeFor(linear.k);
+  const int64_t groups = linear.spec.GroupsFor(linear.k);
+  const int64_t scale_bytes = linear.spec.scale_type == ScaleType::kFloat32 ? 4 : 2;
+  int64_t bytes = linear.n * groups * (group * linear.spec.bits / 8 + scale_bytes);
+  if (!linear.spec.symmetric) bytes += linear.n * ((groups * linear.spec.bits + 7) / 8);
+  return bytes;
+}
+
+int64_t PredictPeakBytes(const Executor& executor, const Plan& plan, const Recipe& recipe) {
+  std::vector<int64_t> segment_bytes(executor.plan().segments().size(), 0);
+  int64_t width = 0;
+  for (const Site& site : plan.sites) {
+    const int64_t k = plan.linears[size_t(site.linears.front())].k;
+    int64_t bytes = k * k * 4 + kMicroBatchTokens * k * 4;
+    int64_t largest = 0;
+    for (const int linear : site.linears) {
+      const Linear& own = plan.linears[size_t(linear)];
+      bytes += own.n * own.k * 4;
+      largest = std::max(largest, own.n * own.k * 9);  // rows, codes, the effective weight
+    }
+    width = std::max(width, k);
+    segment_bytes[site.segment] += bytes + largest;
+  }
+  const int64_t largest =
+      segment_bytes.empty() ? 0 : *std::ranges::max_element(segment_bytes);
+  const int64_t cut = recipe.calibration.samples * recipe.calibration.seq_len * width * 4;
+  return kProgramBytes + InlineBytes(executor.graph()) + largest + cut;
+}
+
+}  // namespace ptq

@@ -1,0 +1,19 @@
+// Predicts sizes and memory from the plan alone.
+#pragma once
+
+#include "ptq/pipeline/recipe.h"
+#include "ptq/plan/plan.h"
+#include "ptq/runtime/executor.h"
+
+namespace ptq {
+
+/// Bytes of a linear's stored weight and of its result (codes, scales, zero points).
+[[nodiscard]] int64_t StoredBytes(const Graph& graph, const Linear& linear);
+[[nodiscard]] int64_t ResultBytes(const Linear& linear);
+
+/// Peak resident bytes: program + inline weights + the largest segment's float32 weights, Grams and
+/// activations + the activations on the cut.
+[[nodiscard]] int64_t PredictPeakBytes(const Executor& executor, const Plan& plan,
+                                       const Recipe& recipe);
+
+}  // namespace ptq

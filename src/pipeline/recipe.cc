@@ -1,0 +1,85 @@
+#include "ptq/pipeline/recipe.h"
+
+#include <nlohmann/json.hpp>
+
+#include "ptq/base/error.h"
+
+namespace ptq {
+
+Method MethodOf(const Recipe& recipe) {
+  Method method = MethodFromPreset(recipe.method);
+  if (!recipe.scaling.empty()) method.scaling = recipe.scaling;
+  if (!recipe.grid.empty()) method.grid = recipe.grid;
+  if (!recipe.rounding.empty()) method.rounding = recipe.rounding;
+  return method;
+}
+
+PlanOptions PlanOptionsOf(const Recipe& recipe) {
+  PlanOptions options;
+  options.spec.bits = recipe.bits;
+  options.spec.group_size = recipe.group_size;
+  options.spec.symmetric = recipe.symmetric;
+  options.head = recipe.head;
+  options.include = recipe.include;
+  options.exclude = recipe.exclude;
+  return options;
+}
+
+std::filesystem::path DefaultDestination(const Recipe& recipe) {
+  auto source = std::filesystem::absolute(recipe.source).lexically_normal();
+  if (source.filename().empty()) source = source.parent_path();
+  std::error_code error;
+  if (!std::filesystem::is_directory(source, error)) {
+    const bool generic = source.filename() == "model.onnx";
+    source = generic ? source.parent_path() : source.parent_path() / source.stem();
+  }
+  const std::string group =
+      recipe.group_size == 0 ? "channel" : "g" + std::to_string(recipe.group_size);
+  source += "-" + recipe.method + "_w" + std::to_string(recipe.bits) + "_" + group;
+  if (!recipe.symmetric) source += "_asym";
+  if (recipe.head != HeadForm::kKeep) source += "_head" + HeadFormName(recipe.head);
+  if (recipe.format != "matmulnbits") source += "_" + recipe.format;
+  return source;
+}
+
+nlohmann::ordered_json ToJson(const Recipe& recipe) {
+  const Method method = MethodOf(recipe);
+  nlohmann::ordered_json json;
+  json["method"] = recipe.method;
+  json["scaling"] = method.scaling;
+  json["grid"] = method.grid;
+  json["rounding"] = method.rounding;
+  json["bits"] = recipe.bits;
+  json["group_size"] = recipe.group_size;
+  json["symmetric"] = recipe.symmetric;
+  json["lm_head"] = HeadFormName(recipe.head);
+  json["float"] = recipe.half_floats ? "fp16" : "keep";
+  json["format"] = recipe.format;
+  json["accuracy_level"] = recipe.accuracy_level;
+  json["include"] = recipe.include;
+  json["exclude"] = recipe.exclude;
+  json["calib_samples"] = recipe.calibration.samples;
+  json["seq_len"] = recipe.calibration.seq_len;
+  json["seed"] = recipe.calibration.seed;
+  json["propagate"] = recipe.propagate;
+  return json;
+}
+
+std::string HeadFormName(HeadForm head) {
+  switch (head) {
+    case HeadForm::kHalf: return "fp16";
+    case HeadForm::kInt8: return "int8";
+    case HeadForm::kInt4: return "int4";
+    case HeadForm::kKeep: return "keep";
+  }
+  return "";
+}
+
+HeadForm ParseHeadForm(const std::string& name) {
+  for (const HeadForm form : {HeadForm::kHalf, HeadForm::kInt8, HeadForm::kInt4, HeadForm::kKeep}) {
+    if (HeadFormName(form) == name) return form;
+  }
+  throw UsageError("--lm-head '" + name + "': choose fp16, int8, int4 or keep");
+}
+
+}  // namespace ptq

@@ -1,0 +1,292 @@
+#include "ptq/pipeline/run.h"
+
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "predict.h"
+#include "ptq/base/error.h"
+#include "ptq/base/file.h"
+#include "ptq/base/half.h"
+#include "ptq/base/memory.h"
+#include "ptq/base/progress.h"
+#include "ptq/emit/output_model.h"
+#include "ptq/pipeline/calibrator.h"
+#include "samples.h"
+#include "segment_quantizer.h"
+#include "verify.h"
+
+namespace ptq {
+namespace {
+
+/// Tokens whose activations are held at once. A fixed number: results must not depend on the machine.
+constexpr int64_t kMicroBatchTokens = 2048;
+/// Largest relative difference that reordering of float32 sums, and roundings to binary16, explain.
+constexpr double kFloatTolerance = 1e-3;
+constexpr double kHalfTolerance = 2e-2;
+
+/// Adds the time between construction and destruction to a counter.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
+  ~Stopwatch() {
+    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  double& seconds_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// The source, read and understood.
+struct Source {
+  explicit Source(const Recipe& recipe)
+      : model(Model::Load(recipe.source)), graph(model), executor(graph) {}
+  Model model;
+  Graph graph;
+  Executor executor;
+};
+
+void CheckSpecs(const Plan& plan, const LinearFormat& format) {
+  for (const Linear& linear : plan.linears) {
+    if (linear.decision == Decision::kQuantize) format.CheckSpec(linear.spec);
+  }
+}
+
+RunReport StartReport(const Source& source, const Recipe& recipe) {
+  RunReport report;
+  report.plan = MakePlan(source.executor.plan(), PlanOptionsOf(recipe));
+  CheckSpecs(report.plan, FindLinearFormat(recipe.format));
+  (void)MethodOf(recipe);
+  report.destination =
+      recipe.destination.empty() ? DefaultDestination(recipe) : recipe.destination;
+  report.predicted_peak_bytes = PredictPeakBytes(source.executor, report.plan, recipe);
+  report.outcomes.resize(report.plan.linears.size());
+  std::set<ValueId> counted;
+  for (size_t i = 0; i < report.plan.linears.size(); ++i) {
+    const Linear& linear = report.plan.linears[i];
+    LinearOutcome& outcome = report.outcomes[i];
+    outcome.bytes_before = StoredBytes(source.graph, linear);
+    outcome.bytes_after =
+        linear.decision == Decision::kKeep ? outcome.bytes_before : ResultBytes(linear);
+    if (!counted.insert(linear.stored).second) outcome.bytes_before = outcome.bytes_after = 0;
+  }
+  return report;
+}
+
+int64_t DirectoryBytes(const Model& model) {
+  std::error_code error;
+  auto bytes = static_cast<int64_t>(std::filesystem::file_size(model.path(), error));
+  for (const std::string& name : model.ExternalFiles()) {
+    const auto size = std::filesystem::file_size(model.directory() / name, error);
+    if (!error) bytes += static_cast<int64_t>(size);
+  }
+  return bytes;
+}
+
+/// Weights that are stored as FP16 count as rounded in the expectation, too.
+void AddHalfOverrides(const Source& source, const Plan& plan, Values& overrides) {
+  for (const Linear& linear : plan.linears) {
+    if (linear.decision != Decision::kHalf) continue;
+    Tensor rounded = source.executor.LoadConstant(linear.operand);
+    for (float& value : rounded.mutable_data<float>()) value = RoundToHalf(value);
+    overrides[linear.operand] = std::move(rounded);
+  }
+}
+
+/// One run: the state that the road's stages hand on.
+class Road {
+ public:
+  Road(const Recipe& recipe, Source& source, RunReport& report)
+      : recipe_(recipe),
+        source_(source),
+        report_(report),
+        method_(MethodOf(recipe)),
+        staged_(report.destination, recipe.overwrite),
+        output_(source.graph, report.plan, staged_.path(),
+                {recipe.format, recipe.accuracy_level, recipe.half_floats}),
+        quantizer_(source.executor, report.plan, method_) {}
+
+  void Travel() {
+    Prepare();
+    const auto& segments = source_.executor.plan().segments();
+    size_t last = 0;
+    for (const Site& site : report_.plan.sites) last = std::max(last, site.segment);
+    Progress progress("quantizing", int64_t(segments.size()));
+    for (size_t i = 0; i < segments.size(); ++i) {
+      if (i <= last && !report_.plan.sites.empty()) QuantizeSegment(i, i < last);
+      CarryExpectation(i);
+      progress.Advance();
+    }
+    Write();
+    Verify();
+    staged_.Commit();
+  }
+
+ private:
+  /// Reads the samples and puts them at the entrance of the graph.
+  void Prepare() {
+    const Stopwatch watch(report_.timings.read);
+    const int64_t vocabulary = VocabularySize(source_.graph);
+    std::optional<Feeder> feeder;
+    TokenBlock sample = AnySample(vocabulary);
+    const bool calibrate = NeedsStatistics(method_) && !report_.plan.sites.empty();
+    if (calibrate) {
+      feeder.emplace(source_.graph, ReadFeedHints(source_.model.directory()));
+      samples_ = ReadSamples(recipe_, vocabulary);
+      const auto batches = MakeMicroBatches(samples_.ids, kMicroBatchTokens);
+      report_.samples = samples_.provenance.samples;
+      report_.tokens = samples_.provenance.tokens;
+      const TokenBlock& first = batches.front().blocks.front();
+      sample.length = first.length;
+      sample.ids.assign(first.ids.begin(), first.ids.begin() + first.length);
+      calibrator_.emplace(source_.executor, *feeder, batches);
+    }
+    if (!recipe_.verify) {
+      report_.verification.note = "not asked for (--no-verify)";
+      return;
+    }
+    try {
+      if (!feeder.has_value()) {
+        feeder.emplace(source_.graph, ReadFeedHints(source_.model.directory()));
+      }
+      expectation_.emplace(source_.executor, feeder->Make(sample.ids, 1, sample.length));
+    } catch (const UnsupportedError& error) {
+      report_.verification.note = error.what();
+      spdlog::warn("not verified: {}", error.what());
+    }
+  }
+
+  void QuantizeSegment(size_t index, bool more) {
+    const Segment& segment = source_.executor.plan().segments()[index];
+    StatisticsBySite statistics;
+    if (calibrator_.has_value()) {
+      const Stopwatch watch(report_.timings.calibrate);
+      Taps taps;
+      for (const Site& site : report_.plan.sites) {
+        if (site.segment != index) continue;
+        taps[site.value] = report_.plan.linears[size_t(site.linears.front())].k;
+      }
+      statistics = calibrator_->Observe(segment, taps, more);
+    }
+    SegmentResult result;
+    {
+      const Stopwatch watch(report_.timings.search);
+      result = quantizer_.Quantize(index, std::move(statistics));
+    }
+    if (calibrator_.has_value() && more) {
+      const Stopwatch watch(report_.timings.calibrate);
+      if (recipe_.propagate && !quantizer_.HasPending()) {
+        calibrator_->Propagate(segment, result.overrides);
+      }
+      calibrator_->Advance();
+    }
+    const Stopwatch watch(report_.timings.write);
+    for (const ScaledSite& scaled : result.scaled) output_.ScaleSite(scaled.site, scaled.scale);
+    for (const QuantizedLinear& linear : result.linears) {
+      report_.outcomes[size_t(linear.linear)].bytes_after =
+          output_.Quantize(report_.plan.linears[size_t(linear.linear)], linear.q);
+    }
+    if (expectation_.has_value()) overrides_.merge(result.overrides);
+  }
+
+  /// Shared weights are known only at their last site; until then the expectation waits.
+  void CarryExpectation(size_t index) {
+    if (!expectation_.has_value() || quantizer_.HasPending()) return;
+    const Stopwatch watch(report_.timings.verify);
+    const auto& segments = source_.executor.plan().segments();
+    if (index + 1 == segments.size()) AddHalfOverrides(source_, report_.plan, overrides_);
+    for (; carried_ <= index; ++carried_) expectation_->Advance(segments[carried_], overrides_);
+    overrides_.clear();
+  }
+
+  void Write() {
+    const Stopwatch watch(report_.timings.write);
+    for (size_t i = 0; i < report_.plan.linears.size(); ++i) {
+      const Linear& linear = report_.plan.linears[i];
+      LinearOutcome& outcome = report_.outcomes[i];
+      if (linear.decision == Decision::kHalf) outcome.bytes_after = output_.StoreAsHalf(linear);
+      if (linear.decision != Decision::kQuantize) continue;
+      const LinearOutcome& found = quantizer_.outcomes()[i];
+      const int64_t before = outcome.bytes_before;
+      const int64_t after = outcome.bytes_after;
+      outcome = found;
+      outcome.bytes_before = before;
+      outcome.bytes_after = after;
+    }
+    output_.SetMetadata("quantize.recipe", ToJson(recipe_).dump());
+    output_.Finish();
+  }
+
+  void Verify() {
+    if (!expectation_.has_value()) return;
+    const Stopwatch watch(report_.timings.verify);
+    const bool half = recipe_.half_floats || HasHalfLinears();
+    report_.verification =
+        expectation_->Check(staged_.path(), half ? kHalfTolerance : kFloatTolerance);
+    const Verification& check = report_.verification;
+    if (!(check.max_relative <= check.tolerance)) {
+      throw QualityError("verification failed: the written model's outputs differ from the "
+                         "expected ones by " +
+                         std::to_string(check.max_relative) + " of their largest value (limit " +
+                         std::to_string(check.tolerance) + "); nothing was kept");
+    }
+  }
+
+  [[nodiscard]] bool HasHalfLinears() const {
+    for (const Linear& linear : report_.plan.linears) {
+      if (linear.operand_type != DType::kFloat32) return true;
+    }
+    return false;
+  }
+
+  const Recipe& recipe_;
+  Source& source_;
+  RunReport& report_;
+  Method method_;
+  StagedDirectory staged_;
+  OutputModel output_;
+  SegmentQuantizer quantizer_;
+  CalibrationSet samples_;
+  std::optional<Calibrator> calibrator_;
+  std::optional<Expectation> expectation_;
+  Values overrides_;
+  size_t carried_ = 0;
+};
+
+}  // namespace
+
+RunReport PlanRun(const Recipe& recipe) {
+  const Source source(recipe);
+  RunReport report = StartReport(source, recipe);
+  report.bytes_before = DirectoryBytes(source.model);
+  return report;
+}
+
+RunReport Run(const Recipe& recipe) {
+  const auto start = std::chrono::steady_clock::now();
+  std::optional<Source> source;
+  double read = 0;
+  {
+    const Stopwatch watch(read);
+    source.emplace(recipe);
+  }
+  RunReport report = StartReport(*source, recipe);
+  report.timings.read = read;
+  report.bytes_before = DirectoryBytes(source->model);
+  Road(recipe, *source, report).Travel();
+  std::error_code error;
+  for (const char* name : {"model.onnx", "model.onnx.data"}) {
+    const auto size = std::filesystem::file_size(report.destination / name, error);
+    if (!error) report.bytes_after += static_cast<int64_t>(size);
+  }
+  report.timings.total =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
+}  // namespace ptq

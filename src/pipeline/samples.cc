@@ -1,0 +1,83 @@
+#include "samples.h"
+
+#include <optional>
+
+#include "ptq/base/error.h"
+#include "ptq/text/chat_template.h"
+#include "ptq/text/tokenizer.h"
+
+namespace ptq {
+namespace {
+
+struct TextTools {
+  std::optional<Tokenizer> tokenizer;
+  std::optional<ChatTemplate> chat_template;
+};
+
+TextTools LoadTextTools(const Recipe& recipe) {
+  TextTools tools;
+  std::error_code error;
+  if (!recipe.tokenizer.empty()) {
+    const bool directory = std::filesystem::is_directory(recipe.tokenizer, error);
+    tools.tokenizer = directory ? Tokenizer::FromDirectory(recipe.tokenizer)
+                                : Tokenizer::FromFile(recipe.tokenizer);
+    tools.chat_template = ChatTemplate::FromDirectory(
+        directory ? recipe.tokenizer : recipe.tokenizer.parent_path());
+    return tools;
+  }
+  const auto directory = FindTokenizerDirectory(recipe.source);
+  if (!directory.has_value()) {
+    throw InputError("no tokenizer beside '" + recipe.source.string() +
+                     "'; give --tokenizer (a tokenizer.json or its directory), or token ids "
+                     "(.npz, .npy) as --calib");
+  }
+  tools.tokenizer = Tokenizer::FromDirectory(*directory);
+  tools.chat_template = ChatTemplate::FromDirectory(*directory);
+  return tools;
+}
+
+}  // namespace
+
+std::filesystem::path DefaultCalibrationFile() {
+  constexpr const char* kFile = "calibration/prompts.jsonl";
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  for (const auto& directory :
+       {program.parent_path().parent_path() / "share/ptq", std::filesystem::path(PTQ_DATA_DIR)}) {
+    if (std::filesystem::exists(directory / kFile, error)) return directory / kFile;
+  }
+  throw InputError("the calibration set that belongs to this program is not installed; give --calib");
+}
+
+CalibrationSet ReadSamples(const Recipe& recipe, int64_t vocabulary) {
+  CalibrationOptions options = recipe.calibration;
+  if (options.file.empty()) options.file = DefaultCalibrationFile();
+  options.vocab_size = vocabulary;
+  const std::string extension = options.file.extension().string();
+  if (extension == ".npz" || extension == ".npy") return ReadCalibration(options, nullptr, nullptr);
+  std::error_code error;
+  if (options.file != "-" && !std::filesystem::exists(options.file, error)) {
+    throw InputError("calibration file '" + options.file.string() + "' does not exist");
+  }
+  const TextTools tools = LoadTextTools(recipe);
+  return ReadCalibration(options, &*tools.tokenizer,
+                         tools.chat_template.has_value() ? &*tools.chat_template : nullptr);
+}
+
+int64_t VocabularySize(const Graph& graph) {
+  for (const ValueId id : graph.graph_inputs()) {
+    const Value& value = graph.value(id);
+    if (value.name.find("input_ids") == std::string::npos) continue;
+    for (const Use& use : value.uses) {
+      const Node& node = graph.nodes()[size_t(use.node)];
+      if (node.op_type() != "Gather" || use.input != 1) continue;
+      const Value& table = graph.value(graph.inputs(use.node)[0]);
+      if (table.constant != nullptr && table.constant->dims_size() == 2) {
+        return table.constant->dims(0);
+      }
+    }
+  }
+  return 0;
+}
+
+}  // namespace ptq

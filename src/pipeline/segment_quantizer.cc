@@ -1,0 +1,227 @@
+#include "segment_quantizer.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "ptq/base/half.h"
+#include "ptq/base/parallel.h"
+
+namespace ptq {
+namespace {
+
+/// Folded constants and scaled activations stay this far below the largest binary16 number.
+constexpr float kHalfHeadroom = 0.25f * kHalfMax;
+/// Rows that one task copies.
+constexpr int64_t kRowTile = 64;
+
+/// Transposes src[rows, cols] into dst[cols, rows].
+void Transpose(const float* src, int64_t rows, int64_t cols, float* dst) {
+  ParallelForTiles(cols, kRowTile, [&](int64_t begin, int64_t end) {
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = begin; c < end; ++c) dst[c * rows + r] = src[r * cols + c];
+    }
+  });
+}
+
+/// The weight that makes the original graph compute what the quantized one does: Q(W·diag(s))·diag(s)⁻¹
+/// in the operand's layout.
+Tensor EffectiveOperand(const Linear& linear, const QuantizedMatrix& q,
+                        const std::vector<float>& scale) {
+  Tensor rows(DType::kFloat32, {linear.n, linear.k});
+  auto values = rows.mutable_data<float>();
+  q.Dequantize(values.data());
+  if (!scale.empty()) {
+    ParallelForTiles(linear.n, kRowTile, [&](int64_t begin, int64_t end) {
+      for (int64_t n = begin; n < end; ++n) {
+        float* row = values.data() + n * linear.k;
+        for (int64_t k = 0; k < linear.k; ++k) row[k] /= scale[size_t(k)];
+      }
+    });
+  }
+  if (linear.operand_is_nk) return rows;
+  Tensor operand(DType::kFloat32, {linear.k, linear.n});
+  Transpose(rows.data<float>().data(), linear.n, linear.k, operand.mutable_data<float>().data());
+  return operand;
+}
+
+std::string FoldName(Fold::Kind kind) {
+  switch (kind) {
+    case Fold::Kind::kMul: return "mul";
+    case Fold::Kind::kGain: return "gain";
+    case Fold::Kind::kLinearRows: return "rows";
+  }
+  return "";
+}
+
+}  // namespace
+
+SegmentQuantizer::SegmentQuantizer(const Executor& executor, const Plan& plan, Method method)
+    : executor_(executor), plan_(plan), method_(std::move(method)) {
+  outcomes_.resize(plan.linears.size());
+  for (size_t i = 0; i < plan.linears.size(); ++i) {
+    const Linear& linear = plan.linears[i];
+    if (linear.decision != Decision::kQuantize || !linear.shared) continue;
+    Shared& shared = shared_[linear.stored];
+    shared.linears.push_back(int(i));
+    ++shared.waiting;
+  }
+}
+
+SegmentResult SegmentQuantizer::Quantize(size_t segment, StatisticsBySite statistics) {
+  SegmentResult result;
+  for (const Site& site : plan_.sites) {
+    if (site.segment != segment) continue;
+    const auto found = statistics.find(site.value);
+    const SiteStatistics* seen = found == statistics.end() ? nullptr : &found->second;
+    if (seen != nullptr && (!seen->IsFinite() || seen->count() == 0)) {
+      spdlog::warn("'{}': the activations seen are {}; its linears are rounded to nearest",
+                   plan_.linears[size_t(site.linears.front())].name,
+                   seen->count() == 0 ? "none" : "not finite");
+      seen = nullptr;
+    }
+    std::vector<int> own;
+    for (const int linear : site.linears) {
+      if (!plan_.linears[size_t(linear)].shared) own.push_back(linear);
+    }
+    if (!own.empty()) QuantizeSiteLinears(site, own, seen, result);
+    for (const int linear : site.linears) {
+      if (plan_.linears[size_t(linear)].shared) CollectShared(linear, seen, result);
+    }
+    if (found != statistics.end()) statistics.erase(found);  // a Gram matrix is large
+  }
+  FoldRows(result);
+  return result;
+}
+
+void SegmentQuantizer::QuantizeSiteLinears(const Site& site, const std::vector<int>& linears,
+                                           const SiteStatistics* statistics,
+                                           SegmentResult& result) {
+  SiteProblem problem;
+  problem.k = plan_.linears[size_t(linears.front())].k;
+  problem.scaling_allowed = site.scaling_allowed;
+  std::vector<float> mean_abs;
+  if (statistics != nullptr) {
+    mean_abs = statistics->MeanAbs();
+    problem.mean_abs = mean_abs;
+    problem.gram = statistics->gram();
+    problem.scale_min = std::max(problem.scale_min, SmallestScale(site, *statistics));
+  }
+  std::vector<std::vector<float>> weights;
+  for (const int index : linears) {
+    const Linear& linear = plan_.linears[size_t(index)];
+    weights.push_back(WeightRows(linear));
+    problem.linears.push_back({linear.name, weights.back(), linear.n, linear.spec, true});
+  }
+  SiteResult found = QuantizeSite(problem, method_);
+  for (size_t i = 0; i < linears.size(); ++i) {
+    const Linear& linear = plan_.linears[size_t(linears[i])];
+    LinearResult& own = found.linears[i];
+    Record(linears[i], found, own, statistics);
+    result.overrides[linear.operand] = EffectiveOperand(linear, own.q, found.scale);
+    result.linears.push_back({linears[i], std::move(own.q)});
+  }
+  if (!found.scale.empty()) {
+    Site scaled = site;
+    scaled.linears = linears;
+    result.scaled.push_back({std::move(scaled), std::move(found.scale)});
+  }
+}
+
+void SegmentQuantizer::CollectShared(int linear, const SiteStatistics* statistics,
+                                     SegmentResult& result) {
+  const ValueId stored = plan_.linears[size_t(linear)].stored;
+  if (auto first = shared_.extract(stored); !first.empty()) pending_.insert(std::move(first));
+  Shared& shared = pending_.at(stored);
+  if (statistics != nullptr) {
+    if (shared.merged.has_value()) {
+      shared.merged->Merge(*statistics);
+    } else {
+      shared.merged = *statistics;
+    }
+  }
+  if (--shared.waiting > 0) return;
+  const Shared complete = std::move(pending_.extract(stored).mapped());
+  Site site;  // of this weight alone: it has one set of codes, and never a scale
+  site.scaling_allowed = false;
+  const SiteStatistics* merged = complete.merged.has_value() ? &*complete.merged : nullptr;
+  QuantizeSiteLinears(site, {complete.linears.front()}, merged, result);
+  const QuantizedMatrix q = result.linears.back().q;
+  for (size_t i = 1; i < complete.linears.size(); ++i) {
+    const int other = complete.linears[i];
+    outcomes_[size_t(other)] = outcomes_[size_t(complete.linears.front())];
+    result.overrides[plan_.linears[size_t(other)].operand] =
+        EffectiveOperand(plan_.linears[size_t(other)], q, {});
+    result.linears.push_back({other, q});
+  }
+}
+
+void SegmentQuantizer::Record(int linear, const SiteResult& site_result,
+                              const LinearResult& linear_result,
+                              const SiteStatistics* statistics) {
+  LinearOutcome& outcome = outcomes_[size_t(linear)];
+  outcome.loss_rtn = linear_result.loss_rtn;
+  outcome.loss = linear_result.loss;
+  outcome.energy = linear_result.energy;
+  outcome.scaling = site_result.scaling;
+  outcome.alpha = site_result.alpha;
+  outcome.tokens = statistics != nullptr ? statistics->count() : 0;
+}
+
+/// Row factors go into the quantized scales of the producing linear, where they are exact (a row's
+/// codes do not change when the row is multiplied).
+void SegmentQuantizer::FoldRows(SegmentResult& result) {
+  for (ScaledSite& scaled : result.scaled) {
+    Fold& fold = scaled.site.fold;
+    if (fold.kind == Fold::Kind::kLinearRows) {
+      const auto producer = std::ranges::find(result.linears, fold.linear, &QuantizedLinear::linear);
+      if (producer == result.linears.end()) {
+        fold = Fold();  // written already, in an earlier segment
+      } else {
+        QuantizedMatrix& q = producer->q;
+        const int64_t groups = q.spec.GroupsFor(q.k);
+        for (size_t channel = 0; channel < scaled.scale.size(); ++channel) {
+          const int64_t row = fold.row_of_channel[channel];
+          for (int64_t g = 0; g < groups; ++g) {
+            float& value = q.scales[size_t(row * groups + g)];
+            value /= scaled.scale[channel];
+            if (q.spec.scale_type == ScaleType::kFloat16) value = RoundToHalf(value);
+          }
+        }
+      }
+    }
+    for (const int linear : scaled.site.linears) {
+      outcomes_[size_t(linear)].fold = FoldName(fold.kind);
+    }
+  }
+}
+
+std::vector<float> SegmentQuantizer::WeightRows(const Linear& linear) const {
+  const Tensor operand = executor_.LoadConstant(linear.operand);
+  const auto values = operand.data<float>();
+  std::vector<float> rows(values.size());
+  if (linear.operand_is_nk) {
+    std::ranges::copy(values, rows.begin());
+  } else {
+    Transpose(values.data(), linear.k, linear.n, rows.data());
+  }
+  return rows;
+}
+
+/// In a binary16 graph neither a folded gain γ/s nor a scaled activation x/s may overflow.
+float SegmentQuantizer::SmallestScale(const Site& site, const SiteStatistics& statistics) const {
+  const Linear& linear = plan_.linears[size_t(site.linears.front())];
+  if (linear.operand_type != DType::kFloat16) return 0.0f;
+  float largest = 0;
+  for (const float value : statistics.max_abs()) largest = std::max(largest, value);
+  for (const Use& gain : site.fold.gains) {
+    const ValueId id = executor_.graph().inputs(gain.node)[size_t(gain.input)];
+    const Tensor constant = executor_.LoadConstant(id);
+    for (const float value : constant.data<float>()) largest = std::max(largest, std::abs(value));
+  }
+  return largest / kHalfHeadroom;
+}
+
+}  // namespace ptq

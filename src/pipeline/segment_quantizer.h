@@ -1,0 +1,70 @@
+// Quantizes the linears of one segment and says what the graph must then contain.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "ptq/pipeline/calibrator.h"
+#include "ptq/pipeline/run.h"
+#include "ptq/plan/plan.h"
+#include "ptq/quant/method.h"
+#include "ptq/runtime/executor.h"
+
+namespace ptq {
+
+struct QuantizedLinear {
+  int linear = 0;  ///< index into Plan::linears
+  QuantizedMatrix q;
+};
+
+struct ScaledSite {
+  Site site;  ///< with the fold that is really used
+  std::vector<float> scale;
+};
+
+struct SegmentResult {
+  std::vector<ScaledSite> scaled;
+  std::vector<QuantizedLinear> linears;
+  /// Constants of the original graph that make it compute what the quantized one does.
+  Values overrides;
+};
+
+/// Takes the segments in order. A weight with several users is quantized once, at its last site,
+/// with the statistics of all of them.
+class SegmentQuantizer {
+ public:
+  SegmentQuantizer(const Executor& executor, const Plan& plan, Method method);
+
+  /// `statistics` of the segment's sites; empty when the method needs none.
+  [[nodiscard]] SegmentResult Quantize(size_t segment, StatisticsBySite statistics);
+  /// Whether a shared weight still waits for another site.
+  [[nodiscard]] bool HasPending() const { return !pending_.empty(); }
+  [[nodiscard]] const std::vector<LinearOutcome>& outcomes() const { return outcomes_; }
+
+ private:
+  /// A weight with several users.
+  struct Shared {
+    std::vector<int> linears;
+    int waiting = 0;
+    std::optional<SiteStatistics> merged;
+  };
+
+  void QuantizeSiteLinears(const Site& site, const std::vector<int>& linears,
+                           const SiteStatistics* statistics, SegmentResult& result);
+  void CollectShared(int linear, const SiteStatistics* statistics, SegmentResult& result);
+  void Record(int linear, const SiteResult& site_result, const LinearResult& linear_result,
+              const SiteStatistics* statistics);
+  void FoldRows(SegmentResult& result);
+  [[nodiscard]] std::vector<float> WeightRows(const Linear& linear) const;
+  [[nodiscard]] float SmallestScale(const Site& site, const SiteStatistics& statistics) const;
+
+  const Executor& executor_;
+  const Plan& plan_;
+  Method method_;
+  std::vector<LinearOutcome> outcomes_;
+  std::map<ValueId, Shared> shared_;
+  std::map<ValueId, Shared> pending_;
+};
+
+}  // namespace ptq

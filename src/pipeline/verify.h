@@ -1,0 +1,35 @@
+// Checks the written model against what the executor expects of it.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+
+#include "ptq/pipeline/run.h"
+#include "ptq/runtime/executor.h"
+#include "ptq/runtime/feeds.h"
+#include "ptq/text/batching.h"
+
+namespace ptq {
+
+/// Carries one sample through the original graph with the quantized weights in place, segment by
+/// segment beside the quantization, so that it never needs more than a segment's weights.
+class Expectation {
+ public:
+  Expectation(const Executor& executor, Values inputs)
+      : executor_(executor), inputs_(inputs), values_(std::move(inputs)) {}
+
+  /// Runs the next segment.
+  void Advance(const Segment& segment, const Values& overrides);
+  /// Loads the model in `directory`, runs the sample, compares every output.
+  [[nodiscard]] Verification Check(const std::filesystem::path& model, double tolerance) const;
+
+ private:
+  const Executor& executor_;
+  Values inputs_;
+  Values values_;
+};
+
+/// A short sample for models that were not calibrated.
+[[nodiscard]] TokenBlock AnySample(int64_t vocabulary);
+
+}  // namespace ptq
