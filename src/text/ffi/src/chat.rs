@@ -89,7 +89,9 @@ fn to_json(value: &Value, indent: Option<usize>, options: Kwargs) -> Result<Valu
         tree.sort_all_objects();
     }
     let text = match indent {
-        Some(width) => write_json(&tree, PrettyFormatter::with_indent(" ".repeat(width).as_bytes())),
+        Some(width) => {
+            write_json(&tree, PrettyFormatter::with_indent(" ".repeat(width).as_bytes()))
+        }
         None => write_json(&tree, PythonFormatter),
     }
     .map_err(failed)?;
@@ -130,11 +132,19 @@ impl PythonFormatter {
 }
 
 impl Formatter for PythonFormatter {
-    fn begin_array_value<W: ?Sized + io::Write>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
+    fn begin_array_value<W: ?Sized + io::Write>(
+        &mut self,
+        w: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
         Self::separator(w, first)
     }
 
-    fn begin_object_key<W: ?Sized + io::Write>(&mut self, w: &mut W, first: bool) -> io::Result<()> {
+    fn begin_object_key<W: ?Sized + io::Write>(
+        &mut self,
+        w: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
         Self::separator(w, first)
     }
 
@@ -145,8 +155,9 @@ impl Formatter for PythonFormatter {
 
 /// C's `strftime` in UTC; results longer than 4 KiB or an empty format give "".
 fn strftime(format: &str, now: i64) -> Result<String, Error> {
-    let format = CString::new(format)
-        .map_err(|_| Error::new(ErrorKind::InvalidOperation, "strftime_now: zero byte in format"))?;
+    let format = CString::new(format).map_err(|_| {
+        Error::new(ErrorKind::InvalidOperation, "strftime_now: zero byte in format")
+    })?;
     let mut buffer = vec![0u8; 4096];
     // SAFETY: `time` is a plain C struct for which zero is a valid value, and strftime writes at
     // most the buffer's size.

@@ -1,16 +1,43 @@
 //! Tokenizer functions of the C ABI.
 
 use crate::boundary::{guard, slice, utf8, Buffer, Fallible, Ids};
+use serde_json::{json, Value};
 use std::ffi::c_char;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use tokenizers::Tokenizer;
 
 fn read(json: &str) -> Fallible<Tokenizer> {
-    let mut tokenizer: Tokenizer = json.parse()?;
+    let mut tokenizer = json.parse::<Tokenizer>().or_else(|error| match with_pairs(json) {
+        Some(repaired) => repaired.parse(),
+        None => Err(error),
+    })?;
     // Lengths are the caller's business: calibration neither pads nor silently shortens.
     tokenizer.with_truncation(None)?;
     tokenizer.with_padding(None);
     Ok(tokenizer)
+}
+
+/// Merges written as "left right" cannot be read when a token holds a space itself, as in Llama 2
+/// files whose no-break spaces became plain ones. The vocabulary tells where to cut: left, right
+/// and their union are tokens. Gives the same file with ["left", "right"], or nothing when that
+/// is not what is wrong with it.
+fn with_pairs(json: &str) -> Option<String> {
+    let mut file: Value = serde_json::from_str(json).ok()?;
+    let model = file.get_mut("model")?.as_object_mut()?;
+    let merges = model.get("merges")?.as_array()?.clone();
+    let vocab = model.get("vocab")?.as_object()?;
+    let cut = |merge: &Value| -> Option<Value> {
+        let text = merge.as_str()?;
+        let mut cuts = text.match_indices(' ').map(|(at, _)| (&text[..at], &text[at + 1..]));
+        let known = |(left, right): &(&str, &str)| {
+            let union = format!("{left}{right}");
+            [left, right, &union.as_str()].iter().all(|token| vocab.contains_key(**token))
+        };
+        cuts.find(known).map(|(left, right)| json!([left, right]))
+    };
+    let pairs = merges.iter().map(cut).collect::<Option<Vec<Value>>>()?;
+    model.insert("merges".into(), Value::Array(pairs));
+    serde_json::to_string(&file).ok()
 }
 
 #[no_mangle]
@@ -102,6 +129,14 @@ mod tests {
     fn truncation_and_padding_are_ignored() {
         let tokenizer = read(WORDS).unwrap();
         assert_eq!(tokenizer.encode_fast("b a c", true).unwrap().get_ids(), [2, 1, 0]);
+    }
+
+    #[test]
+    fn merges_of_tokens_with_spaces_are_cut_by_the_vocabulary() {
+        let json = r#"{"version": "1.0", "added_tokens": [], "model": {"type": "BPE",
+            "vocab": {"a": 0, " ": 1, "  ": 2, "a ": 3}, "merges": ["   ", "a  "]}}"#;
+        let tokenizer = read(json).unwrap();
+        assert_eq!(tokenizer.encode_fast("  a ", false).unwrap().get_ids(), [2, 3]);
     }
 
     #[test]
