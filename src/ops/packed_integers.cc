@@ -1,0 +1,103 @@
+#include "packed_integers.h"
+
+#include <string>
+
+#include "ptq/base/error.h"
+
+namespace ptq {
+namespace {
+
+template <class T>
+void CopyIntegers(const Tensor& tensor, int64_t begin, std::vector<int32_t>& out) {
+  const T* from = tensor.data<T>().data() + begin;
+  for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<int32_t>(from[i]);
+}
+
+void CopyPacked(const Tensor& tensor, int64_t begin, int bits, bool is_signed,
+                std::vector<int32_t>& out) {
+  std::vector<uint8_t> codes(out.size());
+  UnpackBits(reinterpret_cast<const uint8_t*>(tensor.bytes().data()), bits, begin,
+             static_cast<int64_t>(out.size()), codes.data());
+  const int32_t sign = is_signed ? 1 << (bits - 1) : 0;
+  for (size_t i = 0; i < out.size(); ++i) {
+    // Sign extension: flip the sign bit, then take its weight off again.
+    out[i] = (static_cast<int32_t>(codes[i]) ^ sign) - sign;
+  }
+}
+
+}  // namespace
+
+void UnpackBits(const uint8_t* bytes, int bits, int64_t begin, int64_t count, uint8_t* codes) {
+  const unsigned mask = (1u << bits) - 1;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t bit = (begin + i) * bits;
+    const int shift = static_cast<int>(bit % 8);
+    unsigned value = bytes[bit / 8] >> shift;
+    if (shift + bits > 8) value |= static_cast<unsigned>(bytes[bit / 8 + 1]) << (8 - shift);
+    codes[i] = static_cast<uint8_t>(value & mask);
+  }
+}
+
+void DequantizeCodes(const uint8_t* bytes, int bits, int64_t count, float scale, float zero_point,
+                     float* out) {
+  if (bits == 8) {
+    for (int64_t i = 0; i < count; ++i) {
+      out[i] = (static_cast<float>(bytes[i]) - zero_point) * scale;
+    }
+    return;
+  }
+  // A table of the few possible values beats arithmetic on each code.
+  float table[16];
+  const int values = 1 << bits;
+  for (int code = 0; code < values; ++code) {
+    table[code] = (static_cast<float>(code) - zero_point) * scale;
+  }
+  if (bits == 4) {
+    int64_t i = 0;
+    for (; i + 1 < count; i += 2) {
+      out[i] = table[bytes[i / 2] & 15];
+      out[i + 1] = table[bytes[i / 2] >> 4];
+    }
+    if (i < count) out[i] = table[bytes[i / 2] & 15];
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) out[i] = table[(bytes[i / 4] >> (2 * (i % 4))) & 3];
+}
+
+std::vector<int32_t> UnpackIntegers(const Tensor& tensor, int64_t begin, int64_t count) {
+  std::vector<int32_t> out(static_cast<size_t>(count));
+  switch (tensor.dtype()) {
+    case DType::kInt8: CopyIntegers<int8_t>(tensor, begin, out); break;
+    case DType::kUint8: CopyIntegers<uint8_t>(tensor, begin, out); break;
+    case DType::kInt16: CopyIntegers<int16_t>(tensor, begin, out); break;
+    case DType::kUint16: CopyIntegers<uint16_t>(tensor, begin, out); break;
+    case DType::kInt32: CopyIntegers<int32_t>(tensor, begin, out); break;
+    case DType::kInt4: CopyPacked(tensor, begin, 4, true, out); break;
+    case DType::kUint4: CopyPacked(tensor, begin, 4, false, out); break;
+    case DType::kInt2: CopyPacked(tensor, begin, 2, true, out); break;
+    case DType::kUint2: CopyPacked(tensor, begin, 2, false, out); break;
+    default:
+      throw UnsupportedError("quantized values of type " + std::string(DTypeName(tensor.dtype())) +
+                             " are not supported");
+  }
+  return out;
+}
+
+IntegerRange RangeOf(DType dtype) {
+  switch (dtype) {
+    case DType::kInt8: return {-128, 127};
+    case DType::kUint8: return {0, 255};
+    case DType::kInt16: return {-32768, 32767};
+    case DType::kUint16: return {0, 65535};
+    case DType::kInt32: return {INT32_MIN, INT32_MAX};
+    case DType::kInt4: return {-8, 7};
+    case DType::kUint4: return {0, 15};
+    case DType::kInt2: return {-2, 1};
+    case DType::kUint2: return {0, 3};
+    default:
+      throw UnsupportedError("quantization to " + std::string(DTypeName(dtype)) +
+                             " is not supported");
+  }
+}
+
+}  // namespace ptq
