@@ -1,0 +1,61 @@
+# Installs the library, its headers and package, the program, its calibration data and documents.
+include(CMakePackageConfigHelpers)
+
+set(ptq_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/ptq")
+
+install(
+  TARGETS ptq ptq_dependencies
+  EXPORT ptqTargets
+  ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+)
+install(TARGETS quantize RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+install(
+  DIRECTORY "${PROJECT_SOURCE_DIR}/include/ptq"
+  DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
+  FILES_MATCHING PATTERN "*.h"
+)
+if(TARGET ptq_text_ffi)
+  get_target_property(ptq_text_ffi_file ptq_text_ffi IMPORTED_LOCATION)
+  install(FILES "${ptq_text_ffi_file}" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+endif()
+
+# find_package(ptq)
+install(EXPORT ptqTargets NAMESPACE ptq:: DESTINATION "${ptq_package_dir}")
+configure_package_config_file(
+  "${PROJECT_SOURCE_DIR}/cmake/ptqConfig.cmake.in" "${PROJECT_BINARY_DIR}/ptqConfig.cmake"
+  INSTALL_DESTINATION "${ptq_package_dir}"
+  PATH_VARS CMAKE_INSTALL_LIBDIR
+)
+write_basic_package_version_file(
+  "${PROJECT_BINARY_DIR}/ptqConfigVersion.cmake" COMPATIBILITY SameMinorVersion
+)
+install(
+  FILES "${PROJECT_BINARY_DIR}/ptqConfig.cmake" "${PROJECT_BINARY_DIR}/ptqConfigVersion.cmake"
+  DESTINATION "${ptq_package_dir}"
+)
+
+# The program looks for share/ptq/calibration beside its own bin/.
+install(
+  DIRECTORY "${PROJECT_SOURCE_DIR}/data/calibration" DESTINATION "${CMAKE_INSTALL_DATADIR}/ptq"
+)
+install(
+  FILES "${PROJECT_SOURCE_DIR}/README.md" "${PROJECT_SOURCE_DIR}/LICENSE"
+  DESTINATION "${CMAKE_INSTALL_DOCDIR}"
+)
+install(
+  DIRECTORY "${PROJECT_SOURCE_DIR}/docs/"
+  DESTINATION "${CMAKE_INSTALL_DOCDIR}"
+  FILES_MATCHING PATTERN "*.md" PATTERN "*.json" PATTERN "man" EXCLUDE
+)
+if(EXISTS "${PROJECT_SOURCE_DIR}/docs/man/quantize.1")
+  install(
+    FILES "${PROJECT_SOURCE_DIR}/docs/man/quantize.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1"
+  )
+endif()
+if(EXISTS "${PROJECT_SOURCE_DIR}/tools/completion/quantize.bash")
+  install(
+    FILES "${PROJECT_SOURCE_DIR}/tools/completion/quantize.bash"
+    DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions"
+    RENAME quantize
+  )
+endif()

@@ -2,6 +2,8 @@
 # it as the imported target `ptq_text_ffi`. Include once, when PTQ_TEXT is on.
 
 set(PTQ_CARGO_MINIMUM 1.85)
+# Several builds of one source tree may name the same directory: the library is the same for all.
+set(PTQ_CARGO_DIR "${PROJECT_BINARY_DIR}/text_ffi" CACHE PATH "Where cargo builds")
 set(PTQ_CARGO_FLAGS "" CACHE STRING "More arguments of `cargo build`, for example --offline")
 
 function(ptq_cargo_is_recent result candidate)
@@ -28,8 +30,8 @@ if(NOT PTQ_CARGO)
 endif()
 
 set(ptq_ffi_source "${PROJECT_SOURCE_DIR}/src/text/ffi")
-set(ptq_ffi_copy "${PROJECT_BINARY_DIR}/text_ffi/source")
-set(ptq_ffi_target_dir "${PROJECT_BINARY_DIR}/text_ffi/target")
+set(ptq_ffi_copy "${PTQ_CARGO_DIR}/source")
+set(ptq_ffi_target_dir "${PTQ_CARGO_DIR}/target")
 set(PTQ_TEXT_FFI_LIBRARY "${ptq_ffi_target_dir}/release/libptq_text_ffi.a")
 set(ptq_ffi_manifest "${ptq_ffi_source}/Cargo.toml")
 set(ptq_ffi_files lib.rs boundary.rs chat.rs tokenizer.rs)

@@ -1,0 +1,10 @@
+# Compiles through ccache where it is installed and no other launcher was asked for.
+find_program(PTQ_CCACHE ccache DOC "ccache, to compile what was compiled before at once")
+mark_as_advanced(PTQ_CCACHE)
+if(PTQ_CCACHE)
+  foreach(language IN ITEMS C CXX)
+    if(NOT DEFINED CMAKE_${language}_COMPILER_LAUNCHER)
+      set(CMAKE_${language}_COMPILER_LAUNCHER "${PTQ_CCACHE}")
+    endif()
+  endforeach()
+endif()
