@@ -100,6 +100,20 @@ int64_t Model::Opset(const std::string& domain) const {
   return 0;
 }
 
+onnx::ModelProto Model::CopyStructure() const {
+  google::protobuf::RepeatedPtrField<onnx::TensorProto> initializers;
+  // Taken out for the moment of the copy only, and put back whatever happens.
+  struct Restore {
+    onnx::GraphProto& graph;
+    google::protobuf::RepeatedPtrField<onnx::TensorProto>& taken;
+    ~Restore() { graph.mutable_initializer()->Swap(&taken); }
+  };
+  onnx::GraphProto& graph = *proto_->mutable_graph();
+  graph.mutable_initializer()->Swap(&initializers);
+  const Restore restore{graph, initializers};
+  return *proto_;
+}
+
 std::vector<std::string> Model::ExternalFiles() const {
   std::set<std::string> names;
   CollectTensors(graph(), [&](const onnx::TensorProto& tensor) {

@@ -128,8 +128,14 @@ WeightReader::External WeightReader::Locate(const onnx::TensorProto& proto) cons
   }
   const auto bytes = file->bytes();
   const auto size = static_cast<int64_t>(bytes.size());
-  const int64_t needed =
-      BytesOf(static_cast<DType>(proto.data_type()), NumElements(ShapeOf(proto)));
+  const auto dtype = static_cast<DType>(proto.data_type());
+  // A type that this build does not know is as long as the file says.
+  const int64_t needed = BitsOf(dtype) == 0 ? keys.length.value_or(-1)
+                                            : BytesOf(dtype, NumElements(ShapeOf(proto)));
+  if (needed < 0) {
+    throw InputError("tensor '" + proto.name() + "': external data of element type " +
+                     std::to_string(proto.data_type()) + " without a length");
+  }
   const int64_t length = keys.length.value_or(needed);
   if (keys.offset > size || length > size - keys.offset || length < needed) {
     throw InputError("external data '" + keys.location + "' is too short: tensor '" +
@@ -166,6 +172,17 @@ Tensor WeightReader::Read(const onnx::TensorProto& proto) const {
   }
   // The proto outlives the view by contract, so nobody owns the bytes here.
   return Tensor::View(dtype, shape, std::as_bytes(std::span(proto.raw_data())), nullptr);
+}
+
+WeightReader::StoredBytes WeightReader::ReadBytes(const onnx::TensorProto& proto) const {
+  if (proto.data_location() == onnx::TensorProto::EXTERNAL) {
+    const External external = Locate(proto);
+    return {external.bytes, external.file};
+  }
+  if (!proto.has_raw_data()) {
+    throw InternalError("tensor '" + proto.name() + "' does not hold raw bytes");
+  }
+  return {std::as_bytes(std::span(proto.raw_data())), nullptr};
 }
 
 void WeightReader::Drop(const onnx::TensorProto& proto) const {

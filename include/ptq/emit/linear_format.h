@@ -42,13 +42,15 @@ class LinearFormat {
   [[nodiscard]] virtual std::string_view name() const = 0;
   /// Throws UsageError for bits or group sizes that the format (or the runtime) cannot hold.
   virtual void CheckSpec(const QuantSpec& spec) const = 0;
-  /// The spec as this format stores it (group_size 0, "channel", may become blocks). Scales and
-  /// codes handed to Emit follow the returned spec.
+  /// The spec as this format stores it: group_size 0 ("channel") may become blocks that repeat the
+  /// row's scale. The weight itself is still quantized with the requested spec, and that is what
+  /// Emit takes; it does the repeating.
   [[nodiscard]] virtual QuantSpec Adapt(const QuantSpec& spec) const { return spec; }
   /// Raises opset imports and the IR version as far as the format needs. Throws UnsupportedError
-  /// where that would change the meaning of the model's other nodes, naming one of them.
-  virtual void PrepareModel(onnx::ModelProto& model) const = 0;
-  /// The nodes that replace the linear.
+  /// where that would change the meaning of the model's other nodes, naming one of them. `specs` are
+  /// those of the linears that will be written.
+  virtual void PrepareModel(onnx::ModelProto& model, std::span<const QuantSpec> specs) const = 0;
+  /// The nodes that replace the linear. Scales must be finite in the linear's type.
   [[nodiscard]] virtual std::vector<onnx::NodeProto> Emit(const LinearToEmit& linear,
                                                           TensorSink& sink) const = 0;
 };

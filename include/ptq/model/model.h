@@ -23,6 +23,13 @@ class WeightReader {
   /// Views stay valid as long as `proto` (inline) or any Tensor of the mapping lives.
   /// Throws InputError when the data is missing, short, or outside the model's directory.
   [[nodiscard]] Tensor Read(const onnx::TensorProto& proto) const;
+  /// The stored bytes of a tensor whose elements are raw or external, whatever their type; the owner
+  /// keeps mapped bytes alive and is null for inline ones. Throws InputError like Read.
+  struct StoredBytes {
+    std::span<const std::byte> bytes;
+    std::shared_ptr<const void> owner;
+  };
+  [[nodiscard]] StoredBytes ReadBytes(const onnx::TensorProto& proto) const;
   /// Lets the resident pages of an external tensor go.
   void Drop(const onnx::TensorProto& proto) const;
 
@@ -52,6 +59,9 @@ class Model {
   /// Version of an imported domain ("" for ai.onnx); 0 when it is not imported.
   [[nodiscard]] int64_t Opset(const std::string& domain) const;
   [[nodiscard]] const WeightReader& weights() const { return *weights_; }
+  /// A copy of everything but the main graph's initializers, so that an edited model does not hold
+  /// the weights a second time. Not to be called while another thread reads the proto.
+  [[nodiscard]] onnx::ModelProto CopyStructure() const;
   /// External data files (relative names) that the model refers to.
   [[nodiscard]] std::vector<std::string> ExternalFiles() const;
 

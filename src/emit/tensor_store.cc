@@ -1,0 +1,86 @@
+#include "tensor_store.h"
+
+#include "ptq/base/error.h"
+#include "ptq/base/hash.h"
+
+namespace ptq {
+namespace {
+
+/// Page alignment lets a runtime map a tensor and drop its pages; 64 KiB is what the ONNX
+/// specification recommends for large ones.
+int64_t AlignmentFor(int64_t bytes) {
+  if (bytes >= int64_t{1} << 20) return int64_t{64} << 10;
+  return bytes >= int64_t{16} << 10 ? 4096 : 64;
+}
+
+void AddEntry(onnx::TensorProto& tensor, const std::string& key, const std::string& value) {
+  auto* entry = tensor.add_external_data();
+  entry->set_key(key);
+  entry->set_value(value);
+}
+
+}  // namespace
+
+std::string TensorStore::UniqueName(const std::string& wanted) {
+  std::string name = wanted;
+  for (int i = 2; !names_.insert(name).second; ++i) name = wanted + "_" + std::to_string(i);
+  return name;
+}
+
+std::string TensorStore::Add(const std::string& name, DType dtype, const Shape& shape,
+                             std::span<const std::byte> bytes) {
+  const std::string content =
+      std::to_string(static_cast<int>(dtype)) + ToString(shape) + Sha256Hex(bytes);
+  const auto [entry, added] = by_content_.try_emplace(content);
+  if (!added) return entry->second;
+  entry->second = UniqueName(name);
+  onnx::TensorProto tensor;
+  tensor.set_name(entry->second);
+  tensor.set_data_type(static_cast<int32_t>(dtype));
+  for (const int64_t dim : shape) tensor.add_dims(dim);
+  Store(tensor, static_cast<int64_t>(bytes.size()), [&](const Write& write) { write(bytes); });
+  initializers_.push_back(std::move(tensor));
+  return entry->second;
+}
+
+void TensorStore::Store(onnx::TensorProto& tensor, int64_t size,
+                        const std::function<void(const Write&)>& produce) {
+  int64_t received = 0;
+  const auto check = [&] {
+    if (received != size) {
+      throw InternalError("tensor '" + tensor.name() + "': " + std::to_string(received) +
+                          " bytes instead of " + std::to_string(size));
+    }
+    bytes_written_ += size;
+  };
+  tensor.clear_external_data();
+  if (size < kSmallestExternal) {
+    tensor.clear_data_location();
+    std::string& raw = *tensor.mutable_raw_data();
+    raw.clear();
+    produce([&](std::span<const std::byte> bytes) {
+      raw.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+      received += static_cast<int64_t>(bytes.size());
+    });
+    return check();
+  }
+  if (!file_.has_value()) file_.emplace(directory_ / kDataFileName);
+  const int64_t offset = file_->Align(AlignmentFor(size));
+  produce([&](std::span<const std::byte> bytes) {
+    file_->Write(bytes);
+    received += static_cast<int64_t>(bytes.size());
+  });
+  tensor.clear_raw_data();
+  tensor.set_data_location(onnx::TensorProto::EXTERNAL);
+  AddEntry(tensor, "location", kDataFileName);
+  AddEntry(tensor, "offset", std::to_string(offset));
+  AddEntry(tensor, "length", std::to_string(size));
+  check();
+}
+
+void TensorStore::Close() {
+  if (file_.has_value()) file_->Close();
+  file_.reset();
+}
+
+}  // namespace ptq

@@ -1,0 +1,59 @@
+// Where finished tensors go: small ones into the model file, the others into model.onnx.data.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include <onnx/onnx_pb.h>
+
+#include "ptq/base/file.h"
+#include "ptq/emit/linear_format.h"
+
+namespace ptq {
+
+inline constexpr char kDataFileName[] = "model.onnx.data";
+/// Tensors of at least this many bytes are external.
+inline constexpr int64_t kSmallestExternal = 1024;
+
+/// Writes tensor bytes in the order of the calls; the file is created with the first large tensor.
+class TensorStore : public TensorSink {
+ public:
+  explicit TensorStore(std::filesystem::path directory) : directory_(std::move(directory)) {}
+
+  /// `wanted`, or with a number behind it when the graph knows that name already; reserved from
+  /// now.
+  [[nodiscard]] std::string UniqueName(const std::string& wanted);
+  void Reserve(const std::string& name) { names_.insert(name); }
+
+  /// A new initializer. Equal bytes are stored once: a weight that several nodes share stays
+  /// shared.
+  std::string Add(const std::string& name, DType dtype, const Shape& shape,
+                  std::span<const std::byte> bytes) override;
+
+  /// Sink of a tensor's bytes, called any number of times.
+  using Write = std::function<void(std::span<const std::byte>)>;
+  /// Fills in the data of `tensor` (which has everything else) from what `produce` writes.
+  void Store(onnx::TensorProto& tensor, int64_t size,
+             const std::function<void(const Write&)>& produce);
+
+  /// The initializers added so far, in order.
+  [[nodiscard]] std::vector<onnx::TensorProto>& initializers() { return initializers_; }
+  /// Bytes of tensor data written so far, inline ones included, padding not.
+  [[nodiscard]] int64_t bytes_written() const { return bytes_written_; }
+  void Close();
+
+ private:
+  std::filesystem::path directory_;
+  std::optional<FileWriter> file_;
+  std::unordered_set<std::string> names_;
+  std::map<std::string, std::string> by_content_;
+  std::vector<onnx::TensorProto> initializers_;
+  int64_t bytes_written_ = 0;
+};
+
+}  // namespace ptq
