@@ -1,0 +1,43 @@
+// The grid of one group: how a range of weights becomes a scale and a zero point.
+#pragma once
+
+#include <cstdint>
+
+#include "ptq/quant/spec.h"
+
+namespace ptq {
+
+/// The extremes of a group's weights.
+struct GroupRange {
+  float low = 0;     ///< min(0, smallest weight)
+  float high = 0;    ///< max(0, largest weight)
+  float signed_max;  ///< the weight of largest magnitude, with its sign
+};
+
+struct GroupGrid {
+  float scale = 1;
+  uint8_t zero_point = 0;
+};
+
+[[nodiscard]] GroupRange RangeOf(const float* w, int64_t count);
+
+/// `scale` rounded to the type it is stored in, kept finite and, so that codes exist, away from
+/// zero; its sign is kept.
+[[nodiscard]] float StorableScale(double scale, ScaleType type);
+
+/// The grid that covers `shrink` (at most 1) of the range. Symmetric: the weight of largest
+/// magnitude maps to code 0, that is −2^(bits−1), so the scale has the opposite sign. Asymmetric:
+/// both ends are codes, and zero is exactly representable.
+[[nodiscard]] GroupGrid GridOf(const GroupRange& range, float shrink, const QuantSpec& spec);
+
+/// The code nearest to w (ties to even) minus the zero point: an integer in [lowest, highest].
+[[nodiscard]] inline float SignedCode(float w, float scale, float lowest, float highest) {
+  // Adding 1.5·2^23 leaves no bits for a fraction, so the addition itself rounds half to even.
+  constexpr float kRound = 12582912.0f;
+  float q = w / scale;
+  q = q > lowest ? q : lowest;
+  q = q < highest ? q : highest;
+  return (q + kRound) - kRound;
+}
+
+}  // namespace ptq

@@ -1,0 +1,163 @@
+#include "linear_quantizer.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "ptq/base/parallel.h"
+
+namespace ptq {
+namespace {
+
+/// Rows of one task: enough for the matrix library, few enough to stay in the cache.
+constexpr int64_t kRowTile = 64;
+
+/// Scales, zero points and codes of one tile.
+struct TileBuffers {
+  std::vector<float> scales;
+  std::vector<uint8_t> zero_points;
+  std::vector<uint8_t> codes;
+  TileBuffers(int64_t rows, int64_t groups, int64_t k)
+      : scales(size_t(rows * groups)),
+        zero_points(size_t(rows * groups)),
+        codes(size_t(rows * k)) {}
+};
+
+/// Δ = Q(W·diag(s))·diag(s)⁻¹ − W for the rows of a block.
+void Errors(const RowBlock& block, const float* original, std::span<const float> s, float* delta) {
+  const int64_t group = block.spec.GroupSizeFor(block.k);
+  const int64_t groups = block.spec.GroupsFor(block.k);
+  for (int64_t r = 0; r < block.rows; ++r) {
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t begin = r * block.k + g * group;
+      const int64_t end = r * block.k + std::min(block.k, (g + 1) * group);
+      const float scale = block.scales[r * groups + g];
+      const int zero = block.zero_points[r * groups + g];
+      for (int64_t i = begin; i < end; ++i) delta[i] = float(int(block.codes[i]) - zero) * scale;
+    }
+    float* row = delta + r * block.k;
+    const float* w = original + r * block.k;
+    if (s.empty()) {
+      for (int64_t j = 0; j < block.k; ++j) row[j] -= w[j];
+    } else {
+      for (int64_t j = 0; j < block.k; ++j) row[j] = row[j] / s[size_t(j)] - w[j];
+    }
+  }
+}
+
+/// The two ways in which each row may be quantized.
+struct RowMethods {
+  Grid plain_grid;
+  Rounding plain_rounding;
+  Grid grid;
+  Rounding rounding;
+  bool plain_only;
+  RowMethods(const SiteView& site, const LinearTask& task)
+      : plain_grid(MakeMinmaxGrid(site)),
+        plain_rounding(MakeNearestRounding(site)),
+        grid(task.grid.make(site)),
+        rounding(task.rounding.make(site)),
+        plain_only(task.grid.make == MakeMinmaxGrid && task.rounding.make == MakeNearestRounding) {}
+};
+
+/// Quantizes one tile of rows; the better of both ways ends in `out`, its losses in `losses`.
+void QuantizeTile(const SiteView& site, const RowMethods& methods, const RowBlock& out,
+                  const float* original, double* losses, double* plain_losses) {
+  std::vector<float> delta(static_cast<size_t>(out.rows * out.k));
+  methods.plain_grid(out);
+  methods.plain_rounding(out);
+  Errors(out, original, site.s, delta.data());
+  site.gram.RowLosses(delta.data(), out.rows, 0, out.k, plain_losses);
+  std::copy_n(plain_losses, out.rows, losses);
+  if (methods.plain_only) return;
+
+  const int64_t groups = out.spec.GroupsFor(out.k);
+  TileBuffers buffers(out.rows, groups, out.k);
+  const RowBlock other{out.spec,
+                       out.rows,
+                       out.k,
+                       out.w,
+                       buffers.scales.data(),
+                       buffers.zero_points.data(),
+                       buffers.codes.data()};
+  methods.grid(other);
+  methods.rounding(other);
+  Errors(other, original, site.s, delta.data());
+  std::vector<double> other_losses(static_cast<size_t>(out.rows));
+  site.gram.RowLosses(delta.data(), out.rows, 0, out.k, other_losses.data());
+  for (int64_t r = 0; r < out.rows; ++r) {
+    if (!(other_losses[size_t(r)] < losses[r])) continue;
+    losses[r] = other_losses[size_t(r)];
+    std::copy_n(other.scales + r * groups, groups, out.scales + r * groups);
+    std::copy_n(other.zero_points + r * groups, groups, out.zero_points + r * groups);
+    std::copy_n(other.codes + r * out.k, out.k, out.codes + r * out.k);
+  }
+}
+
+/// Rows of W·diag(s), or W itself.
+const float* ScaledRows(const float* w, int64_t rows, int64_t k, std::span<const float> s,
+                        std::vector<float>& buffer) {
+  if (s.empty()) return w;
+  buffer.resize(size_t(rows * k));
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t j = 0; j < k; ++j) buffer[size_t(r * k + j)] = w[r * k + j] * s[size_t(j)];
+  }
+  return buffer.data();
+}
+
+}  // namespace
+
+LinearOutcome QuantizeLinear(const SiteView& site, const LinearTask& task, bool keep_codes) {
+  const int64_t k = task.k;
+  const int64_t groups = task.spec.GroupsFor(k);
+  LinearOutcome outcome;
+  outcome.q.spec = task.spec;
+  outcome.q.n = task.n;
+  outcome.q.k = k;
+  if (keep_codes) {
+    outcome.q.codes.resize(size_t(task.n * k));
+    outcome.q.scales.resize(size_t(task.n * groups));
+    outcome.q.zero_points.resize(size_t(task.n * groups));
+  }
+  std::vector<double> losses(static_cast<size_t>(task.n));
+  std::vector<double> plain_losses(static_cast<size_t>(task.n));
+  const RowMethods methods(site, task);
+  ParallelForTiles(task.n, kRowTile, [&](int64_t begin, int64_t end) {
+    const int64_t rows = end - begin;
+    const float* original = task.w.data() + begin * k;
+    std::vector<float> scaled;
+    const float* w = ScaledRows(original, rows, k, site.s, scaled);
+    double* own = losses.data() + begin;
+    double* own_plain = plain_losses.data() + begin;
+    if (keep_codes) {
+      QuantizedMatrix& q = outcome.q;
+      const RowBlock block{task.spec,
+                           rows,
+                           k,
+                           w,
+                           q.scales.data() + begin * groups,
+                           q.zero_points.data() + begin * groups,
+                           q.codes.data() + begin * k};
+      QuantizeTile(site, methods, block, original, own, own_plain);
+    } else {
+      TileBuffers buffers(rows, groups, k);
+      const RowBlock block{
+          task.spec,           rows, k, w, buffers.scales.data(), buffers.zero_points.data(),
+          buffers.codes.data()};
+      QuantizeTile(site, methods, block, original, own, own_plain);
+    }
+  });
+  outcome.loss = std::accumulate(losses.begin(), losses.end(), 0.0);
+  outcome.loss_plain = std::accumulate(plain_losses.begin(), plain_losses.end(), 0.0);
+  return outcome;
+}
+
+double Energy(const GramView& gram, std::span<const float> w, int64_t n) {
+  std::vector<double> energies(static_cast<size_t>(n));
+  ParallelForTiles(n, kRowTile, [&](int64_t begin, int64_t end) {
+    std::vector<float> rows(w.begin() + begin * gram.k(), w.begin() + end * gram.k());
+    gram.RowLosses(rows.data(), end - begin, 0, gram.k(), energies.data() + begin);
+  });
+  return std::accumulate(energies.begin(), energies.end(), 0.0);
+}
+
+}  // namespace ptq

@@ -1,0 +1,116 @@
+#include "loss.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include <cblas.h>
+
+#include "ptq/base/parallel.h"
+
+namespace ptq {
+namespace {
+
+constexpr int64_t kRowTile = 64;
+/// Marks a row whose error left the range of float.
+constexpr int kOverflow = std::numeric_limits<int>::max();
+
+/// Σ (2·y_j − h_j·d_j)·d_j, in double and in a fixed order.
+double Contract(const float* y, const float* d, const float* diagonal, int64_t cols) {
+  double sums[4] = {0, 0, 0, 0};
+  int64_t j = 0;
+  for (; j + 4 <= cols; j += 4) {
+    for (int lane = 0; lane < 4; ++lane) {
+      const double dj = d[j + lane];
+      sums[lane] += (2.0 * double(y[j + lane]) - double(diagonal[j + lane]) * dj) * dj;
+    }
+  }
+  for (; j < cols; ++j) {
+    const double dj = d[j];
+    sums[0] += (2.0 * double(y[j]) - double(diagonal[j]) * dj) * dj;
+  }
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+double SumOfSquares(const float* d, int64_t cols) {
+  double sums[4] = {0, 0, 0, 0};
+  int64_t j = 0;
+  for (; j + 4 <= cols; j += 4) {
+    for (int lane = 0; lane < 4; ++lane) sums[lane] += double(d[j + lane]) * double(d[j + lane]);
+  }
+  for (; j < cols; ++j) sums[0] += double(d[j]) * double(d[j]);
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+}  // namespace
+
+GramView::GramView(std::span<const float> lower, int64_t k) : lower_(lower), k_(k) {
+  if (lower_.empty()) return;
+  float largest = 0;
+  for (int64_t j = 0; j < k_; ++j) largest = std::max(largest, diagonal(j));
+  if (largest > 0) half_exponent_ = std::ilogb(largest) / 2;
+}
+
+void GramView::RowLosses(float* delta, int64_t rows, int64_t begin, int64_t cols,
+                         double* out) const {
+  if (identity()) {
+    for (int64_t r = 0; r < rows; ++r) out[r] = SumOfSquares(delta + r * cols, cols);
+    return;
+  }
+  std::vector<int> exponents(size_t(rows), 0);
+  for (int64_t r = 0; r < rows; ++r) {
+    float* row = delta + r * cols;
+    float largest = 0;
+    float poison = 0;  // NaN as soon as one value is not finite
+    for (int64_t j = 0; j < cols; ++j) {
+      largest = std::max(largest, std::abs(row[j]));
+      poison += row[j] * 0.0f;
+    }
+    if (poison != 0) {
+      std::fill_n(row, cols, 0.0f);
+      exponents[size_t(r)] = kOverflow;
+      continue;
+    }
+    if (largest == 0) continue;
+    // |Δ| becomes about 1 / sqrt(max H_jj), so that Δ·H and Δ·H·Δᵀ both stay in range.
+    const int exponent = std::ilogb(largest) + half_exponent_;
+    exponents[size_t(r)] = exponent;
+    // In two steps, since 2^-exponent itself may be out of range.
+    const float first = std::ldexp(1.0f, -(exponent / 2));
+    const float second = std::ldexp(1.0f, -(exponent - exponent / 2));
+    for (int64_t j = 0; j < cols; ++j) row[j] = row[j] * first * second;
+  }
+  // With L the lower triangle (diagonal included), Δ H Δᵀ = 2·(Δ L)Δᵀ − Σ H_jj Δ_j²: half the work
+  // of the full product, and no symmetric copy of H.
+  std::vector<float> product(delta, delta + rows * cols);
+  cblas_strmm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit,
+              static_cast<int>(rows), static_cast<int>(cols), 1.0f,
+              lower_.data() + begin * k_ + begin, static_cast<int>(k_), product.data(),
+              static_cast<int>(cols));
+  std::vector<float> diagonals(static_cast<size_t>(cols));
+  for (int64_t j = 0; j < cols; ++j) diagonals[size_t(j)] = diagonal(begin + j);
+  for (int64_t r = 0; r < rows; ++r) {
+    const double form =
+        Contract(product.data() + r * cols, delta + r * cols, diagonals.data(), cols);
+    const int exponent = exponents[size_t(r)];
+    out[r] = exponent == kOverflow ? std::numeric_limits<double>::infinity()
+                                   : std::ldexp(std::max(form, 0.0), 2 * exponent);
+  }
+}
+
+bool IsUsableGram(std::span<const float> lower, int64_t k) {
+  std::atomic<bool> usable = true;
+  ParallelForTiles(k, kRowTile, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* row = lower.data() + i * k;
+      float sum = 0;  // x·0 is NaN exactly when x is NaN or infinite
+      for (int64_t j = 0; j <= i; ++j) sum += row[j] * 0.0f;
+      if (sum != 0.0f || !(row[i] >= 0.0f)) usable = false;
+    }
+  });
+  return usable;
+}
+
+}  // namespace ptq

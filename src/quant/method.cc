@@ -1,0 +1,92 @@
+#include "ptq/quant/method.h"
+
+#include <algorithm>
+
+#include "pieces.h"
+
+#include "ptq/base/error.h"
+
+namespace ptq {
+namespace {
+
+struct Preset {
+  std::string_view name;
+  std::string_view scaling;
+  std::string_view grid;
+  std::string_view rounding;
+};
+
+#define PTQ_SCALING(...)
+#define PTQ_GRID(...)
+#define PTQ_ROUNDING(...)
+#define PTQ_PRESET(name, scaling, grid, rounding) {name, scaling, grid, rounding},
+constexpr Preset kPresets[] = {
+#include "pieces.inc"
+};
+#undef PTQ_SCALING
+#undef PTQ_PRESET
+
+#define PTQ_PRESET(...)
+#define PTQ_SCALING(name, statistics, maker) {name, statistics, maker},
+constexpr ScalingEntry kScalings[] = {
+#include "pieces.inc"
+};
+#undef PTQ_SCALING
+#undef PTQ_GRID
+
+#define PTQ_SCALING(...)
+#define PTQ_GRID(name, statistics, maker) {name, statistics, maker},
+constexpr GridEntry kGrids[] = {
+#include "pieces.inc"
+};
+#undef PTQ_GRID
+#undef PTQ_ROUNDING
+
+#define PTQ_GRID(...)
+#define PTQ_ROUNDING(name, statistics, maker) {name, statistics, maker},
+constexpr RoundingEntry kRoundings[] = {
+#include "pieces.inc"
+};
+#undef PTQ_SCALING
+#undef PTQ_GRID
+#undef PTQ_ROUNDING
+#undef PTQ_PRESET
+
+template <typename Entries>
+const auto& Find(const Entries& entries, std::string_view name, std::string_view what) {
+  const auto found = std::ranges::find_if(entries, [&](const auto& e) { return e.name == name; });
+  if (found != std::end(entries)) return *found;
+  std::string known;
+  for (const auto& entry : entries) {
+    if (!known.empty()) known += ", ";
+    known += entry.name;
+  }
+  throw UsageError("unknown " + std::string(what) + " '" + std::string(name) +
+                   "'; known: " + known);
+}
+
+}  // namespace
+
+const ScalingEntry& FindScaling(std::string_view name) { return Find(kScalings, name, "scaling"); }
+const GridEntry& FindGrid(std::string_view name) { return Find(kGrids, name, "grid"); }
+const RoundingEntry& FindRounding(std::string_view name) {
+  return Find(kRoundings, name, "rounding");
+}
+
+Method MethodFromPreset(std::string_view name) {
+  const Preset& preset = Find(kPresets, name, "method");
+  return {std::string(preset.scaling), std::string(preset.grid), std::string(preset.rounding)};
+}
+
+std::vector<std::string> MethodPresetNames() {
+  std::vector<std::string> names;
+  for (const Preset& preset : kPresets) names.emplace_back(preset.name);
+  return names;
+}
+
+bool NeedsStatistics(const Method& method) {
+  return FindScaling(method.scaling).needs_statistics || FindGrid(method.grid).needs_statistics ||
+         FindRounding(method.rounding).needs_statistics;
+}
+
+}  // namespace ptq

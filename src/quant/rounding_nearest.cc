@@ -1,0 +1,29 @@
+#include <algorithm>
+
+#include "group_grid.h"
+#include "pieces.h"
+
+namespace ptq {
+
+Rounding MakeNearestRounding(const SiteView&) {
+  return [](const RowBlock& block) {
+    const int64_t group = block.spec.GroupSizeFor(block.k);
+    const int64_t groups = block.spec.GroupsFor(block.k);
+    for (int64_t r = 0; r < block.rows; ++r) {
+      for (int64_t g = 0; g < groups; ++g) {
+        const int64_t begin = g * group;
+        const int64_t count = std::min(group, block.k - begin);
+        const float* w = block.w + r * block.k + begin;
+        uint8_t* codes = block.codes + r * block.k + begin;
+        const float scale = block.scales[r * groups + g];
+        const float zero = float(block.zero_points[r * groups + g]);
+        const float highest = float(block.spec.levels() - 1) - zero;
+        for (int64_t j = 0; j < count; ++j) {
+          codes[j] = uint8_t(int(SignedCode(w[j], scale, -zero, highest) + zero));
+        }
+      }
+    }
+  };
+}
+
+}  // namespace ptq

@@ -1,0 +1,112 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "pieces.h"
+
+#include "ptq/base/half.h"
+
+namespace ptq {
+namespace {
+
+/// alpha = i / 20. alpha = 0 is "none", which is always tried.
+constexpr int kAlphaSteps = 20;
+/// No scaled weight may exceed 1e37, so that its grid stays in the range of float.
+constexpr double kLogLargestWeight = 37 * std::numbers::ln10;
+
+/// Replaces what is not positive by the smallest positive value: a channel that was never active
+/// (or whose weights are all zero) must not dominate the range of s. False when nothing is
+/// positive.
+bool FloorAtSmallestPositive(std::vector<double>& values) {
+  double smallest = std::numeric_limits<double>::infinity();
+  for (const double value : values) {
+    if (value > 0) smallest = std::min(smallest, value);
+  }
+  if (!std::isfinite(smallest)) return false;
+  for (double& value : values) value = std::max(value, smallest);
+  return true;
+}
+
+/// w̄_j = mean over all rows of all siblings of |w_j| / (largest magnitude in the group of j).
+std::vector<double> MeanRelativeWeight(const SiteProblem& problem) {
+  std::vector<double> mean(static_cast<size_t>(problem.k), 0.0);
+  for (const LinearProblem& linear : problem.linears) {
+    const int64_t group = linear.spec.GroupSizeFor(problem.k);
+    for (int64_t r = 0; r < linear.n; ++r) {
+      const float* row = linear.w.data() + r * problem.k;
+      for (int64_t begin = 0; begin < problem.k; begin += group) {
+        const int64_t end = std::min(problem.k, begin + group);
+        float largest = 0;
+        for (int64_t j = begin; j < end; ++j) largest = std::max(largest, std::abs(row[j]));
+        if (largest == 0) continue;
+        for (int64_t j = begin; j < end; ++j) {
+          mean[size_t(j)] += double(std::abs(row[j]) / largest);
+        }
+      }
+    }
+  }
+  return mean;  // the number of rows is a constant factor, which normalising removes
+}
+
+/// exp(log s) normalised by sqrt(max·min), moved and then clamped into the bounds, and rounded to
+/// what the graph stores. Empty when the bounds leave no room.
+std::vector<float> Normalised(const std::vector<double>& log_s, const SiteProblem& problem,
+                              double log_largest_weight, bool half) {
+  const auto [low, high] = std::ranges::minmax(log_s);
+  const double centre = 0.5 * (low + high);
+  const double floor = std::log(double(problem.scale_min));
+  const double ceiling =
+      std::min(std::log(double(problem.scale_max)), kLogLargestWeight - log_largest_weight);
+  if (!(floor < ceiling)) return {};
+  // A common factor costs nothing (codes and loss stay), a clamped channel does.
+  double shift = -centre;
+  if (low + shift < floor) shift = std::min(floor - low, std::max(shift, ceiling - high));
+  std::vector<float> s(log_s.size());
+  for (size_t j = 0; j < s.size(); ++j) {
+    s[j] = float(std::exp(std::clamp(log_s[j] + shift, floor, ceiling)));
+    if (half) s[j] = RoundToHalf(s[j]);
+    if (!std::isfinite(s[j]) || !(s[j] > 0)) return {};
+  }
+  return s;
+}
+
+}  // namespace
+
+/// Lin et al. 2023 (arXiv 2306.00978) eq. 5: s = x^alpha with x = mean |X|; and the form of the
+/// authors' code that also looks at the weights, s = x^alpha / w̄^(1 − alpha) ("duo").
+std::vector<ScalingCandidate> MakeAwqScaling(const SiteProblem& problem) {
+  std::vector<double> x(problem.mean_abs.begin(), problem.mean_abs.end());
+  const auto finite = [](double value) { return std::isfinite(value); };
+  if (x.empty() || !std::ranges::all_of(x, finite) || !FloorAtSmallestPositive(x)) return {};
+  std::vector<double> w = MeanRelativeWeight(problem);
+  if (!FloorAtSmallestPositive(w)) return {};
+  const bool half = std::ranges::any_of(problem.linears, [](const LinearProblem& linear) {
+    return linear.spec.scale_type == ScaleType::kFloat16;
+  });
+  float largest_weight = 0;
+  for (const LinearProblem& linear : problem.linears) {
+    for (const float value : linear.w) largest_weight = std::max(largest_weight, std::abs(value));
+  }
+  const double log_largest_weight = std::log(double(largest_weight));
+  for (double& value : x) value = std::log(value);
+  for (double& value : w) value = std::log(value);
+
+  std::vector<ScalingCandidate> candidates;
+  std::vector<double> log_s(x.size());
+  const auto add = [&](const char* name, double alpha, double weight) {
+    for (size_t j = 0; j < x.size(); ++j) log_s[j] = alpha * x[j] - weight * w[j];
+    std::vector<float> s = Normalised(log_s, problem, log_largest_weight, half);
+    if (!s.empty()) candidates.push_back({name, alpha, std::move(s)});
+  };
+  for (int step = 1; step <= kAlphaSteps; ++step) {
+    add("awq", double(step) / kAlphaSteps, 0.0);
+  }
+  for (int step = 0; step < kAlphaSteps; ++step) {  // alpha = 1 is the same in both forms
+    const double alpha = double(step) / kAlphaSteps;
+    add("awq-duo", alpha, 1.0 - alpha);
+  }
+  return candidates;
+}
+
+}  // namespace ptq

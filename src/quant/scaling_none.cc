@@ -1,0 +1,7 @@
+#include "pieces.h"
+
+namespace ptq {
+
+std::vector<ScalingCandidate> MakeNoScaling(const SiteProblem&) { return {}; }
+
+}  // namespace ptq
