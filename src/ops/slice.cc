@@ -31,7 +31,9 @@ Range ClampRange(int64_t start, int64_t end, int64_t step, int64_t length) {
     end = std::clamp<int64_t>(end, 0, length);
     return {start, end > start ? (end - start - 1) / step + 1 : 0};
   }
-  start = std::clamp<int64_t>(start, -1, length - 1);
+  // Unlike in NumPy, a start before the first element means the first element.
+  if (length == 0) return {0, 0};
+  start = std::clamp<int64_t>(start, 0, length - 1);
   end = std::clamp<int64_t>(end, -1, length - 1);
   // Divided as negative numbers: -step overflows for the smallest integer.
   return {start, end < start ? (end - start + 1) / step + 1 : 0};

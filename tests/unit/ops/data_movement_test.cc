@@ -99,6 +99,7 @@ Tensor NaiveSlice(const Tensor& data, size_t axis, int64_t start, int64_t end, i
       kept.push_back(i);
     }
   } else {
+    start = std::clamp<int64_t>(start, 0, std::max<int64_t>(length - 1, 0));
     for (int64_t i = std::min(start, length - 1); i > std::max<int64_t>(end, -1); i += step) {
       kept.push_back(i);
     }
