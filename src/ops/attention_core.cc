@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "array.h"
+
 #include "ptq/base/error.h"
 #include "ptq/base/parallel.h"
 #include "ptq/tensor/gemm.h"
@@ -62,13 +63,15 @@ class Block {
     scores_.resize(static_cast<size_t>(rows_ * width_));
     const int64_t kv_head = head_ / (p_.heads / p_.kv_heads);
     const float* q = p_.q.data + batch_ * p_.q.batch + head_ * p_.q.head + begin_ * p_.q.token;
-    const float* k = p_.k.data + batch_ * p_.k.batch + kv_head * p_.k.head + span_.begin * p_.k.token;
-    const float* v = p_.v.data + batch_ * p_.v.batch + kv_head * p_.v.head + span_.begin * p_.v.token;
+    const float* k =
+        p_.k.data + batch_ * p_.k.batch + kv_head * p_.k.head + span_.begin * p_.k.token;
+    const float* v =
+        p_.v.data + batch_ * p_.v.batch + kv_head * p_.v.head + span_.begin * p_.v.token;
     Gemm(p_.scale, {q, rows_, p_.head_size, p_.q.token},
          {k, width_, p_.head_size, p_.k.token, true}, 0.0f, scores_.data(), width_);
     for (int64_t row = 0; row < rows_; ++row) Softmax(row);
-    Gemm(1.0f, {scores_.data(), rows_, width_, width_}, {v, width_, p_.value_size, p_.v.token}, 0.0f,
-         Out(0), p_.out.token);
+    Gemm(1.0f, {scores_.data(), rows_, width_, width_}, {v, width_, p_.value_size, p_.v.token},
+         0.0f, Out(0), p_.out.token);
   }
 
  private:
@@ -161,7 +164,8 @@ void RunAttention(const AttentionProblem& problem) {
     throw InputError("attention: " + std::to_string(p.heads) + " query heads cannot share " +
                      std::to_string(p.kv_heads) + " key heads");
   }
-  const int64_t rows = std::clamp<int64_t>(kBlockScores / std::max<int64_t>(1, p.keys), 1, kMostRows);
+  const int64_t rows =
+      std::clamp<int64_t>(kBlockScores / std::max<int64_t>(1, p.keys), 1, kMostRows);
   const int64_t blocks = (p.queries + rows - 1) / rows;
   const auto run = [&](int64_t task) {
     const int64_t block = task % blocks;

@@ -27,8 +27,8 @@ struct ScoreBias {
   int64_t keys = 0;
 };
 
-/// Which stage of the scores is handed out as [B, H, T, S]. Keys that may not be used have -infinity
-/// in kBiased and 0 in kUsed and kProbabilities.
+/// Which stage of the scores is handed out as [B, H, T, S]. Keys that may not be used have
+/// -infinity in kBiased and 0 in kUsed and kProbabilities.
 enum class ScoreStage { kNone, kProducts, kCapped, kBiased, kUsed, kProbabilities };
 
 /// Attention of `queries` tokens in `heads` heads to `keys` tokens in `kv_heads` heads, of which

@@ -5,6 +5,7 @@
 #include "array.h"
 #include "attention_core.h"
 #include "kv_cache.h"
+
 #include "ptq/ops/kernel.h"
 
 namespace ptq {
@@ -32,9 +33,9 @@ Attributes ReadAttributes(const Node& node) {
     throw InputError("node '" + node.name() + "': qk_matmul_output_mode is " +
                      std::to_string(mode) + ", expected 0 to 3");
   }
-  return {node.Int("is_causal", 0) != 0,    node.Int("kv_num_heads", 0),
-          node.Int("q_num_heads", 0),       node.Float("scale", 0.0f),
-          node.Float("softcap", 0.0f),      node.Int("left_window_size", -1),
+  return {node.Int("is_causal", 0) != 0,     node.Int("kv_num_heads", 0),
+          node.Int("q_num_heads", 0),        node.Float("scale", 0.0f),
+          node.Float("softcap", 0.0f),       node.Int("left_window_size", -1),
           node.Int("right_window_size", -1), kStages[mode]};
 }
 

@@ -2,20 +2,35 @@
 #include <cmath>
 #include <vector>
 
-#include "array.h"
 #include "arguments.h"
+#include "array.h"
 #include "attention_core.h"
 #include "kv_cache.h"
 #include "norm_rows.h"
-#include "ptq/ops/kernel.h"
 #include "rotary.h"
+
+#include "ptq/ops/kernel.h"
 
 namespace ptq {
 namespace {
 
 enum Input : size_t {
-  kQuery, kKey, kValue, kPastKey, kPastValue, kLengths, kTotalLength, kCosine, kSine, kPositions,
-  kBias, kSinks, kKeyScale, kValueScale, kQueryNorm, kKeyNorm
+  kQuery,
+  kKey,
+  kValue,
+  kPastKey,
+  kPastValue,
+  kLengths,
+  kTotalLength,
+  kCosine,
+  kSine,
+  kPositions,
+  kBias,
+  kSinks,
+  kKeyScale,
+  kValueScale,
+  kQueryNorm,
+  kKeyNorm
 };
 
 struct Attributes {
@@ -40,19 +55,15 @@ Attributes ReadAttributes(const Node& node) {
     }
   }
   if (node.Int("sliding_window_cache", 0) != 0) {
-    throw UnsupportedError("node '" + node.name() + "': sliding_window_cache is not supported; "
+    throw UnsupportedError("node '" + node.name() +
+                           "': sliding_window_cache is not supported; "
                            "export the model with a full-length cache");
   }
-  return {node.RequiredInt("num_heads"),
-          node.RequiredInt("kv_num_heads"),
-          node.Float("scale", 0.0f),
-          node.Float("softcap", 0.0f),
-          node.Int("do_rotary", 0) != 0,
-          node.Int("rotary_interleaved", 0) != 0,
-          node.Int("causal", 1) != 0,
-          node.Int("smooth_softmax", 0) != 0,
-          node.Int("local_window_size", -1),
-          node.Int("qk_output", 0),
+  return {node.RequiredInt("num_heads"),       node.RequiredInt("kv_num_heads"),
+          node.Float("scale", 0.0f),           node.Float("softcap", 0.0f),
+          node.Int("do_rotary", 0) != 0,       node.Int("rotary_interleaved", 0) != 0,
+          node.Int("causal", 1) != 0,          node.Int("smooth_softmax", 0) != 0,
+          node.Int("local_window_size", -1),   node.Int("qk_output", 0),
           node.Float("qk_norm_epsilon", 1e-6f)};
 }
 
@@ -117,8 +128,9 @@ Tensor Prepare(const HeadView<const float>& view, const Fresh& fresh, int64_t he
   Tensor out(DType::kFloat32, {fresh.batches, fresh.tokens, heads, fresh.head_size});
   float* to = out.mutable_data<float>().data();
   const HeadLayout packed{fresh.tokens * channels, fresh.head_size, channels};
-  const RotaryTable none{nullptr, nullptr, 0,
-                         std::vector<int64_t>(static_cast<size_t>(fresh.batches * fresh.tokens), 0)};
+  const RotaryTable none{
+      nullptr, nullptr, 0,
+      std::vector<int64_t>(static_cast<size_t>(fresh.batches * fresh.tokens), 0)};
   if (!norm.defined()) {
     RotateHeads(*table, interleaved, fresh.batches, heads, fresh.tokens, fresh.head_size, view.data,
                 {view.batch, view.head, view.token}, to, packed);
@@ -129,8 +141,8 @@ Tensor Prepare(const HeadView<const float>& view, const Fresh& fresh, int64_t he
   NormalizeRows({false, epsilon}, to, fresh.batches * fresh.tokens * heads, fresh.head_size,
                 ReadNormParameter(norm, out.shape(), 3), {}, to, nullptr, nullptr);
   if (table != nullptr) {
-    RotateHeads(*table, interleaved, fresh.batches, heads, fresh.tokens, fresh.head_size, to, packed,
-                to, packed);
+    RotateHeads(*table, interleaved, fresh.batches, heads, fresh.tokens, fresh.head_size, to,
+                packed, to, packed);
   }
   return out;
 }
@@ -163,8 +175,8 @@ class GroupQueryAttention : public Kernel {
     const Tensor none;
     const Tensor& past_key = context.has_input(kPastKey) ? context.input(kPastKey) : none;
     const Tensor& past_value = context.has_input(kPastValue) ? context.input(kPastValue) : none;
-    const int64_t capacity = std::max(ScalarInput(context, kTotalLength),
-                                      past_key.defined() ? past_key.dim(2) : 0);
+    const int64_t capacity =
+        std::max(ScalarInput(context, kTotalLength), past_key.defined() ? past_key.dim(2) : 0);
     Tensor key = AppendTokens(past_key, past, fresh.k, attributes_.kv_heads, fresh.tokens,
                               fresh.head_size, capacity);
     Tensor value = AppendTokens(past_value, past, fresh.v, attributes_.kv_heads, fresh.tokens,

@@ -30,6 +30,16 @@ Tensor AppendTokens(const Tensor& past, const std::vector<int64_t>& past_used,
     throw InputError("past keys or values have shape " + ToString(past.shape()) + ", expected " +
                      ToString(Shape{batches, heads, past_tokens, head_size}));
   }
+  Tensor present(DType::kFloat32, {batches, heads, capacity, head_size});
+  AppendTokensTo(present.mutable_data<float>().data(),
+                 past.defined() ? past.data<float>().data() : nullptr, past_tokens, past_used,
+                 fresh, heads, tokens, head_size, capacity);
+  return present;
+}
+
+void AppendTokensTo(float* out, const float* past, int64_t past_tokens,
+                    const std::vector<int64_t>& past_used, const HeadView<const float>& fresh,
+                    int64_t heads, int64_t tokens, int64_t head_size, int64_t capacity) {
   for (const int64_t used : past_used) {
     if (used < 0 || used > past_tokens || used + tokens > capacity) {
       throw InputError("a cache of " + std::to_string(past_tokens) + " tokens cannot supply " +
@@ -37,18 +47,16 @@ Tensor AppendTokens(const Tensor& past, const std::vector<int64_t>& past_used,
                        std::to_string(capacity));
     }
   }
-  Tensor present(DType::kFloat32, {batches, heads, capacity, head_size});
-  float* out = present.mutable_data<float>().data();
-  const float* old = past.defined() ? past.data<float>().data() : nullptr;
   const int64_t block = capacity * head_size;
   const int64_t grain = std::max<int64_t>(1, kElementTile / std::max<int64_t>(1, block));
+  const auto batches = static_cast<int64_t>(past_used.size());
   ParallelForTiles(batches * heads, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t batch = i / heads;
       const int64_t head = i % heads;
       const int64_t used = past_used[static_cast<size_t>(batch)];
       float* to = out + i * block;
-      if (used > 0) to = std::copy_n(old + i * past_tokens * head_size, used * head_size, to);
+      if (used > 0) to = std::copy_n(past + i * past_tokens * head_size, used * head_size, to);
       const float* from = fresh.data + batch * fresh.batch + head * fresh.head;
       for (int64_t t = 0; t < tokens; ++t) {
         to = std::copy_n(from + t * fresh.token, head_size, to);
@@ -56,7 +64,6 @@ Tensor AppendTokens(const Tensor& past, const std::vector<int64_t>& past_used,
       std::fill(to, out + (i + 1) * block, 0.0f);
     }
   });
-  return present;
 }
 
 ScoreBias BroadcastBias(const Tensor& bias, int64_t batches, int64_t heads, int64_t queries,

@@ -1,9 +1,10 @@
-// Normalisation of the last dimensions: LayerNormalization, its root-mean-square forms and the fused
-// com.microsoft variants that add a residual first.
+// Normalisation of the last dimensions: LayerNormalization, its root-mean-square forms and the
+// fused com.microsoft variants that add a residual first.
 #include <cmath>
 
 #include "array.h"
 #include "norm_rows.h"
+
 #include "ptq/ops/kernel.h"
 
 namespace ptq {
@@ -98,7 +99,8 @@ void RunSkipNorm(KernelContext& context, NormSpec spec) {
   const Shape shape = sum.shape();
   const int64_t axis = NormalizeAxis(-1, sum.rank());
   const NormParameter scale = ReadNormParameter(gamma, shape, axis);
-  const NormParameter offset = beta.defined() ? ReadNormParameter(beta, shape, axis) : NormParameter();
+  const NormParameter offset =
+      beta.defined() ? ReadNormParameter(beta, shape, axis) : NormParameter();
   Tensor mean = context.wants(1) ? Tensor(DType::kFloat32, StatisticsShape(shape, axis)) : Tensor();
   Tensor deviation =
       context.wants(2) ? Tensor(DType::kFloat32, StatisticsShape(shape, axis)) : Tensor();

@@ -3,6 +3,7 @@
 
 #include "array.h"
 #include "packed_integers.h"
+
 #include "ptq/ops/kernel.h"
 #include "ptq/tensor/gemm.h"
 
@@ -109,8 +110,8 @@ class PackedWeight {
 void Run(KernelContext& context, const Attributes& attributes) {
   const Tensor& a = context.input(0);
   if (a.rank() == 0 || a.dim(-1) != attributes.k) {
-    throw InputError("MatMulNBits: A has shape " + ToString(a.shape()) + ", its last dimension must be " +
-                     std::to_string(attributes.k));
+    throw InputError("MatMulNBits: A has shape " + ToString(a.shape()) +
+                     ", its last dimension must be " + std::to_string(attributes.k));
   }
   const PackedWeight weight(context, attributes);
   const float* bias = nullptr;
@@ -148,13 +149,15 @@ void Run(KernelContext& context, const Attributes& attributes) {
 /// W = (code - zero point) · scale; always computed in float32, whatever the accuracy level says.
 std::unique_ptr<Kernel> MakeMatMulNBits(const Node& node) {
   const Attributes attributes{node.RequiredInt("K"), node.RequiredInt("N"),
-                              static_cast<int>(node.Int("bits", 4)), node.RequiredInt("block_size")};
+                              static_cast<int>(node.Int("bits", 4)),
+                              node.RequiredInt("block_size")};
   if (attributes.bits != 2 && attributes.bits != 4 && attributes.bits != 8) {
     throw UnsupportedError("node '" + node.name() + "': MatMulNBits with " +
                            std::to_string(attributes.bits) + " bits; 2, 4 and 8 are supported");
   }
   if (attributes.k <= 0 || attributes.n <= 0 || attributes.block < 8) {
-    throw InputError("node '" + node.name() + "': K, N and block_size must be positive and block_size at least 8");
+    throw InputError("node '" + node.name() +
+                     "': K, N and block_size must be positive and block_size at least 8");
   }
   if (node.Int("weight_prepacked", 0) != 0) {
     throw UnsupportedError("node '" + node.name() +

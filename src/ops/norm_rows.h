@@ -18,8 +18,8 @@ struct NormParameter {
   int64_t row_stride = 0;
 };
 
-/// `parameter` broadcast to the dimensions of `shape` from `axis`, or to all of it when it varies over
-/// the leading dimensions too. Throws InputError when it does not fit.
+/// `parameter` broadcast to the dimensions of `shape` from `axis`, or to all of it when it varies
+/// over the leading dimensions too. Throws InputError when it does not fit.
 [[nodiscard]] NormParameter ReadNormParameter(const Tensor& parameter, const Shape& shape,
                                               int64_t axis);
 

@@ -1,4 +1,5 @@
-// Integers of 2, 4 and 8 bits packed in bytes, lowest bits first, unpacked for the quantized operators.
+// Integers of 2, 4 and 8 bits packed in bytes, lowest bits first, unpacked for the quantized
+// operators.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@ namespace ptq {
 /// bits; 3-, 5-, 6- and 7-bit codes run over byte borders).
 void UnpackBits(const uint8_t* bytes, int bits, int64_t begin, int64_t count, uint8_t* codes);
 
-/// The same as floats: out[i] = (code - zero_point) · scale. 2, 4 and 8 bits; `begin` starts a byte.
+/// The same as floats: out[i] = (code - zero_point) · scale. 2, 4 and 8 bits; `begin` starts a
+/// byte.
 void DequantizeCodes(const uint8_t* bytes, int bits, int64_t count, float scale, float zero_point,
                      float* out);
 

@@ -4,6 +4,7 @@
 
 #include "array.h"
 #include "packed_integers.h"
+
 #include "ptq/ops/kernel.h"
 
 namespace ptq {
@@ -111,7 +112,8 @@ void DequantizeRun(const T* x, int64_t count, const float* scale, const int32_t*
     return;
   }
   for (int64_t i = 0; i < count; ++i) {
-    y[i] = static_cast<float>(static_cast<int32_t>(x[i]) - (zero != nullptr ? zero[i] : 0)) * scale[i];
+    y[i] =
+        static_cast<float>(static_cast<int32_t>(x[i]) - (zero != nullptr ? zero[i] : 0)) * scale[i];
   }
 }
 
@@ -130,8 +132,12 @@ void Dequantize(KernelContext& context, int64_t axis, int64_t block_size) {
     });
   };
   switch (x.dtype()) {
-    case DType::kInt8: direct(x.data<int8_t>().data()); break;
-    case DType::kUint8: direct(x.data<uint8_t>().data()); break;
+    case DType::kInt8:
+      direct(x.data<int8_t>().data());
+      break;
+    case DType::kUint8:
+      direct(x.data<uint8_t>().data());
+      break;
     default:
       ForEachRun(layout, [&](int64_t begin, int64_t count, int64_t first, int64_t stride) {
         const std::vector<int32_t> codes = UnpackIntegers(x, begin, count);
@@ -196,7 +202,8 @@ void Quantize(KernelContext& context, int64_t axis, int64_t block_size, DType ou
 
 }  // namespace
 
-/// DequantizeLinear of ai.onnx and com.microsoft: x, scale, zero point? -> (x - zero point) · scale.
+/// DequantizeLinear of ai.onnx and com.microsoft: x, scale, zero point? -> (x - zero point) ·
+/// scale.
 std::unique_ptr<Kernel> MakeDequantizeLinear(const Node& node) {
   const int64_t axis = node.Int("axis", 1);
   const int64_t block_size = node.Int("block_size", 0);

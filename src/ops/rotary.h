@@ -9,7 +9,8 @@
 namespace ptq {
 
 /// Rotates the first `dims` of `head_size` values; the rest is copied. `cosine` and `sine` hold
-/// dims / 2 values. Interleaved pairs are (2j, 2j+1), otherwise (j, j + dims/2). `to` may be `from`.
+/// dims / 2 values. Interleaved pairs are (2j, 2j+1), otherwise (j, j + dims/2). `to` may be
+/// `from`.
 void RotateHead(const float* from, float* to, const float* cosine, const float* sine, int64_t dims,
                 int64_t head_size, bool interleaved);
 
@@ -17,8 +18,8 @@ void RotateHead(const float* from, float* to, const float* cosine, const float* 
 struct RotaryTable {
   const float* cosine;
   const float* sine;
-  int64_t half;                ///< values in a row: half the rotated dimensions
-  std::vector<int64_t> rows;   ///< per token, batch by batch
+  int64_t half;               ///< values in a row: half the rotated dimensions
+  std::vector<int64_t> rows;  ///< per token, batch by batch
 };
 
 /// Throws InputError unless both tables have the same shape, and every row lies in the table.
@@ -34,7 +35,7 @@ struct HeadLayout {
 
 /// Rotates every head of every token, in parallel over the tokens.
 void RotateHeads(const RotaryTable& table, bool interleaved, int64_t batches, int64_t heads,
-                 int64_t tokens, int64_t head_size, const float* from, const HeadLayout& from_layout,
-                 float* to, const HeadLayout& to_layout);
+                 int64_t tokens, int64_t head_size, const float* from,
+                 const HeadLayout& from_layout, float* to, const HeadLayout& to_layout);
 
 }  // namespace ptq

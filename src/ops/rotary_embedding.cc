@@ -2,8 +2,9 @@
 #include <numeric>
 
 #include "array.h"
-#include "ptq/ops/kernel.h"
 #include "rotary.h"
+
+#include "ptq/ops/kernel.h"
 
 namespace ptq {
 
@@ -38,13 +39,14 @@ RotaryTable MakeRotaryTable(const Tensor& cosine, const Tensor& sine, std::vecto
 }
 
 void RotateHeads(const RotaryTable& table, bool interleaved, int64_t batches, int64_t heads,
-                 int64_t tokens, int64_t head_size, const float* from, const HeadLayout& from_layout,
-                 float* to, const HeadLayout& to_layout) {
+                 int64_t tokens, int64_t head_size, const float* from,
+                 const HeadLayout& from_layout, float* to, const HeadLayout& to_layout) {
   if (2 * table.half > head_size) {
     throw InputError("rotary tables rotate " + std::to_string(2 * table.half) +
                      " dimensions, a head has " + std::to_string(head_size));
   }
-  const int64_t grain = std::max<int64_t>(1, kElementTile / std::max<int64_t>(1, heads * head_size));
+  const int64_t grain =
+      std::max<int64_t>(1, kElementTile / std::max<int64_t>(1, heads * head_size));
   ParallelForTiles(batches * tokens, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t batch = i / tokens;
@@ -81,11 +83,15 @@ struct Geometry {
 
 Geometry ReadGeometry(const Shape& shape, int64_t heads, int64_t head_size_when_unknown) {
   if (shape.size() == 4) {
-    return {shape[0], shape[1], shape[2], shape[3],
+    return {shape[0],
+            shape[1],
+            shape[2],
+            shape[3],
             {shape[1] * shape[2] * shape[3], shape[2] * shape[3], shape[3]}};
   }
   if (shape.size() != 3) {
-    throw InputError("rotary embedding of shape " + ToString(shape) + ", expected 3 or 4 dimensions");
+    throw InputError("rotary embedding of shape " + ToString(shape) +
+                     ", expected 3 or 4 dimensions");
   }
   const int64_t hidden = shape[2];
   if (heads == 0 && head_size_when_unknown > 0) heads = hidden / head_size_when_unknown;
@@ -93,14 +99,12 @@ Geometry ReadGeometry(const Shape& shape, int64_t heads, int64_t head_size_when_
     throw InputError("rotary embedding: hidden size " + std::to_string(hidden) +
                      " is not divided by num_heads " + std::to_string(heads));
   }
-  return {shape[0], heads, shape[1], hidden / heads,
-          {shape[1] * hidden, hidden / heads, hidden}};
+  return {shape[0], heads, shape[1], hidden / heads, {shape[1] * hidden, hidden / heads, hidden}};
 }
 
 void Rotate(KernelContext& context, const RotaryAttributes& attributes, const Geometry& geometry,
             const RotaryTable& table) {
-  const int64_t dims =
-      attributes.rotary_dims > 0 ? attributes.rotary_dims : geometry.head_size;
+  const int64_t dims = attributes.rotary_dims > 0 ? attributes.rotary_dims : geometry.head_size;
   if (2 * table.half != dims) {
     throw InputError("rotary tables have " + std::to_string(table.half) +
                      " columns, expected half of the " + std::to_string(dims) +

@@ -50,7 +50,7 @@ F = TensorProto.FLOAT
 
 
 def with_dequantize(model_and_feeds):
-    """Appends DequantizeLinear with scale 1: the Python API cannot hand out 4- and 2-bit tensors."""
+    """Appends DequantizeLinear with scale 1: Python cannot be handed 4- and 2-bit tensors."""
     model, feeds = model_and_feeds
     graph = model.graph
     graph.node[0].output[0] = "codes"
@@ -161,7 +161,7 @@ def attention_onnx(rng):
         q, k, v = f32(rng, batch, heads, queries, size), f32(rng, batch, kv, keys, size), f32(
             rng, batch, kv, keys, value)
         if three:
-            q, k, v = (a.transpose(0, 2, 1, 3).reshape(a.shape[0], a.shape[2], -1) for a in (q, k, v))
+            q, k, v = (np.swapaxes(a, 1, 2).reshape(batch, a.shape[2], -1) for a in (q, k, v))
             attributes.update(q_num_heads=heads, kv_num_heads=kv)
         past_k = past_v = None
         if past is not None:
@@ -375,7 +375,8 @@ def dequantize(rng):
         "DequantizeLinear", [("x", x, 0), ("s", np.float32(0.5), 1), ("z", np.int8(3), 1)],
         [("y", F)], MS)
     yield "DequantizeLinear/ms,axis", one_node(
-        "DequantizeLinear", [("x", x, 0), ("s", f32(rng, 6), 1), ("z", integers(rng, "int8", (6,)), 1)],
+        "DequantizeLinear",
+        [("x", x, 0), ("s", f32(rng, 6), 1), ("z", integers(rng, "int8", (6,)), 1)],
         [("y", F)], MS, axis=1)
     yield "DequantizeLinear/empty", one_node(
         "DequantizeLinear", [("x", x[:0], 0), ("s", np.float32(0.5), 1)], [("y", F)])
@@ -424,7 +425,248 @@ def quantize_cases(rng):
         [("y", TensorProto.UINT8)], opset=13)
 
 
-GROUPS = [layer_norms, skip_norms, rotary, attention_onnx, gqa, matmul_nbits, dequantize, quantize]
+def padding_masks(rng, batch, queries, total):
+    """Every form of mask of com.microsoft Attention that ONNX Runtime takes on CPU."""
+    ends = rng.integers(1, total + 1, batch)
+    starts = np.minimum(rng.integers(0, total, batch), ends - 1)
+    flags = (rng.random((batch, total)) > 0.3).astype(np.int32)
+    flags[:, 0] = 1
+    square = (rng.random((batch, queries, total)) > 0.3).astype(np.int32)
+    yield "lengths", ends.astype(np.int32)
+    yield "ends and starts", np.concatenate([ends, starts]).astype(np.int32)
+    yield "keys", flags
+    yield "left padding", np.sort(flags, -1)
+    yield "blank", np.zeros_like(flags)
+    yield "square", square
+    yield "placeholder", np.ones((batch, 1), np.int32)
+
+
+def mha(rng):
+    def case(name, batch=2, heads=4, queries=5, keys=5, size=8, value=8, past=None, form="flat",
+             bias=False, mask=None, scores=None, outputs=1, **attributes):
+        q = f32(rng, batch, queries, heads * size)
+        k, v = f32(rng, batch, keys, heads * size), f32(rng, batch, keys, heads * value)
+        if form == "heads":
+            k = f32(rng, batch, heads, keys, size)
+            v = f32(rng, batch, heads, keys, value)
+        b = f32(rng, heads * (2 * size + value)) if bias else None
+        pk = pv = None
+        if past is not None:
+            pk, pv = f32(rng, batch, heads, past, size), f32(rng, batch, heads, past, value)
+        names = ["y", "pk", "pv", "qk"][:outputs]
+        if outputs == 4 and past is None:
+            names = ["y", "", "", "qk"]
+        extra = None if scores is None else f32(rng, *scores)
+        return f"MultiHeadAttention/{name}", one_node(
+            "MultiHeadAttention",
+            [("q", q, 0), ("k", k, 0), ("v", v, 0), ("b", b, 1), ("mask", mask, 0),
+             ("extra", extra, 0), ("past_k", pk, 0), ("past_v", pv, 0)],
+            [(n, F) for n in names], MS, num_heads=heads, **attributes)
+
+    yield case("plain")
+    yield case("bias", bias=True)
+    yield case("cross", queries=3, keys=9, value=12)
+    yield case("cross heads", queries=3, keys=9, form="heads")
+    yield case("causal", unidirectional=1)
+    yield case("scale", scale=0.5, unidirectional=1, bias=True)
+    yield case("past", past=6, queries=2, keys=2, outputs=3)
+    yield case("past causal", past=6, queries=3, keys=3, outputs=3, unidirectional=1, bias=True)
+    yield case("decode", past=6, queries=1, keys=1, outputs=3, unidirectional=1)
+    yield case("empty past", past=0, outputs=3)
+    yield case("present", outputs=3)
+    yield case("long", queries=200, keys=200, heads=2, unidirectional=1)
+    for shape in ((2, 4, 5, 5), (1, 4, 5, 5), (2, 1, 5, 5), (1, 1, 5, 5)):
+        yield case(f"scores {shape}", scores=shape)
+    yield case("scores causal past", scores=(1, 4, 5, 8), past=3, outputs=3, unidirectional=1)
+    for name, mask in padding_masks(rng, 2, 5, 5):
+        if name in ("placeholder", "ends and starts"):
+            continue  # not a form of this operator
+        yield case(f"mask {name}", mask=mask)
+        yield case(f"mask {name} causal", mask=mask, unidirectional=1, mask_filter_value=-1e4)
+    for name, mask in padding_masks(rng, 2, 5, 8):
+        if name in ("keys", "left padding", "square"):
+            yield case(f"mask {name} past", mask=mask, past=3, outputs=3)
+    yield case("mask and scores", scores=(1, 4, 5, 5),
+               mask=np.array([[1, 1, 1, 0, 0]] * 2, np.int32))
+    yield case("raw scores", outputs=4)
+    yield case("raw scores past", outputs=4, past=2, scores=(1, 1, 5, 7))
+
+
+def attention_contrib(rng):
+    def case(name, batch=2, heads=4, queries=5, size=8, inputs=24, past=None, mask=None,
+             scores=None, sizes=None, outputs=1, **attributes):
+        hidden = sizes or [heads * size] * 3
+        x, w = f32(rng, batch, queries, inputs), f32(rng, inputs, sum(hidden), scale=0.2)
+        b = f32(rng, sum(hidden))
+        p = None if past is None else f32(rng, 2, batch, heads, past, size)
+        return f"Attention/ms,{name}", one_node(
+            "Attention",
+            [("x", x, 0), ("w", w, 1), ("b", b, 1), ("mask", mask, 0), ("past", p, 0),
+             ("extra", None if scores is None else f32(rng, *scores), 0)],
+            [(n, F) for n in ["y", "present"][:outputs]], MS, num_heads=heads,
+            qkv_hidden_sizes=sizes, **attributes)
+
+    yield case("plain")
+    yield case("one", batch=1, queries=1)
+    yield case("sizes", sizes=[16, 16, 40])
+    yield case("causal", unidirectional=1)
+    yield case("scale", scale=0.5)
+    yield case("present", outputs=2)
+    yield case("past", past=4, outputs=2)
+    yield case("past causal", past=4, outputs=2, unidirectional=1)
+    yield case("empty past", past=0, outputs=2, unidirectional=1)
+    for shape in ((2, 4, 5, 5), (1, 4, 5, 5), (2, 1, 5, 5), (1, 1, 5, 5)):
+        yield case(f"scores {shape}", scores=shape)
+    for name, mask in padding_masks(rng, 2, 5, 5):
+        yield case(f"mask {name}", mask=mask)
+        yield case(f"mask {name} causal", mask=mask, unidirectional=1)
+        yield case(f"mask {name} filter", mask=mask, mask_filter_value=-1e30)
+    for name, mask in padding_masks(rng, 2, 5, 8):
+        yield case(f"mask {name} past", mask=mask, past=3, outputs=2, unidirectional=1)
+    yield case("mask and scores", mask=np.array([5, 3], np.int32), scores=(1, 4, 5, 5))
+
+
+def embed_layer_norm(rng):
+    for i in range(8):
+        batch, seq, hidden = 2, 5, 16
+        ids = rng.integers(0, 30, (batch, seq)).astype(np.int32)
+        seg = rng.integers(0, 2, (batch, seq)).astype(np.int32) if i % 2 else None
+        mask = (rng.random((batch, seq)) > 0.4).astype(np.int32) if i % 3 else None
+        pos = [None, rng.integers(0, 12, (batch, seq)).astype(np.int32),
+               rng.integers(0, 12, (1, seq)).astype(np.int32)][i % 3]
+        yield f"EmbedLayerNormalization/{i}", one_node(
+            "EmbedLayerNormalization",
+            [("ids", ids, 0), ("seg", seg, 0), ("w", f32(rng, 30, hidden), 1),
+             ("p", f32(rng, 12, hidden), 1), ("s", f32(rng, 2, hidden) if i % 2 else None, 1),
+             ("g", f32(rng, hidden), 1), ("b", f32(rng, hidden), 1), ("mask", mask, 0),
+             ("pos", pos, 0)],
+            [("y", F), ("index", TensorProto.INT32), ("sum", F)][:2 + i % 2], MS,
+            epsilon=1e-5 if i else None)
+
+
+def channel_norms(rng):
+    shapes = [(2, 6, 5), (1, 6, 4, 3), (3, 12, 7), (2, 6, 1), (2, 6, 40, 50), (1, 6, 2, 2, 2)]
+    for i, shape in enumerate(shapes):
+        x, c = f32(rng, *shape) + 2, shape[1]
+        eps = 1e-3 if i % 2 else None
+        yield f"InstanceNormalization/{i}", one_node(
+            "InstanceNormalization", [("x", x, 0), ("g", f32(rng, c), 0), ("b", f32(rng, c), 0)],
+            [("y", F)], opset=7, epsilon=eps)
+        for groups in (1, 3):
+            for opset in (18, 21):
+                n = groups if opset == 18 else c
+                yield f"GroupNormalization/{opset},{i},{groups}", one_node(
+                    "GroupNormalization",
+                    [("x", x, 0), ("g", f32(rng, n), 0), ("b", f32(rng, n), 0)], [("y", F)],
+                    opset=opset, num_groups=groups, epsilon=eps)
+        for opset in (7, 9, 14, 15):
+            yield f"BatchNormalization/{opset},{i}", one_node(
+                "BatchNormalization",
+                [("x", x, 0), ("g", f32(rng, c), 0), ("b", f32(rng, c), 0), ("m", f32(rng, c), 0),
+                 ("v", rng.random(c).astype(np.float32) + 0.1, 0)], [("y", F)], opset=opset,
+                epsilon=eps)
+
+
+def gather_block_quantized(rng):
+    def case(name, data, indices, scales, zeros, **attributes):
+        return f"GatherBlockQuantized/{name}", one_node(
+            "GatherBlockQuantized",
+            [("data", data, 1), ("i", indices, 0), ("s", scales, 1), ("z", zeros, 1)], [("y", F)],
+            MS, **attributes)
+
+    for bits in (2, 4, 8):
+        for block, width in ((16, 64), (32, 96), (16, 40)):
+            for zeros in (False, True):
+                blocks = math.ceil(width / block)
+                codes = rng.integers(0, 2**bits, (20, width))
+                z = pack(rng.integers(0, 2**bits, (20, blocks)), bits) if zeros else None
+                index = rng.integers(-20, 20, (2, 3)).astype(np.int64 if zeros else np.int32)
+                yield case(f"uint8,{bits},{block},{width},{zeros}", pack(codes, bits), index,
+                           f32(rng, 20, blocks), z, bits=bits, block_size=block)
+    for kind in ("int4", "uint4"):
+        for gather, quantized in ((0, 1), (0, -1), (1, 0), (1, 2), (2, 1), (0, 0), (1, 1)):
+            for zeros in (False, True):
+                shape = (32, 32, 32)
+                blocks = list(shape)
+                blocks[quantized] = 2
+                yield case(f"{kind},{gather},{quantized},{zeros}", integers(rng, kind, shape),
+                           rng.integers(0, 32, (4,)).astype(np.int64), f32(rng, *blocks),
+                           integers(rng, kind, blocks) if zeros else None, gather_axis=gather,
+                           quantize_axis=quantized, block_size=16)
+    codes = rng.integers(0, 16, (20, 32))
+    yield case("scalar index", pack(codes, 4), np.array(7, np.int64), f32(rng, 20, 2), None,
+               block_size=16)
+    yield case("no index", pack(codes, 4), np.zeros((0, 2), np.int64), f32(rng, 20, 2), None,
+               block_size=16)
+
+
+def matmul_bnb4(rng):
+    for quant_type in (0, 1):
+        for block, k, n in ((16, 32, 8), (64, 48, 33), (128, 256, 5), (64, 65, 3)):
+            size = n * k
+            packed = rng.integers(0, 256, (size + 1) // 2).astype(np.uint8)
+            scale = rng.random(math.ceil(size / block)).astype(np.float32)
+            yield f"MatMulBnb4/{quant_type},{block},{k},{n}", one_node(
+                "MatMulBnb4", [("a", f32(rng, 3, 2, k), 0), ("b", packed, 1), ("m", scale, 1)],
+                [("y", F)], MS, K=k, N=n, block_size=block, quant_type=quant_type)
+
+
+def experts(rng):
+    def sizes(activation, inter):
+        return inter * (2 if activation == "swiglu" else 1)
+
+    for i, (activation, top, normalize) in enumerate([
+            ("relu", 1, 0), ("relu", 2, 1), ("gelu", 2, 0), ("silu", 2, 1), ("identity", 3, 1),
+            ("swiglu", 2, 1), ("swiglu", 4, 0), ("silu", 1, 0)]):
+        hidden, inter, count, tokens = 32, 64, 4, 7
+        rows = sizes(activation, inter)
+        shape = (tokens, hidden) if i % 2 else (1, tokens, hidden)
+        extra = {}
+        if activation == "swiglu":
+            extra = dict(swiglu_fusion=1, activation_alpha=1.702, activation_beta=1.0,
+                         swiglu_limit=7.0 if i == 5 else None)
+        common = dict(k=top, normalize_routing_weights=normalize, activation_type=activation,
+                      **extra)
+        x, router = f32(rng, *shape), f32(rng, tokens, count)
+        bias = i % 3 != 0
+        yield f"MoE/{i},{activation}", one_node(
+            "MoE",
+            [("x", x, 0), ("r", router, 0), ("w1", f32(rng, count, rows, hidden, scale=0.2), 1),
+             ("b1", f32(rng, count, rows) if bias else None, 1),
+             ("w2", f32(rng, count, hidden, inter, scale=0.2), 1),
+             ("b2", f32(rng, count, hidden) if bias else None, 1)], [("y", F)], MS, **common)
+        for bits in (2, 4, 8):
+            for block in (None, 16, 32):
+                if bits == 8 and block or bits == 2 and block == 32 and rows > inter:
+                    continue  # ONNX Runtime rounds the activations to int8 there
+                zeros = bool(block) and i % 2 == 1 and bits == 4
+
+                def weight(n, k):
+                    codes = rng.integers(0, 2**bits, (count, n, k))
+                    scale = f32(rng, count, n, k // block, scale=0.05) if block else f32(
+                        rng, count, n, scale=0.05)
+                    z = None
+                    if zeros:
+                        z = pack(rng.integers(0, 2**bits, (count, n, k // block)), bits)
+                    return pack(codes, bits), scale, z
+
+                w1, s1, z1 = weight(rows, hidden)
+                w2, s2, z2 = weight(hidden, inter)
+                yield f"QMoE/{i},{activation},{bits},{block}", one_node(
+                    "QMoE",
+                    [("x", x, 0), ("r", router, 0), ("w1", w1, 1), ("s1", s1, 1),
+                     ("b1", f32(rng, count, rows) if bias else None, 1), ("w2", w2, 1),
+                     ("s2", s2, 1), ("b2", f32(rng, count, hidden) if bias else None, 1),
+                     ("w3", None, 1), ("s3", None, 1), ("b3", None, 1), ("z1", z1, 1),
+                     ("z2", z2, 1), ("z3", None, 1),
+                     ("mix", rng.random(router.shape).astype(np.float32) if block == 16 else None,
+                      0)], [("y", F)], MS, expert_weight_bits=bits, block_size=block,
+                    **common)
+
+
+GROUPS = [layer_norms, skip_norms, rotary, attention_onnx, gqa, matmul_nbits, dequantize, quantize,
+          mha, attention_contrib, embed_layer_norm, channel_norms, gather_block_quantized,
+          matmul_bnb4, experts]
 
 
 def cases():

@@ -1,0 +1,108 @@
+// com.microsoft EmbedLayerNormalization: the sum of BERT's embeddings, normalised.
+#include <vector>
+
+#include "array.h"
+#include "norm_rows.h"
+
+#include "ptq/ops/kernel.h"
+
+namespace ptq {
+namespace {
+
+enum Input : size_t {
+  kIds,
+  kSegments,
+  kWordTable,
+  kPositionTable,
+  kSegmentTable,
+  kGamma,
+  kBeta,
+  kMask,
+  kPositions
+};
+
+/// Row `row` of table[rows, width].
+ConstArrayMap<float> RowOf(const Tensor& table, int64_t row, int64_t width, const char* what) {
+  if (table.rank() != 2 || table.dim(1) != width || row < 0 || row >= table.dim(0)) {
+    throw InputError("EmbedLayerNormalization: " + std::string(what) + " " + std::to_string(row) +
+                     " is outside its table of shape " + ToString(table.shape()));
+  }
+  return {table.data<float>().data() + row * width, width};
+}
+
+/// Word, position and segment embeddings of every token, added up.
+Tensor SumEmbeddings(const KernelContext& context, int64_t batches, int64_t tokens) {
+  const std::vector<int64_t> ids = context.input(kIds).ToInt64s();
+  const Tensor& words = context.input(kWordTable);
+  const int64_t width = words.dim(-1);
+  std::vector<int64_t> segments, positions;
+  const bool segmented = context.has_input(kSegments) && context.has_input(kSegmentTable);
+  if (segmented) segments = context.input(kSegments).ToInt64s();
+  if (context.has_input(kPositions)) positions = context.input(kPositions).ToInt64s();
+  if (segmented && segments.size() != ids.size()) {
+    throw InputError("EmbedLayerNormalization: segment_ids and input_ids differ in size");
+  }
+  const auto position_count = static_cast<int64_t>(positions.size());
+  if (context.has_input(kPositions) && position_count != tokens &&
+      position_count != batches * tokens) {
+    throw InputError("EmbedLayerNormalization: position_ids do not fit input_ids");
+  }
+  Tensor sum(DType::kFloat32, {batches, tokens, width});
+  float* out = sum.mutable_data<float>().data();
+  for (int64_t i = 0; i < batches * tokens; ++i) {
+    const int64_t token = i % tokens;
+    const int64_t position =
+        positions.empty() ? token : positions[static_cast<size_t>(i % position_count)];
+    ArrayMap<float> row(out + i * width, width);
+    row = RowOf(words, ids[static_cast<size_t>(i)], width, "word") +
+          RowOf(context.input(kPositionTable), position, width, "position");
+    if (segmented) {
+      row +=
+          RowOf(context.input(kSegmentTable), segments[static_cast<size_t>(i)], width, "segment");
+    }
+  }
+  return sum;
+}
+
+/// Tokens of each sequence that the mask keeps, or 0 without a mask.
+Tensor CountMask(const KernelContext& context, int64_t batches, int64_t tokens) {
+  Tensor counts = Tensor::Filled<int32_t>({batches}, 0);
+  if (!context.has_input(kMask)) return counts;
+  const std::vector<int64_t> mask = context.input(kMask).ToInt64s();
+  if (static_cast<int64_t>(mask.size()) != batches * tokens) {
+    throw InputError("EmbedLayerNormalization: the mask does not fit input_ids");
+  }
+  const auto to = counts.mutable_data<int32_t>();
+  for (size_t i = 0; i < mask.size(); ++i) {
+    to[i / static_cast<size_t>(tokens)] += mask[i] == 1 ? 1 : 0;
+  }
+  return counts;
+}
+
+}  // namespace
+
+/// Inputs as in the enumeration above; outputs (normalised, mask index, sum?).
+std::unique_ptr<Kernel> MakeEmbedLayerNormalization(const Node& node) {
+  const NormSpec spec{true, node.Float("epsilon", 1e-12f)};
+  return MakeKernel([spec](KernelContext& context) {
+    const Shape ids = context.input(kIds).shape();
+    if (ids.size() != 2) {
+      throw InputError("EmbedLayerNormalization: input_ids have shape " + ToString(ids) +
+                       ", expected two dimensions");
+    }
+    Tensor sum = SumEmbeddings(context, ids[0], ids[1]);
+    const Shape shape = sum.shape();
+    const float* from = sum.data<float>().data();
+    const bool keep = context.wants(2);
+    Tensor out = keep ? Tensor(DType::kFloat32, shape) : std::move(sum);
+    NormalizeRows(spec, from, ids[0] * ids[1], shape[2],
+                  ReadNormParameter(context.input(kGamma), shape, 2),
+                  ReadNormParameter(context.input(kBeta), shape, 2),
+                  out.mutable_data<float>().data(), nullptr, nullptr);
+    context.set_output(0, std::move(out));
+    if (context.wants(1)) context.set_output(1, CountMask(context, ids[0], ids[1]));
+    if (keep) context.set_output(2, std::move(sum));
+  });
+}
+
+}  // namespace ptq

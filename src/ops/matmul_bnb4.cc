@@ -1,0 +1,94 @@
+// com.microsoft MatMulBnb4: a product with weights in the 4-bit float formats of bitsandbytes.
+#include <array>
+#include <vector>
+
+#include "array.h"
+
+#include "ptq/ops/kernel.h"
+#include "ptq/tensor/gemm.h"
+
+namespace ptq {
+namespace {
+
+constexpr int64_t kRowTile = 256;
+using Codebook = std::array<float, 16>;
+
+/// Bit 3 is the sign. Dettmers et al., QLoRA (2023), and the bitsandbytes library.
+constexpr Codebook kFp4 = {0.0f,      1.0f / 192, 2.0f / 3,  1.0f,        1.0f / 3,  1.0f / 2,
+                           1.0f / 6,  1.0f / 4,   -0.0f,     -1.0f / 192, -2.0f / 3, -1.0f,
+                           -1.0f / 3, -1.0f / 2,  -1.0f / 6, -1.0f / 4};
+constexpr Codebook kNf4 = {-1.0f,
+                           -0.6961928009986877f,
+                           -0.5250730514526367f,
+                           -0.39491748809814453f,
+                           -0.28444138169288635f,
+                           -0.18477343022823334f,
+                           -0.09105003625154495f,
+                           0.0f,
+                           0.07958029955625534f,
+                           0.16093020141124725f,
+                           0.24611230194568634f,
+                           0.33791524171829224f,
+                           0.44070982933044434f,
+                           0.5626170039176941f,
+                           0.7229568362236023f,
+                           1.0f};
+
+struct Attributes {
+  int64_t k;
+  int64_t n;
+  int64_t block;
+  bool transposed;  ///< Y = A · Wᵀ, else Y = A · W, for W[N, K]
+  const Codebook* codebook;
+};
+
+void Run(KernelContext& context, const Attributes& a) {
+  const Tensor& x = context.input(0);
+  const auto packed = context.input(1).data<uint8_t>();
+  const auto largest = context.input(2).data<float>();
+  const int64_t inner = a.transposed ? a.k : a.n;
+  if (x.rank() == 0 || x.dim(-1) != inner ||
+      static_cast<int64_t>(packed.size()) < (a.n * a.k + 1) / 2 ||
+      static_cast<int64_t>(largest.size()) < (a.n * a.k + a.block - 1) / a.block) {
+    throw InputError("MatMulBnb4: the inputs do not fit K = " + std::to_string(a.k) +
+                     " and N = " + std::to_string(a.n));
+  }
+  Shape shape = x.shape();
+  shape.back() = a.transposed ? a.n : a.k;
+  Tensor out(DType::kFloat32, shape);
+  const int64_t rows = x.size() / std::max<int64_t>(1, inner);
+  std::vector<float> weight(static_cast<size_t>(a.n * a.k));
+  const int64_t grain = std::max<int64_t>(1, kRowTile * a.k);
+  ParallelForTiles(a.n * a.k, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      // The first of two elements sits in the high half of the byte.
+      const int code = (packed[static_cast<size_t>(i / 2)] >> (i % 2 == 0 ? 4 : 0)) & 15;
+      weight[static_cast<size_t>(i)] =
+          (*a.codebook)[static_cast<size_t>(code)] * largest[static_cast<size_t>(i / a.block)];
+    }
+  });
+  Gemm(1.0f, {x.data<float>().data(), rows, inner, inner},
+       {weight.data(), a.n, a.k, a.k, a.transposed}, 0.0f, out.mutable_data<float>().data(),
+       shape.back());
+  context.set_output(0, std::move(out));
+}
+
+}  // namespace
+
+/// com.microsoft MatMulBnb4: A, B (packed), absmax -> Y.
+std::unique_ptr<Kernel> MakeMatMulBnb4(const Node& node) {
+  const int64_t type = node.Int("quant_type", 1);
+  if (type != 0 && type != 1) {
+    throw UnsupportedError("node '" + node.name() + "': quant_type " + std::to_string(type) +
+                           " is not supported; 0 is FP4, 1 is NF4");
+  }
+  const Attributes attributes{node.RequiredInt("K"), node.RequiredInt("N"),
+                              node.RequiredInt("block_size"), node.Int("transB", 1) != 0,
+                              type == 0 ? &kFp4 : &kNf4};
+  if (attributes.k <= 0 || attributes.n <= 0 || attributes.block <= 0) {
+    throw InputError("node '" + node.name() + "': K, N and block_size must be positive");
+  }
+  return MakeKernel([attributes](KernelContext& context) { Run(context, attributes); });
+}
+
+}  // namespace ptq
