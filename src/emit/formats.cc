@@ -9,8 +9,9 @@ namespace ptq {
 
 // A new output format is one file and one line here.
 std::span<const LinearFormat* const> LinearFormats() {
-  static const std::array<const LinearFormat*, 1> kFormats = {
+  static const std::array<const LinearFormat*, 2> kFormats = {
       &MatMulNBitsFormat(),
+      &QdqFormat(),
   };
   return kFormats;
 }

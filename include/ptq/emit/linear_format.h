@@ -1,14 +1,14 @@
 // How a quantized linear is written into a graph: the operator, its packing and its rules.
 #pragma once
 
-#include <onnx/onnx_pb.h>
-
 #include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <onnx/onnx_pb.h>
 
 #include "ptq/model/model.h"
 #include "ptq/quant/spec.h"
@@ -26,12 +26,12 @@ class TensorSink {
 
 /// One quantized linear to be written.
 struct LinearToEmit {
-  std::string name;        ///< base of the new tensors' names
-  std::string input;       ///< activation [..., K]
-  std::string output;      ///< the replaced node's output [..., N]
-  std::string bias;        ///< name of a constant [N]; empty for none
-  std::string node_name;   ///< of the replaced node
-  DType type;              ///< of activations and scales: float32, float16, bfloat16
+  std::string name;       ///< base of the new tensors' names
+  std::string input;      ///< activation [..., K]
+  std::string output;     ///< the replaced node's output [..., N]
+  std::string bias;       ///< name of a constant [N]; empty for none
+  std::string node_name;  ///< of the replaced node
+  DType type;             ///< of activations and scales: float32, float16, bfloat16
   const QuantizedMatrix* q;
   int accuracy_level = 4;
 };
@@ -47,8 +47,8 @@ class LinearFormat {
   /// Emit takes; it does the repeating.
   [[nodiscard]] virtual QuantSpec Adapt(const QuantSpec& spec) const { return spec; }
   /// Raises opset imports and the IR version as far as the format needs. Throws UnsupportedError
-  /// where that would change the meaning of the model's other nodes, naming one of them. `specs` are
-  /// those of the linears that will be written.
+  /// where that would change the meaning of the model's other nodes, naming one of them. `specs`
+  /// are those of the linears that will be written.
   virtual void PrepareModel(onnx::ModelProto& model, std::span<const QuantSpec> specs) const = 0;
   /// The nodes that replace the linear. Scales must be finite in the linear's type.
   [[nodiscard]] virtual std::vector<onnx::NodeProto> Emit(const LinearToEmit& linear,

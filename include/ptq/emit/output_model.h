@@ -31,8 +31,8 @@ class OutputModel {
   ~OutputModel();
 
   /// Makes the graph compute x / s where the site's linears read x, by the site's fold. For
-  /// Fold::Kind::kLinearRows only the bias is divided here: the rows' factor is in the codes' scales
-  /// that the caller hands to Quantize.
+  /// Fold::Kind::kLinearRows only the bias is divided here: the rows' factor is in the codes'
+  /// scales that the caller hands to Quantize.
   void ScaleSite(const Site& site, std::span<const float> scale);
   /// Replaces a linear's node; appends codes, scales and zero points to the data file.
   /// Returns the bytes written.

@@ -1,0 +1,35 @@
+// What changed in the ai.onnx operators up to opset 21, and how older nodes are rewritten for it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ranks.h"
+#include <onnx/onnx_pb.h>
+
+namespace ptq {
+
+/// What a rewrite may use besides the node itself.
+struct RewriteContext {
+  /// Adds a one-dimensional int64 constant to the node's graph; returns its name.
+  std::function<std::string(const std::string& wanted, const std::vector<int64_t>& values)>
+      add_int64s;
+  /// A value name that the model does not know.
+  std::function<std::string(const std::string& wanted)> unique_name;
+  Ranks* ranks;
+  /// Nodes to place in front of and behind the rewritten one.
+  std::vector<onnx::NodeProto> before;
+  std::vector<onnx::NodeProto> behind;
+};
+
+/// The first opset from which the operator means at 21 what it meant then; 0 when it always did, -1
+/// for an operator that this build does not know.
+[[nodiscard]] int64_t StableSince(const std::string& op_type);
+
+/// Rewrites a node of opset `from` (7 to 20) so that it means the same at opset 21. Returns false
+/// when no safe form is known. Call for operators with from < StableSince only.
+[[nodiscard]] bool RewriteNode(onnx::NodeProto& node, int64_t from, RewriteContext& context);
+
+}  // namespace ptq
