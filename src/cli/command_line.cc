@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "config_file.h"
 #include "ptq/cli/command.h"
 #include "ptq/cli/version.h"
 
@@ -37,6 +38,10 @@ int RunCommandLine(int argc, const char* const* argv) {
       ->capture_default_str();
   app.add_flag("-v,--verbose", global.verbose, "Log more");
   app.add_flag("-q,--quiet", global.quiet, "Log errors only");
+
+  app.config_formatter(std::make_shared<ConfigFile>(std::vector<std::string>{"run"}));
+  app.set_config("--config", "", "Read options of run from a file: recipe.toml or recipe.json");
+  app.allow_config_extras(CLI::config_extras_mode::error);
 
   std::map<const CLI::App*, std::unique_ptr<Command>> commands;
   for (const CommandEntry& entry : CommandEntries()) {

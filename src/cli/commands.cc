@@ -4,9 +4,11 @@
 namespace ptq {
 
 std::unique_ptr<Command> MakeForwardCommand(CLI::App& app);
+std::unique_ptr<Command> MakeRunCommand(CLI::App& app);
 
 std::span<const CommandEntry> CommandEntries() {
   static constexpr CommandEntry kEntries[] = {
+      {"run", "Quantize a model", MakeRunCommand},
       {"forward", "Run a model on given arrays with the tool's own executor", MakeForwardCommand},
   };
   return kEntries;

@@ -1,0 +1,122 @@
+#include "recipe_options.h"
+
+#include <map>
+#include <sstream>
+
+#include "ptq/emit/linear_format.h"
+
+namespace ptq {
+namespace {
+
+std::string Joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+std::string FormatNames() {
+  std::vector<std::string> names;
+  for (const LinearFormat* format : LinearFormats()) names.emplace_back(format->name());
+  return Joined(names);
+}
+
+int64_t ParseGroupSize(const std::string& text) {
+  static const std::map<std::string, int64_t> kSizes = {
+      {"16", 16}, {"32", 32}, {"64", 64}, {"128", 128}, {"256", 256}, {"channel", 0}};
+  const auto found = kSizes.find(text);
+  if (found == kSizes.end()) {
+    throw CLI::ValidationError("--group-size", "'" + text +
+                                                   "' is not 16, 32, 64, 128, 256 or channel");
+  }
+  return found->second;
+}
+
+void AddOutputOptions(CLI::App& app, Recipe& recipe) {
+  app.add_option("--bits", recipe.bits, "Bits of a quantized weight")
+      ->check(CLI::IsMember({2, 4, 8}))
+      ->capture_default_str();
+  app.add_option_function<std::string>(
+         "--group-size",
+         [&recipe](const std::string& text) { recipe.group_size = ParseGroupSize(text); },
+         "Weights that share a scale: 16, 32, 64, 128, 256 or channel (a whole row)")
+      ->default_str("128");
+  app.add_flag("--symmetric,!--asymmetric", recipe.symmetric,
+               "Fixed zero point (default), or one zero point for each group");
+  app.add_option("--format", recipe.format, "Operators written: " + FormatNames())
+      ->capture_default_str();
+  app.add_option("--accuracy-level", recipe.accuracy_level,
+                 "MatMulNBits accuracy_level: 4 computes in int8 (fast), 0 in the activations' type")
+      ->check(CLI::Range(0, 4))
+      ->capture_default_str();
+  app.add_option_function<std::string>(
+         "--lm-head",
+         [&recipe](const std::string& text) { recipe.head = ParseHeadForm(text); },
+         "The LM head: fp16, int8, int4 or keep")
+      ->default_str("fp16");
+  app.add_flag_callback(
+      "--keep-lm-head-fp16", [&recipe] { recipe.head = HeadForm::kHalf; },
+      "The same as --lm-head fp16");
+  app.add_option_function<std::string>(
+         "--float",
+         [&recipe](const std::string& text) {
+           if (text != "fp16" && text != "keep") {
+             throw CLI::ValidationError("--float", "'" + text + "' is not fp16 or keep");
+           }
+           recipe.half_floats = text == "fp16";
+         },
+         "Embeddings and other FP32 constants: fp16 or keep")
+      ->default_str("keep");
+}
+
+}  // namespace
+
+void AddCalibrationOptions(CLI::App& app, CalibrationOptions& options) {
+  app.add_option("--calib", options.file,
+                 "Calibration data: .txt, .jsonl (text, prompt or messages), .npz or .npy token ids, "
+                 "- for standard input; default: the set installed with the program");
+  app.add_option("--calib-samples", options.samples, "Samples to use at most")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--seq-len", options.seq_len, "Tokens of a sample at most")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--seed", options.seed, "Seed of every random choice")->capture_default_str();
+  const std::map<std::string, TextSplit> splits = {{"auto", TextSplit::kAuto},
+                                                   {"blank-line", TextSplit::kBlankLine},
+                                                   {"line", TextSplit::kLine},
+                                                   {"document", TextSplit::kDocument}};
+  app.add_option("--calib-split", options.split,
+                 "What separates the texts of a .txt: auto, blank-line, line or document")
+      ->transform(CLI::CheckedTransformer(splits))
+      ->default_str("auto");
+  const std::map<std::string, LongText> forms = {{"window", LongText::kWindow},
+                                                 {"truncate", LongText::kTruncate}};
+  app.add_option("--calib-long", options.long_text,
+                 "Texts longer than --seq-len: window (cut into samples) or truncate")
+      ->transform(CLI::CheckedTransformer(forms))
+      ->default_str("window");
+}
+
+void AddRecipeOptions(CLI::App& app, Recipe& recipe) {
+  app.add_option("--src,src", recipe.source, "Model: an .onnx file or its directory")->required();
+  app.add_option("--dst,dst", recipe.destination,
+                 "Directory to write; default: {source}-{method}_w{bits}_g{group size}_head{form}");
+  app.add_option("--method", recipe.method, "Preset: " + Joined(MethodPresetNames()))
+      ->capture_default_str();
+  app.add_option("--scaling", recipe.scaling, "Overrides the method's scaling");
+  app.add_option("--grid", recipe.grid, "Overrides the method's grid");
+  app.add_option("--rounding", recipe.rounding, "Overrides the method's rounding");
+  AddOutputOptions(app, recipe);
+  app.add_option("--include", recipe.include,
+                 "Quantize only linears whose name matches: globs, or /regular expressions/");
+  app.add_option("--exclude", recipe.exclude, "Leave linears alone whose name matches");
+  AddCalibrationOptions(app, recipe.calibration);
+  app.add_option("--tokenizer", recipe.tokenizer,
+                 "tokenizer.json or its directory; default: beside the model");
+  app.add_flag("--propagate,!--no-propagate", recipe.propagate,
+               "Calibrate later layers on what the quantized ones give");
+  app.add_flag("!--no-verify", recipe.verify, "Do not load and run the result once");
+  app.add_flag("--overwrite", recipe.overwrite, "Replace the destination if it exists");
+}
+
+}  // namespace ptq

@@ -1,0 +1,16 @@
+// The options of `quantize run`, declared once; help, configuration files and defaults follow.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "ptq/pipeline/recipe.h"
+
+namespace ptq {
+
+/// Adds every option of a recipe to `app`; `recipe` must outlive it.
+void AddRecipeOptions(CLI::App& app, Recipe& recipe);
+
+/// Adds --calib and what belongs to it.
+void AddCalibrationOptions(CLI::App& app, CalibrationOptions& options);
+
+}  // namespace ptq

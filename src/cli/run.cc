@@ -1,0 +1,44 @@
+#include "ptq/pipeline/run.h"
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "ptq/base/parallel.h"
+#include "ptq/cli/command.h"
+#include "ptq/report/run_report.h"
+#include "recipe_options.h"
+
+namespace ptq {
+namespace {
+
+class RunCommand : public Command {
+ public:
+  explicit RunCommand(CLI::App& app) {
+    AddRecipeOptions(app, recipe_);
+    app.add_flag("--dry-run", dry_run_, "Print the plan with sizes and predicted memory; write nothing");
+    app.add_flag("--json", json_, "Print JSON instead of text");
+  }
+
+  ExitCode Run(const GlobalOptions& global) override {
+    const ThreadLimit threads(global.threads);
+    if (dry_run_) {
+      const RunReport report = PlanRun(recipe_);
+      std::cout << (json_ ? PlanJson(report).dump(2) + "\n" : PlanText(report));
+    } else {
+      const RunReport report = ptq::Run(recipe_);
+      std::cout << (json_ ? SummaryJson(report).dump(2) + "\n" : SummaryText(report));
+    }
+    return ExitCode::kDone;
+  }
+
+ private:
+  Recipe recipe_;
+  bool dry_run_ = false;
+  bool json_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeRunCommand(CLI::App& app) { return std::make_unique<RunCommand>(app); }
+
+}  // namespace ptq

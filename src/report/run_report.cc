@@ -1,0 +1,168 @@
+#include "ptq/report/run_report.h"
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "ptq/base/memory.h"
+#include "ptq/report/table.h"
+
+namespace ptq {
+namespace {
+
+struct Totals {
+  int64_t quantized = 0;
+  int64_t half = 0;
+  int64_t kept = 0;
+  int64_t scaled = 0;
+  double loss = 0;  ///< mean of the linears' relative losses
+  double loss_rtn = 0;
+};
+
+Totals TotalsOf(const RunReport& report) {
+  Totals totals;
+  for (size_t i = 0; i < report.plan.linears.size(); ++i) {
+    const LinearOutcome& outcome = report.outcomes[i];
+    switch (report.plan.linears[i].decision) {
+      case Decision::kHalf: ++totals.half; break;
+      case Decision::kKeep: ++totals.kept; break;
+      case Decision::kQuantize:
+        ++totals.quantized;
+        if (outcome.scaling != "none") ++totals.scaled;
+        if (outcome.energy > 0) {
+          totals.loss += outcome.loss / outcome.energy;
+          totals.loss_rtn += outcome.loss_rtn / outcome.energy;
+        }
+        break;
+    }
+  }
+  if (totals.quantized > 0) {
+    totals.loss /= double(totals.quantized);
+    totals.loss_rtn /= double(totals.quantized);
+  }
+  return totals;
+}
+
+std::string FormOf(const Linear& linear) {
+  if (linear.decision != Decision::kQuantize) return DecisionName(linear.decision);
+  const std::string group =
+      linear.spec.group_size == 0 ? "channel" : "g" + std::to_string(linear.spec.group_size);
+  return "int" + std::to_string(linear.spec.bits) + " " + group +
+         (linear.spec.symmetric ? "" : " asym");
+}
+
+}  // namespace
+
+std::string PlanText(const RunReport& report) {
+  using Align = Table::Align;
+  Table table({{"linear"},
+               {"N x K", Align::kRight},
+               {"becomes"},
+               {"before", Align::kRight},
+               {"after", Align::kRight},
+               {"reason"}});
+  int64_t before = 0, after = 0;
+  for (size_t i = 0; i < report.plan.linears.size(); ++i) {
+    const Linear& linear = report.plan.linears[i];
+    const LinearOutcome& outcome = report.outcomes[i];
+    const std::string shape =
+        linear.n > 0 ? std::to_string(linear.n) + " x " + std::to_string(linear.k) : "-";
+    table.AddRow({linear.name, shape, FormOf(linear), FormatBytes(outcome.bytes_before),
+                  FormatBytes(outcome.bytes_after), linear.reason});
+    before += outcome.bytes_before;
+    after += outcome.bytes_after;
+  }
+  const Totals totals = TotalsOf(report);
+  std::ostringstream text;
+  text << table.Text() << '\n'
+       << "linears        " << totals.quantized << " quantized, " << totals.half
+       << " stored as fp16, " << totals.kept << " kept\n"
+       << "linear weights " << FormatBytes(before) << " -> " << FormatBytes(after) << '\n'
+       << "peak memory    " << FormatBytes(report.predicted_peak_bytes) << " predicted\n"
+       << "destination    " << report.destination.string() << '\n';
+  return text.str();
+}
+
+nlohmann::ordered_json PlanJson(const RunReport& report) {
+  nlohmann::ordered_json json;
+  json["destination"] = report.destination.string();
+  json["predicted_peak_bytes"] = report.predicted_peak_bytes;
+  auto& linears = json["linears"] = nlohmann::ordered_json::array();
+  for (size_t i = 0; i < report.plan.linears.size(); ++i) {
+    const Linear& linear = report.plan.linears[i];
+    const LinearOutcome& outcome = report.outcomes[i];
+    nlohmann::ordered_json entry;
+    entry["name"] = linear.name;
+    entry["n"] = linear.n;
+    entry["k"] = linear.k;
+    entry["decision"] = DecisionName(linear.decision);
+    entry["reason"] = linear.reason;
+    if (linear.decision == Decision::kQuantize) {
+      entry["bits"] = linear.spec.bits;
+      entry["group_size"] = linear.spec.group_size;
+      entry["symmetric"] = linear.spec.symmetric;
+    }
+    entry["bytes_before"] = outcome.bytes_before;
+    entry["bytes_after"] = outcome.bytes_after;
+    linears.push_back(std::move(entry));
+  }
+  return json;
+}
+
+std::string SummaryText(const RunReport& report) {
+  const Totals totals = TotalsOf(report);
+  const Timings& t = report.timings;
+  std::ostringstream text;
+  text << "written       " << report.destination.string() << '\n'
+       << "size          " << FormatBytes(report.bytes_before) << " -> "
+       << FormatBytes(report.bytes_after) << " ("
+       << FormatPercent(double(report.bytes_after) / double(std::max<int64_t>(1, report.bytes_before)))
+       << ")\n"
+       << "linears       " << totals.quantized << " quantized (" << totals.scaled << " scaled), "
+       << totals.half << " stored as fp16, " << totals.kept << " kept\n";
+  if (report.tokens > 0) {
+    text << "calibration   " << report.samples << " samples, " << report.tokens << " tokens\n";
+  }
+  text << "output error  " << FormatPercent(totals.loss) << " of the linears' output energy ("
+       << FormatPercent(totals.loss_rtn) << " by rounding to nearest)\n"
+       << "time          " << FormatSeconds(t.total) << ": read " << FormatSeconds(t.read)
+       << ", calibrate " << FormatSeconds(t.calibrate) << ", search " << FormatSeconds(t.search)
+       << ", write " << FormatSeconds(t.write) << ", verify " << FormatSeconds(t.verify) << '\n'
+       << "peak memory   " << FormatBytes(PeakResidentBytes()) << " ("
+       << FormatBytes(report.predicted_peak_bytes) << " predicted)\n"
+       << "verification  ";
+  if (report.verification.done) {
+    text << "outputs within " << FormatNumber(report.verification.max_relative, 2)
+         << " of the expected ones (limit " << FormatNumber(report.verification.tolerance, 2)
+         << ")\n";
+  } else {
+    text << "not done: " << report.verification.note << '\n';
+  }
+  return text.str();
+}
+
+nlohmann::ordered_json SummaryJson(const RunReport& report) {
+  const Totals totals = TotalsOf(report);
+  const Timings& t = report.timings;
+  nlohmann::ordered_json json;
+  json["destination"] = report.destination.string();
+  json["bytes_before"] = report.bytes_before;
+  json["bytes_after"] = report.bytes_after;
+  json["linears"] = {{"quantized", totals.quantized},
+                     {"scaled", totals.scaled},
+                     {"fp16", totals.half},
+                     {"kept", totals.kept}};
+  json["calibration"] = {{"samples", report.samples}, {"tokens", report.tokens}};
+  json["relative_loss"] = totals.loss;
+  json["relative_loss_rtn"] = totals.loss_rtn;
+  json["seconds"] = {{"read", t.read},     {"calibrate", t.calibrate}, {"search", t.search},
+                     {"write", t.write},   {"verify", t.verify},       {"total", t.total}};
+  json["peak_resident_bytes"] = PeakResidentBytes();
+  json["predicted_peak_bytes"] = report.predicted_peak_bytes;
+  json["verification"] = {{"done", report.verification.done},
+                          {"max_relative", report.verification.max_relative},
+                          {"tolerance", report.verification.tolerance},
+                          {"note", report.verification.note}};
+  return json;
+}
+
+}  // namespace ptq
