@@ -15,7 +15,7 @@ namespace {
 enum class Reduction { kSum, kMean, kMax, kMin, kProd, kL1, kL2, kSumSquare, kLogSum, kLogSumExp };
 
 /// Terms of one float accumulation; their sums are added in double, so long rows stay exact enough.
-constexpr int64_t kChunk = 2048;
+constexpr int64_t kChunk = 256;
 
 template <class T, class Term>
 auto SumOf(const T* x, int64_t count, const Term& term) {
