@@ -1,14 +1,57 @@
 #include "ptq/base/parallel.h"
 
+#include <algorithm>
+
 #include <cblas.h>
 #include <tbb/blocked_range.h>
 #include <tbb/global_control.h>
 #include <tbb/info.h>
 #include <tbb/parallel_for.h>
 
-#include <algorithm>
+#ifdef __SANITIZE_THREAD__
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+#endif
 
 namespace ptq {
+namespace {
+
+#ifdef __SANITIZE_THREAD__
+
+/// The thread sanitizer cannot see how a oneTBB that is not built with it hands work over, and
+/// would report every loop. Under it the same indices are taken by plain threads.
+void ForEachIndex(int64_t count, const std::function<void(int64_t)>& body) {
+  constexpr int kThreads = 4;
+  std::atomic<int64_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr error;
+  const auto work = [&] {
+    try {
+      for (int64_t i = next.fetch_add(1); i < count; i = next.fetch_add(1)) body(i);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!error) error = std::current_exception();
+      next = count;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads && i < count; ++i) threads.emplace_back(work);
+  for (std::thread& thread : threads) thread.join();
+  if (error) std::rethrow_exception(error);
+}
+
+#else
+
+void ForEachIndex(int64_t count, const std::function<void(int64_t)>& body) {
+  tbb::parallel_for(int64_t{0}, count, body);
+}
+
+#endif
+
+}  // namespace
 
 struct ThreadLimit::Control {
   tbb::global_control limit;
@@ -17,9 +60,8 @@ struct ThreadLimit::Control {
 ThreadLimit::ThreadLimit(int threads)
     : threads_(threads > 0 ? threads : tbb::info::default_concurrency()) {
   openblas_set_num_threads(1);
-  control_ = std::make_unique<Control>(
-      Control{tbb::global_control(tbb::global_control::max_allowed_parallelism,
-                                  static_cast<size_t>(threads_))});
+  control_ = std::make_unique<Control>(Control{tbb::global_control(
+      tbb::global_control::max_allowed_parallelism, static_cast<size_t>(threads_))});
 }
 
 ThreadLimit::~ThreadLimit() = default;
@@ -32,13 +74,12 @@ void ParallelForTiles(int64_t count, int64_t grain,
     body(0, count);
     return;
   }
-  tbb::parallel_for(int64_t{0}, tiles, [&](int64_t tile) {
-    body(tile * grain, std::min(count, (tile + 1) * grain));
-  });
+  ForEachIndex(tiles,
+               [&](int64_t tile) { body(tile * grain, std::min(count, (tile + 1) * grain)); });
 }
 
 void ParallelFor(int64_t count, const std::function<void(int64_t)>& body) {
-  tbb::parallel_for(int64_t{0}, std::max(int64_t{0}, count), body);
+  ForEachIndex(std::max(int64_t{0}, count), body);
 }
 
 }  // namespace ptq
