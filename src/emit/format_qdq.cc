@@ -21,12 +21,9 @@ constexpr int64_t kIrVersion = 10;  // the first that goes with opset 21
 
 DType CodeType(const QuantSpec& spec) {
   switch (spec.bits) {
-    case 2:
-      return spec.symmetric ? DType::kInt2 : DType::kUint2;
-    case 4:
-      return spec.symmetric ? DType::kInt4 : DType::kUint4;
-    default:
-      return spec.symmetric ? DType::kInt8 : DType::kUint8;
+    case 2: return spec.symmetric ? DType::kInt2 : DType::kUint2;
+    case 4: return spec.symmetric ? DType::kInt4 : DType::kUint4;
+    default: return spec.symmetric ? DType::kInt8 : DType::kUint8;
   }
 }
 
@@ -75,6 +72,16 @@ class Qdq : public LinearFormat {
           "not " +
           std::to_string(size) + ", which it would expand at every run");
     }
+  }
+
+  // ONNX Runtime 1.31 fuses such a weight into a product with wrong results, without a word: four
+  // 2-bit codes share a byte, and its rows of N codes then do not start on one.
+  void CheckLinear(const Linear& linear) const override {
+    if (linear.spec.bits != 2 || linear.n % 4 == 0) return;
+    throw UnsupportedError("'" + linear.name + "' has " + std::to_string(linear.n) +
+                           " output features; ONNX Runtime computes 2-bit QDQ weights wrongly "
+                           "unless they are a multiple of 4; exclude it or use --format "
+                           "matmulnbits");
   }
 
   void PrepareModel(onnx::ModelProto& model, std::span<const QuantSpec> specs) const override {

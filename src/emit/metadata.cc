@@ -71,12 +71,8 @@ Json TotalsJson(const Metadata& metadata) {
         quantized_bytes += linear.bytes_after;
         quantized_weights += linear.n * linear.k;
         break;
-      case Decision::kHalf:
-        ++half;
-        break;
-      case Decision::kKeep:
-        ++kept;
-        break;
+      case Decision::kHalf: ++half; break;
+      case Decision::kKeep: ++kept; break;
     }
   }
   return Json{{"linears_quantized", quantized},
@@ -136,12 +132,9 @@ LinearMetadata DescribeLinear(const Graph& graph, const Linear& linear) {
 
 std::string FoldName(Fold::Kind kind) {
   switch (kind) {
-    case Fold::Kind::kMul:
-      return "mul";
-    case Fold::Kind::kGain:
-      return "gain";
-    case Fold::Kind::kLinearRows:
-      return "rows";
+    case Fold::Kind::kMul: return "mul";
+    case Fold::Kind::kGain: return "gain";
+    case Fold::Kind::kLinearRows: return "rows";
   }
   return "";
 }

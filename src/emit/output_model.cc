@@ -115,6 +115,7 @@ OutputModel::OutputModel(const Graph& graph, const Plan& plan, std::filesystem::
   for (const Linear& linear : plan.linears) {
     if (linear.decision != Decision::kQuantize) continue;
     state.format.CheckSpec(linear.spec);
+    state.format.CheckLinear(linear);
     specs.push_back(linear.spec);
   }
   if (!specs.empty()) state.format.PrepareModel(state.model, specs);
@@ -219,15 +220,11 @@ void OutputModel::State::DivideBias(const Site& site, std::span<const float> sca
 
 void OutputModel::ScaleSite(const Site& site, std::span<const float> scale) {
   switch (site.fold.kind) {
-    case Fold::Kind::kMul:
-      state_->InsertMul(site, scale);
-      return;
+    case Fold::Kind::kMul: state_->InsertMul(site, scale); return;
     case Fold::Kind::kGain:
       for (const Use& use : site.fold.gains) state_->DivideConstant(use, scale);
       return;
-    case Fold::Kind::kLinearRows:
-      state_->DivideBias(site, scale);
-      return;
+    case Fold::Kind::kLinearRows: state_->DivideBias(site, scale); return;
   }
 }
 

@@ -11,6 +11,7 @@
 #include <onnx/onnx_pb.h>
 
 #include "ptq/model/model.h"
+#include "ptq/plan/plan.h"
 #include "ptq/quant/spec.h"
 #include "ptq/tensor/dtype.h"
 
@@ -42,6 +43,9 @@ class LinearFormat {
   [[nodiscard]] virtual std::string_view name() const = 0;
   /// Throws UsageError for bits or group sizes that the format (or the runtime) cannot hold.
   virtual void CheckSpec(const QuantSpec& spec) const = 0;
+  /// Throws UnsupportedError for a weight [N, K] that the runtime would compute wrongly in this
+  /// format.
+  virtual void CheckLinear(const Linear& /*linear*/) const {}
   /// The spec as this format stores it: group_size 0 ("channel") may become blocks that repeat the
   /// row's scale. The weight itself is still quantized with the requested spec, and that is what
   /// Emit takes; it does the repeating.
