@@ -12,7 +12,9 @@
 #include "ptq/base/half.h"
 #include "ptq/base/memory.h"
 #include "ptq/base/progress.h"
+#include "ptq/emit/metadata.h"
 #include "ptq/emit/output_model.h"
+#include "ptq/emit/sidecars.h"
 #include "ptq/pipeline/calibrator.h"
 #include "samples.h"
 #include "segment_quantizer.h"
@@ -124,6 +126,7 @@ class Road {
     }
     Write();
     Verify();
+    WriteMetadata(metadata_, staged_.path());
     staged_.Commit();
   }
 
@@ -218,8 +221,40 @@ class Road {
       outcome.bytes_before = before;
       outcome.bytes_after = after;
     }
-    output_.SetMetadata("quantize.recipe", ToJson(recipe_).dump());
+    metadata_ = Describe();
+    for (const auto& [key, value] : MetadataProps(metadata_)) output_.SetMetadata(key, value);
     output_.Finish();
+    metadata_.sidecars = CopySidecars(source_.model, staged_.path());
+  }
+
+  /// What the metadata says of the source, the recipe and every linear.
+  [[nodiscard]] Metadata Describe() const {
+    Metadata metadata;
+    metadata.version = PTQ_VERSION;
+    metadata.recipe = ToJson(recipe_);
+    if (calibrator_.has_value()) metadata.calibration = ToJson(samples_.provenance);
+    metadata.source = DescribeSource(source_.model);
+    for (size_t i = 0; i < report_.plan.linears.size(); ++i) {
+      const Linear& linear = report_.plan.linears[i];
+      const LinearOutcome& outcome = report_.outcomes[i];
+      LinearMetadata entry = DescribeLinear(source_.graph, linear);
+      entry.bytes_before = outcome.bytes_before;
+      entry.bytes_after = outcome.bytes_after;
+      if (linear.decision == Decision::kQuantize) {
+        entry.quantized = LinearMetadata::Quantized{
+            .spec = linear.spec,
+            .scaling = outcome.scaling,
+            .alpha = outcome.alpha,
+            .fold = outcome.fold.empty() ? "none" : outcome.fold,
+            .loss_before = outcome.loss_rtn,
+            .loss_after = outcome.loss,
+            .energy = outcome.energy,
+            .calibration_tokens = outcome.tokens,
+        };
+      }
+      metadata.linears.push_back(std::move(entry));
+    }
+    return metadata;
   }
 
   void Verify() {
@@ -235,6 +270,7 @@ class Road {
                          std::to_string(check.max_relative) + " of their largest value (limit " +
                          std::to_string(check.tolerance) + "); nothing was kept");
     }
+    metadata_.verification = VerificationMetadata{check.max_relative, check.tolerance};
   }
 
   [[nodiscard]] bool HasHalfLinears() const {
@@ -252,6 +288,7 @@ class Road {
   OutputModel output_;
   SegmentQuantizer quantizer_;
   CalibrationSet samples_;
+  Metadata metadata_;
   std::optional<Calibrator> calibrator_;
   std::optional<Expectation> expectation_;
   Values overrides_;

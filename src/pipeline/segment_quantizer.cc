@@ -8,6 +8,7 @@
 
 #include "ptq/base/half.h"
 #include "ptq/base/parallel.h"
+#include "ptq/emit/metadata.h"
 
 namespace ptq {
 namespace {
@@ -45,15 +46,6 @@ Tensor EffectiveOperand(const Linear& linear, const QuantizedMatrix& q,
   Tensor operand(DType::kFloat32, {linear.k, linear.n});
   Transpose(rows.data<float>().data(), linear.n, linear.k, operand.mutable_data<float>().data());
   return operand;
-}
-
-std::string FoldName(Fold::Kind kind) {
-  switch (kind) {
-    case Fold::Kind::kMul: return "mul";
-    case Fold::Kind::kGain: return "gain";
-    case Fold::Kind::kLinearRows: return "rows";
-  }
-  return "";
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <set>
 
 namespace ptq {
@@ -19,6 +20,7 @@ class Cutter {
     FindWeightProducts();
     MarkShapeOnly();
     FindLastUses();
+    ForbidCutsBetweenSiblings();
   }
 
   std::vector<Segment> Cut() {
@@ -100,6 +102,19 @@ class Cutter {
     }
   }
 
+  /// Products of one activation share statistics and scales, so they stay in one segment.
+  void ForbidCutsBetweenSiblings() {
+    allowed_.assign(size_t(count_) + 1, true);
+    std::map<ValueId, int> first;
+    for (const int product : products_) {
+      for (const ValueId id : graph_.inputs(steps_[size_t(product)].node)) {
+        if (id == kNoValue || constant_[size_t(id)]) continue;
+        const int begin = first.try_emplace(id, product).first->second;
+        for (int gap = begin + 1; gap <= product; ++gap) allowed_[size_t(gap)] = false;
+      }
+    }
+  }
+
   bool IsLive(size_t id, int gap) const {
     const Value& value = graph_.values()[id];
     const bool exists = value.producer >= 0 ? value.producer < gap
@@ -145,9 +160,9 @@ class Cutter {
       const auto high = std::min<int64_t>(int64_t(products_.size()) - 1, next + int64_t(kWindow) - 1);
       int narrowest = std::numeric_limits<int>::max();
       for (int i = products_[size_t(low)] + 1; i <= products_[size_t(high)]; ++i) {
-        narrowest = std::min(narrowest, widths[size_t(i)]);
+        if (allowed_[size_t(i)]) narrowest = std::min(narrowest, widths[size_t(i)]);
       }
-      if (widths[size_t(gap)] <= narrowest) gaps.push_back(gap);
+      if (allowed_[size_t(gap)] && widths[size_t(gap)] <= narrowest) gaps.push_back(gap);
     }
     return gaps;
   }
@@ -162,6 +177,7 @@ class Cutter {
   const std::vector<bool>& constant_;
   const int count_;
   std::vector<int> products_;
+  std::vector<bool> allowed_;  ///< by gap
   std::vector<bool> shape_only_;
   std::vector<int> last_use_;
 };
