@@ -41,7 +41,8 @@ Json QuantizedJson(const LinearMetadata::Quantized& quantized) {
               {"fold", quantized.fold},
               {"loss_before", Number(quantized.loss_before)},
               {"loss_after", Number(quantized.loss_after)},
-              {"relative_loss", Ratio(quantized.loss_after, quantized.energy)}};
+              {"relative_loss", Ratio(quantized.loss_after, quantized.energy)},
+              {"calibration_tokens", quantized.calibration_tokens}};
 }
 
 Json LinearJson(const LinearMetadata& linear) {
@@ -88,10 +89,8 @@ Json TotalsJson(const Metadata& metadata) {
 
 Json VerificationJson(const std::optional<VerificationMetadata>& verification) {
   if (!verification.has_value()) return nullptr;
-  return Json{{"tokens", verification->tokens},
-              {"max_abs_error", Number(verification->max_abs_error)},
-              {"relative_error", Number(verification->relative_error)},
-              {"cosine", Number(verification->cosine)}};
+  return Json{{"max_relative_error", Number(verification->max_relative_error)},
+              {"tolerance", Number(verification->tolerance)}};
 }
 
 }  // namespace

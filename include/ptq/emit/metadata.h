@@ -57,6 +57,7 @@ struct LinearMetadata {
     double loss_before = 0;     ///< of round-to-nearest
     double loss_after = 0;
     double energy = 0;
+    int64_t calibration_tokens = 0;  ///< seen at the site
   };
   std::optional<Quantized> quantized;
 };
@@ -66,12 +67,10 @@ struct LinearMetadata {
 /// "mul", "gain", "rows".
 [[nodiscard]] std::string FoldName(Fold::Kind kind);
 
-/// How far the written model is from the executor's expectation, on one sample.
+/// How far the written model, loaded again, is from what the executor expects of it.
 struct VerificationMetadata {
-  int64_t tokens = 0;
-  double max_abs_error = 0;
-  double relative_error = 0;  ///< max_abs_error / largest |expected|
-  double cosine = 0;
+  double max_relative_error = 0;  ///< max |Δ| / max |expected| over the outputs
+  double tolerance = 0;           ///< the limit that it kept
 };
 
 struct Metadata {
