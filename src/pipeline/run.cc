@@ -16,7 +16,7 @@
 #include "ptq/emit/output_model.h"
 #include "ptq/emit/sidecars.h"
 #include "ptq/pipeline/calibrator.h"
-#include "samples.h"
+#include "ptq/pipeline/samples.h"
 #include "segment_quantizer.h"
 #include "verify.h"
 
@@ -140,7 +140,7 @@ class Road {
     const bool calibrate = NeedsStatistics(method_) && !report_.plan.sites.empty();
     if (calibrate) {
       feeder.emplace(source_.graph, ReadFeedHints(source_.model.directory()));
-      samples_ = ReadSamples(recipe_, vocabulary);
+      samples_ = ReadSamples(recipe_.calibration, recipe_.source, recipe_.tokenizer, vocabulary);
       const auto batches = MakeMicroBatches(samples_.ids, kMicroBatchTokens);
       report_.samples = samples_.provenance.samples;
       report_.tokens = samples_.provenance.tokens;

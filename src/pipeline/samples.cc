@@ -1,4 +1,4 @@
-#include "samples.h"
+#include "ptq/pipeline/samples.h"
 
 #include <optional>
 
@@ -14,20 +14,21 @@ struct TextTools {
   std::optional<ChatTemplate> chat_template;
 };
 
-TextTools LoadTextTools(const Recipe& recipe) {
+TextTools LoadTextTools(const std::filesystem::path& model,
+                        const std::filesystem::path& tokenizer) {
   TextTools tools;
   std::error_code error;
-  if (!recipe.tokenizer.empty()) {
-    const bool directory = std::filesystem::is_directory(recipe.tokenizer, error);
-    tools.tokenizer = directory ? Tokenizer::FromDirectory(recipe.tokenizer)
-                                : Tokenizer::FromFile(recipe.tokenizer);
+  if (!tokenizer.empty()) {
+    const bool directory = std::filesystem::is_directory(tokenizer, error);
+    tools.tokenizer = directory ? Tokenizer::FromDirectory(tokenizer)
+                                : Tokenizer::FromFile(tokenizer);
     tools.chat_template = ChatTemplate::FromDirectory(
-        directory ? recipe.tokenizer : recipe.tokenizer.parent_path());
+        directory ? tokenizer : tokenizer.parent_path());
     return tools;
   }
-  const auto directory = FindTokenizerDirectory(recipe.source);
+  const auto directory = FindTokenizerDirectory(model);
   if (!directory.has_value()) {
-    throw InputError("no tokenizer beside '" + recipe.source.string() +
+    throw InputError("no tokenizer beside '" + model.string() +
                      "'; give --tokenizer (a tokenizer.json or its directory), or token ids "
                      "(.npz, .npy) as --calib");
   }
@@ -36,8 +37,7 @@ TextTools LoadTextTools(const Recipe& recipe) {
   return tools;
 }
 
-}  // namespace
-
+/// The calibration set that is installed with the program, or that of the source tree.
 std::filesystem::path DefaultCalibrationFile() {
   constexpr const char* kFile = "calibration/prompts.jsonl";
   std::error_code error;
@@ -49,8 +49,10 @@ std::filesystem::path DefaultCalibrationFile() {
   throw InputError("the calibration set that belongs to this program is not installed; give --calib");
 }
 
-CalibrationSet ReadSamples(const Recipe& recipe, int64_t vocabulary) {
-  CalibrationOptions options = recipe.calibration;
+}  // namespace
+
+CalibrationSet ReadSamples(CalibrationOptions options, const std::filesystem::path& model,
+                           const std::filesystem::path& tokenizer, int64_t vocabulary) {
   if (options.file.empty()) options.file = DefaultCalibrationFile();
   options.vocab_size = vocabulary;
   const std::string extension = options.file.extension().string();
@@ -59,7 +61,7 @@ CalibrationSet ReadSamples(const Recipe& recipe, int64_t vocabulary) {
   if (options.file != "-" && !std::filesystem::exists(options.file, error)) {
     throw InputError("calibration file '" + options.file.string() + "' does not exist");
   }
-  const TextTools tools = LoadTextTools(recipe);
+  const TextTools tools = LoadTextTools(model, tokenizer);
   return ReadCalibration(options, &*tools.tokenizer,
                          tools.chat_template.has_value() ? &*tools.chat_template : nullptr);
 }

@@ -1,0 +1,56 @@
+// Perplexity of a language model, and how far it is from another one on the same text.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "ptq/runtime/executor.h"
+
+namespace ptq {
+
+/// Sums over predicted tokens; two of them can be merged.
+struct LanguageModelScore {
+  int64_t tokens = 0;         ///< predicted, that is without each text's first
+  double nll = 0;             ///< Σ −ln p(token), nats
+  double kl = 0;              ///< Σ KL(reference ‖ model), nats; with a reference only
+  int64_t same_top = 0;       ///< tokens where both models prefer the same; with a reference only
+  bool compared = false;
+
+  /// exp of the mean negative log-likelihood.
+  [[nodiscard]] double Perplexity() const;
+  [[nodiscard]] double MeanKl() const;
+  [[nodiscard]] double TopAgreement() const;
+  void Merge(const LanguageModelScore& other);
+};
+
+/// Scores logits [T, V] of one text against its own next tokens. `reference` may be empty.
+/// Log-softmax in double.
+[[nodiscard]] LanguageModelScore ScoreLogits(std::span<const float> logits,
+                                             std::span<const float> reference,
+                                             std::span<const int64_t> ids);
+
+/// The output that holds next-token logits: named so, else the only float output of rank 3.
+/// Throws UnsupportedError when the model has none.
+[[nodiscard]] ValueId LogitsOutput(const Graph& graph);
+
+/// A model with its weights loaded once for all texts.
+class LogitsRunner {
+ public:
+  explicit LogitsRunner(const std::filesystem::path& source);
+  ~LogitsRunner();
+  /// Logits [T, V] of one text.
+  [[nodiscard]] Tensor Run(const std::vector<int64_t>& ids) const;
+  [[nodiscard]] const Graph& graph() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Scores a model on texts, one at a time on each thread; sums are taken in the texts' order.
+/// `reference` may be null.
+[[nodiscard]] LanguageModelScore Evaluate(const LogitsRunner& model, const LogitsRunner* reference,
+                                          const std::vector<std::vector<int64_t>>& texts);
+
+}  // namespace ptq

@@ -1,0 +1,152 @@
+#include "ptq/evaluate/language_model.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ptq/base/error.h"
+#include "ptq/base/parallel.h"
+#include "ptq/base/progress.h"
+#include "ptq/runtime/feeds.h"
+
+namespace ptq {
+namespace {
+
+/// Texts that run at the same time; a fixed number, so that memory does not grow with the threads.
+constexpr int64_t kTextsAtOnce = 8;
+
+/// ln Σ exp(x), and the index of the largest.
+struct Row {
+  double log_sum = 0;
+  int64_t top = 0;
+};
+
+Row Summarise(std::span<const float> x) {
+  Row row;
+  row.top = std::ranges::max_element(x) - x.begin();
+  const double largest = double{x[size_t(row.top)]};
+  double sum = 0;
+  for (const float value : x) sum += std::exp(double{value} - largest);
+  row.log_sum = largest + std::log(sum);
+  return row;
+}
+
+}  // namespace
+
+double LanguageModelScore::Perplexity() const { return std::exp(nll / double(tokens)); }
+double LanguageModelScore::MeanKl() const { return kl / double(tokens); }
+double LanguageModelScore::TopAgreement() const { return double(same_top) / double(tokens); }
+
+void LanguageModelScore::Merge(const LanguageModelScore& other) {
+  tokens += other.tokens;
+  nll += other.nll;
+  kl += other.kl;
+  same_top += other.same_top;
+  compared = compared || other.compared;
+}
+
+LanguageModelScore ScoreLogits(std::span<const float> logits, std::span<const float> reference,
+                               std::span<const int64_t> ids) {
+  LanguageModelScore score;
+  if (ids.size() < 2) return score;
+  const size_t vocabulary = logits.size() / ids.size();
+  score.compared = !reference.empty();
+  if (score.compared && reference.size() != logits.size()) {
+    throw InputError("the two models have vocabularies of different sizes");
+  }
+  for (size_t t = 0; t + 1 < ids.size(); ++t) {
+    const auto q = logits.subspan(t * vocabulary, vocabulary);
+    const Row own = Summarise(q);
+    score.nll += own.log_sum - double{q[size_t(ids[t + 1])]};
+    ++score.tokens;
+    if (!score.compared) continue;
+    const auto p = reference.subspan(t * vocabulary, vocabulary);
+    const Row other = Summarise(p);
+    for (size_t v = 0; v < vocabulary; ++v) {
+      const double log_p = double{p[v]} - other.log_sum;
+      const double log_q = double{q[v]} - own.log_sum;
+      if (std::isfinite(log_p)) score.kl += std::exp(log_p) * (log_p - log_q);
+    }
+    score.same_top += own.top == other.top ? 1 : 0;
+  }
+  return score;
+}
+
+ValueId LogitsOutput(const Graph& graph) {
+  ValueId only = kNoValue;
+  int candidates = 0;
+  for (const ValueId id : graph.graph_outputs()) {
+    if (graph.value(id).name.find("logits") != std::string::npos) return id;
+    const auto declared = graph.DeclaredType(id);
+    if (IsFloat(declared.dtype) && declared.shape.has_value() && declared.shape->size() == 3) {
+      only = id;
+      ++candidates;
+    }
+  }
+  if (candidates == 1) return only;
+  throw UnsupportedError("'" + graph.model().path().string() +
+                         "' has no output with next-token logits; only language models can be "
+                         "evaluated");
+}
+
+struct LogitsRunner::State {
+  explicit State(const std::filesystem::path& source)
+      : model(Model::Load(source)),
+        graph(model),
+        executor(graph),
+        feeder(graph, ReadFeedHints(model.directory())),
+        output(LogitsOutput(graph)) {
+    Segment whole;
+    whole.end = int(executor.plan().steps().size());
+    job = executor.MakeJob(whole, {output}, {});
+    constants = executor.LoadConstants(job);
+  }
+  Model model;
+  Graph graph;
+  Executor executor;
+  Feeder feeder;
+  ValueId output;
+  Job job;
+  Values constants;
+};
+
+LogitsRunner::LogitsRunner(const std::filesystem::path& source)
+    : state_(std::make_unique<State>(source)) {}
+
+LogitsRunner::~LogitsRunner() = default;
+
+const Graph& LogitsRunner::graph() const { return state_->graph; }
+
+Tensor LogitsRunner::Run(const std::vector<int64_t>& ids) const {
+  const auto length = static_cast<int64_t>(ids.size());
+  Values outputs = state_->executor.Run(state_->job, state_->constants,
+                                        state_->feeder.Make(ids, 1, length));
+  const Tensor& logits = outputs.at(state_->output);
+  if (logits.rank() != 3 || logits.dim(1) != length) {
+    throw UnsupportedError("the logits have shape " + ToString(logits.shape()) +
+                           ", expected one row for each token");
+  }
+  return logits.Reshaped({length, logits.dim(2)});
+}
+
+LanguageModelScore Evaluate(const LogitsRunner& model, const LogitsRunner* reference,
+                            const std::vector<std::vector<int64_t>>& texts) {
+  LanguageModelScore total;
+  Progress progress("evaluating", static_cast<int64_t>(texts.size()));
+  for (size_t begin = 0; begin < texts.size(); begin += size_t(kTextsAtOnce)) {
+    const size_t count = std::min(size_t(kTextsAtOnce), texts.size() - begin);
+    std::vector<LanguageModelScore> scores(count);
+    ParallelFor(int64_t(count), [&](int64_t i) {
+      const auto& ids = texts[begin + size_t(i)];
+      const Tensor logits = model.Run(ids);
+      const Tensor other = reference != nullptr ? reference->Run(ids) : Tensor();
+      scores[size_t(i)] = ScoreLogits(
+          logits.data<float>(), other.defined() ? other.data<float>() : std::span<const float>(),
+          ids);
+    });
+    for (const LanguageModelScore& score : scores) total.Merge(score);
+    progress.Advance(int64_t(count));
+  }
+  return total;
+}
+
+}  // namespace ptq
