@@ -16,11 +16,23 @@ constexpr float kSmallestFloat = std::numeric_limits<float>::min();
 }  // namespace
 
 GroupRange RangeOf(const float* w, int64_t count) {
-  GroupRange range;
-  for (int64_t j = 0; j < count; ++j) {
-    range.low = std::min(range.low, w[j]);
-    range.high = std::max(range.high, w[j]);
+  constexpr int kLanes = 8;  // independent, so that the loop can be vectorised
+  float low[kLanes] = {};
+  float high[kLanes] = {};
+  int64_t j = 0;
+  for (; j + kLanes <= count; j += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      low[lane] = std::min(low[lane], w[j + lane]);
+      high[lane] = std::max(high[lane], w[j + lane]);
+    }
   }
+  for (; j < count; ++j) {
+    low[0] = std::min(low[0], w[j]);
+    high[0] = std::max(high[0], w[j]);
+  }
+  GroupRange range;
+  range.low = *std::min_element(low, low + kLanes);
+  range.high = *std::max_element(high, high + kLanes);
   range.signed_max = range.high >= -range.low ? range.high : range.low;
   return range;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -16,6 +17,18 @@ namespace {
 constexpr int64_t kRowTile = 64;
 /// Marks a row whose error left the range of float.
 constexpr int kOverflow = std::numeric_limits<int>::max();
+/// Rows within 2^±24 of the unit need no change of scale.
+constexpr int kSafeExponent = 24;
+
+/// max |d_j|; infinite or NaN when any value is. The bits of non-negative numbers order as integers
+/// do, and a maximum of integers can be vectorised.
+float LargestMagnitude(const float* d, int64_t cols) {
+  int32_t largest = 0;
+  for (int64_t j = 0; j < cols; ++j) {
+    largest = std::max(largest, std::bit_cast<int32_t>(d[j]) & 0x7fffffff);
+  }
+  return std::bit_cast<float>(largest);
+}
 
 /// Σ (2·y_j − h_j·d_j)·d_j, in double and in a fixed order.
 double Contract(const float* y, const float* d, const float* diagonal, int64_t cols) {
@@ -62,20 +75,16 @@ void GramView::RowLosses(float* delta, int64_t rows, int64_t begin, int64_t cols
   std::vector<int> exponents(size_t(rows), 0);
   for (int64_t r = 0; r < rows; ++r) {
     float* row = delta + r * cols;
-    float largest = 0;
-    float poison = 0;  // NaN as soon as one value is not finite
-    for (int64_t j = 0; j < cols; ++j) {
-      largest = std::max(largest, std::abs(row[j]));
-      poison += row[j] * 0.0f;
-    }
-    if (poison != 0) {
+    const float largest = LargestMagnitude(row, cols);
+    if (!std::isfinite(largest)) {
       std::fill_n(row, cols, 0.0f);
       exponents[size_t(r)] = kOverflow;
       continue;
     }
     if (largest == 0) continue;
-    // |Δ| becomes about 1 / sqrt(max H_jj), so that Δ·H and Δ·H·Δᵀ both stay in range.
+    // |Δ| would become about 1 / sqrt(max H_jj), so that Δ·H and Δ·H·Δᵀ both stay in range.
     const int exponent = std::ilogb(largest) + half_exponent_;
+    if (std::abs(exponent) <= kSafeExponent) continue;
     exponents[size_t(r)] = exponent;
     // In two steps, since 2^-exponent itself may be out of range.
     const float first = std::ldexp(1.0f, -(exponent / 2));

@@ -14,11 +14,11 @@ namespace ptq {
 namespace {
 
 /// Rows of each linear that choose among the scales (all rows then confirm the choice).
-constexpr int64_t kSearchRows = 128;
+constexpr int64_t kSearchRows = 64;
 /// Scales, best first by min-max rounding, that are scored again on the method's own grid.
 constexpr size_t kShortList = 4;
 /// A scale is kept only if it lowers the score of "none" to at most this fraction.
-constexpr double kAcceptFraction = 0.9;
+constexpr double kAcceptFraction = 0.98;
 
 /// The rows that stand for a linear in the search, evenly spread.
 struct Sample {

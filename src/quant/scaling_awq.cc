@@ -6,12 +6,15 @@
 #include "pieces.h"
 
 #include "ptq/base/half.h"
+#include "ptq/base/parallel.h"
 
 namespace ptq {
 namespace {
 
 /// alpha = i / 20. alpha = 0 is "none", which is always tried.
 constexpr int kAlphaSteps = 20;
+/// Rows that one task sums.
+constexpr int64_t kRowTile = 1024;
 /// No scaled weight may exceed 1e37, so that its grid stays in the range of float.
 constexpr double kLogLargestWeight = 37 * std::numbers::ln10;
 
@@ -28,25 +31,37 @@ bool FloorAtSmallestPositive(std::vector<double>& values) {
   return true;
 }
 
-/// w̄_j = mean over all rows of all siblings of |w_j| / (largest magnitude in the group of j).
+/// Adds |w| / (largest magnitude in its group) of one row to `sums`.
+void AddRelativeWeights(const float* row, int64_t k, int64_t group, double* sums) {
+  for (int64_t begin = 0; begin < k; begin += group) {
+    const int64_t end = std::min(k, begin + group);
+    float largest = 0;
+    for (int64_t j = begin; j < end; ++j) largest = std::max(largest, std::abs(row[j]));
+    if (largest == 0) continue;
+    for (int64_t j = begin; j < end; ++j) sums[j] += double(std::abs(row[j]) / largest);
+  }
+}
+
+/// w̄_j up to a constant factor (which normalising s removes): the sum over all rows of all siblings
+/// of |w_j| / (largest magnitude in the group of j).
 std::vector<double> MeanRelativeWeight(const SiteProblem& problem) {
   std::vector<double> mean(static_cast<size_t>(problem.k), 0.0);
   for (const LinearProblem& linear : problem.linears) {
     const int64_t group = linear.spec.GroupSizeFor(problem.k);
-    for (int64_t r = 0; r < linear.n; ++r) {
-      const float* row = linear.w.data() + r * problem.k;
-      for (int64_t begin = 0; begin < problem.k; begin += group) {
-        const int64_t end = std::min(problem.k, begin + group);
-        float largest = 0;
-        for (int64_t j = begin; j < end; ++j) largest = std::max(largest, std::abs(row[j]));
-        if (largest == 0) continue;
-        for (int64_t j = begin; j < end; ++j) {
-          mean[size_t(j)] += double(std::abs(row[j]) / largest);
-        }
+    const int64_t tiles = (linear.n + kRowTile - 1) / kRowTile;
+    std::vector<std::vector<double>> partial(static_cast<size_t>(tiles));
+    ParallelForTiles(linear.n, kRowTile, [&](int64_t begin, int64_t end) {
+      std::vector<double>& sums = partial[size_t(begin / kRowTile)];
+      sums.assign(size_t(problem.k), 0.0);
+      for (int64_t r = begin; r < end; ++r) {
+        AddRelativeWeights(linear.w.data() + r * problem.k, problem.k, group, sums.data());
       }
+    });
+    for (const std::vector<double>& sums : partial) {
+      for (size_t j = 0; j < mean.size(); ++j) mean[j] += sums[j];
     }
   }
-  return mean;  // the number of rows is a constant factor, which normalising removes
+  return mean;
 }
 
 /// exp(log s) normalised by sqrt(max·min), moved and then clamped into the bounds, and rounded to
