@@ -1,8 +1,8 @@
 #include "ptq/base/hash.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
+
+#include <openssl/evp.h>
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"

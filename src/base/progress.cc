@@ -1,8 +1,8 @@
 #include "ptq/base/progress.h"
 
-#include <unistd.h>
-
 #include <cstdio>
+
+#include <unistd.h>
 
 #include "ptq/base/memory.h"
 

@@ -1,12 +1,13 @@
-#include <google/protobuf/stubs/logging.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
-
 #include <iostream>
 #include <map>
 #include <string>
 
 #include "config_file.h"
+#include <google/protobuf/stubs/logging.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include "ptq/base/interrupt.h"
 #include "ptq/cli/command.h"
 #include "ptq/cli/version.h"
 
@@ -55,6 +56,7 @@ int RunCommandLine(int argc, const char* const* argv) {
     throw UsageError(std::string(error.what()) + "; see quantize --help");
   }
   SetUpLogging(global);
+  WatchForInterrupt();
   Command& command = *commands.at(app.get_subcommands().front());
   return static_cast<int>(command.Run(global));
 }

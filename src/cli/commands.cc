@@ -5,13 +5,17 @@ namespace ptq {
 
 std::unique_ptr<Command> MakeEvalCommand(CLI::App& app);
 std::unique_ptr<Command> MakeForwardCommand(CLI::App& app);
+std::unique_ptr<Command> MakeInspectCommand(CLI::App& app);
+std::unique_ptr<Command> MakeOperatorsCommand(CLI::App& app);
 std::unique_ptr<Command> MakeRunCommand(CLI::App& app);
 
 std::span<const CommandEntry> CommandEntries() {
   static constexpr CommandEntry kEntries[] = {
       {"run", "Quantize a model", MakeRunCommand},
       {"eval", "Perplexity of a language model, and its distance from another", MakeEvalCommand},
+      {"inspect", "Show a model, or what was done to it", MakeInspectCommand},
       {"forward", "Run a model on given arrays with the tool's own executor", MakeForwardCommand},
+      {"operators", "List the operators that the executor runs", MakeOperatorsCommand},
   };
   return kEntries;
 }

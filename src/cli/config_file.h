@@ -1,9 +1,10 @@
 // Recipes as files: TOML (or INI) by the command-line library, JSON by the same keys.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <string>
 #include <vector>
+
+#include <CLI/CLI.hpp>
 
 namespace ptq {
 

@@ -1,7 +1,8 @@
 #include <iostream>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <optional>
+
+#include <nlohmann/json.hpp>
 
 #include "ptq/base/parallel.h"
 #include "ptq/cli/command.h"
@@ -17,7 +18,8 @@ class EvalCommand : public Command {
   explicit EvalCommand(CLI::App& app) {
     app.add_option("--src,src", source_, "Language model: an .onnx file or its directory")
         ->required();
-    app.add_option("--against", reference_, "Reference model, for KL divergence and top-1 agreement");
+    app.add_option("--against", reference_,
+                   "Reference model, for KL divergence and top-1 agreement");
     app.add_option("--text", options_.file,
                    "Texts: .txt (blank lines separate), .jsonl, or token ids as .npz or .npy")
         ->required();
@@ -76,6 +78,8 @@ class EvalCommand : public Command {
 
 }  // namespace
 
-std::unique_ptr<Command> MakeEvalCommand(CLI::App& app) { return std::make_unique<EvalCommand>(app); }
+std::unique_ptr<Command> MakeEvalCommand(CLI::App& app) {
+  return std::make_unique<EvalCommand>(app);
+}
 
 }  // namespace ptq

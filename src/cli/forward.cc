@@ -57,9 +57,10 @@ class ForwardCommand : public Command {
     app.add_option("--inputs", inputs_, "Arrays to feed: .npz with in.<name> (or <name>)")
         ->required();
     app.add_option("--out", out_, "Write the outputs here as out.<name> (.npz)");
-    app.add_flag("--against", against_,
-                 "Compare with the out.<name> arrays of --inputs: max |difference|, relative to the "
-                 "largest expected value, and cosine");
+    app.add_flag(
+        "--against", against_,
+        "Compare with the out.<name> arrays of --inputs: max |difference|, relative to the "
+        "largest expected value, and cosine");
   }
 
   ExitCode Run(const GlobalOptions& global) override {
@@ -93,8 +94,8 @@ class ForwardCommand : public Command {
  private:
   void PrintComparison(const std::map<std::string, Tensor>& outputs,
                        const std::map<std::string, Tensor>& expected) const {
-    std::cout << std::left << std::setw(32) << "output" << std::right << std::setw(14) << "max |diff|"
-              << std::setw(14) << "relative" << std::setw(16) << "cosine" << '\n';
+    std::cout << std::left << std::setw(32) << "output" << std::right << std::setw(14)
+              << "max |diff|" << std::setw(14) << "relative" << std::setw(16) << "cosine" << '\n';
     for (const auto& [name, tensor] : expected) {
       const auto found = outputs.find(name);
       if (found == outputs.end()) throw InputError("the model has no output '" + name + "'");

@@ -21,12 +21,12 @@ std::string FormatNames() {
 }
 
 int64_t ParseGroupSize(const std::string& text) {
-  static const std::map<std::string, int64_t> kSizes = {
-      {"16", 16}, {"32", 32}, {"64", 64}, {"128", 128}, {"256", 256}, {"channel", 0}};
+  static const std::map<std::string, int64_t> kSizes = {{"16", 16},   {"32", 32},   {"64", 64},
+                                                        {"128", 128}, {"256", 256}, {"channel", 0}};
   const auto found = kSizes.find(text);
   if (found == kSizes.end()) {
-    throw CLI::ValidationError("--group-size", "'" + text +
-                                                   "' is not 16, 32, 64, 128, 256 or channel");
+    throw CLI::ValidationError("--group-size",
+                               "'" + text + "' is not 16, 32, 64, 128, 256 or channel");
   }
   return found->second;
 }
@@ -44,13 +44,13 @@ void AddOutputOptions(CLI::App& app, Recipe& recipe) {
                "Fixed zero point (default), or one zero point for each group");
   app.add_option("--format", recipe.format, "Operators written: " + FormatNames())
       ->capture_default_str();
-  app.add_option("--accuracy-level", recipe.accuracy_level,
-                 "MatMulNBits accuracy_level: 4 computes in int8 (fast), 0 in the activations' type")
+  app.add_option(
+         "--accuracy-level", recipe.accuracy_level,
+         "MatMulNBits accuracy_level: 4 computes in int8 (fast), 0 in the activations' type")
       ->check(CLI::Range(0, 4))
       ->capture_default_str();
   app.add_option_function<std::string>(
-         "--lm-head",
-         [&recipe](const std::string& text) { recipe.head = ParseHeadForm(text); },
+         "--lm-head", [&recipe](const std::string& text) { recipe.head = ParseHeadForm(text); },
          "The LM head: fp16, int8, int4 or keep")
       ->default_str("fp16");
   app.add_flag_callback(
@@ -71,9 +71,10 @@ void AddOutputOptions(CLI::App& app, Recipe& recipe) {
 }  // namespace
 
 void AddCalibrationOptions(CLI::App& app, CalibrationOptions& options) {
-  app.add_option("--calib", options.file,
-                 "Calibration data: .txt, .jsonl (text, prompt or messages), .npz or .npy token ids, "
-                 "- for standard input; default: the set installed with the program");
+  app.add_option(
+      "--calib", options.file,
+      "Calibration data: .txt, .jsonl (text, prompt or messages), .npz or .npy token ids, "
+      "- for standard input; default: the set installed with the program");
   app.add_option("--calib-samples", options.samples, "Samples to use at most")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

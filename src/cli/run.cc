@@ -1,12 +1,13 @@
 #include "ptq/pipeline/run.h"
 
 #include <iostream>
+
+#include "recipe_options.h"
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/parallel.h"
 #include "ptq/cli/command.h"
 #include "ptq/report/run_report.h"
-#include "recipe_options.h"
 
 namespace ptq {
 namespace {
@@ -15,7 +16,8 @@ class RunCommand : public Command {
  public:
   explicit RunCommand(CLI::App& app) {
     AddRecipeOptions(app, recipe_);
-    app.add_flag("--dry-run", dry_run_, "Print the plan with sizes and predicted memory; write nothing");
+    app.add_flag("--dry-run", dry_run_,
+                 "Print the plan with sizes and predicted memory; write nothing");
     app.add_flag("--json", json_, "Print JSON instead of text");
   }
 

@@ -118,8 +118,8 @@ const Graph& LogitsRunner::graph() const { return state_->graph; }
 
 Tensor LogitsRunner::Run(const std::vector<int64_t>& ids) const {
   const auto length = static_cast<int64_t>(ids.size());
-  Values outputs = state_->executor.Run(state_->job, state_->constants,
-                                        state_->feeder.Make(ids, 1, length));
+  Values outputs =
+      state_->executor.Run(state_->job, state_->constants, state_->feeder.Make(ids, 1, length));
   const Tensor& logits = outputs.at(state_->output);
   if (logits.rank() != 3 || logits.dim(1) != length) {
     throw UnsupportedError("the logits have shape " + ToString(logits.shape()) +
@@ -139,9 +139,9 @@ LanguageModelScore Evaluate(const LogitsRunner& model, const LogitsRunner* refer
       const auto& ids = texts[begin + size_t(i)];
       const Tensor logits = model.Run(ids);
       const Tensor other = reference != nullptr ? reference->Run(ids) : Tensor();
-      scores[size_t(i)] = ScoreLogits(
-          logits.data<float>(), other.defined() ? other.data<float>() : std::span<const float>(),
-          ids);
+      scores[size_t(i)] =
+          ScoreLogits(logits.data<float>(),
+                      other.defined() ? other.data<float>() : std::span<const float>(), ids);
     });
     for (const LanguageModelScore& score : scores) total.Merge(score);
     progress.Advance(int64_t(count));

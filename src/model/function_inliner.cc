@@ -18,7 +18,8 @@ constexpr int kDeepestNesting = 64;
 /// Renames what a node refers to. Names not in `names` are internal to the body and get `prefix`.
 class Renamer {
  public:
-  Renamer(NameMap names, std::string prefix) : names_(std::move(names)), prefix_(std::move(prefix)) {}
+  Renamer(NameMap names, std::string prefix)
+      : names_(std::move(names)), prefix_(std::move(prefix)) {}
 
   void Rename(onnx::NodeProto& node) {
     if (!node.name().empty()) node.set_name(prefix_ + node.name());
@@ -48,7 +49,8 @@ class Renamer {
 };
 
 /// Gives attribute references the value of the call, else the declared default, else removes them.
-void BindAttributes(onnx::NodeProto& node, const std::map<std::string, onnx::AttributeProto>& bound) {
+void BindAttributes(onnx::NodeProto& node,
+                    const std::map<std::string, onnx::AttributeProto>& bound) {
   auto* attributes = node.mutable_attribute();
   for (int i = attributes->size() - 1; i >= 0; --i) {
     auto& attribute = *attributes->Mutable(i);
@@ -163,10 +165,10 @@ class Inliner {
         if (own.domain() != needed.domain()) continue;
         imported = true;
         if (own.version() != needed.version()) {
-          throw UnsupportedError("model-local function '" + function.name() + "' is written for opset " +
-                                 std::to_string(needed.version()) + " of '" + needed.domain() +
-                                 "', the model for " + std::to_string(own.version()) +
-                                 "; export the model with one opset");
+          throw UnsupportedError(
+              "model-local function '" + function.name() + "' is written for opset " +
+              std::to_string(needed.version()) + " of '" + needed.domain() + "', the model for " +
+              std::to_string(own.version()) + "; export the model with one opset");
         }
       }
       if (!imported) *model_.add_opset_import() = needed;

@@ -85,8 +85,8 @@ void Graph::AddNodes(const std::vector<std::string>& outer) {
     for (const auto& name : node.output()) {
       if (name.empty()) continue;
       const ValueId known = Find(name);
-      const bool taken = known != kNoValue && (value(known).graph_input ||
-                                               value(known).constant != nullptr);
+      const bool taken =
+          known != kNoValue && (value(known).graph_input || value(known).constant != nullptr);
       if (taken || !produced.insert(name).second) {
         throw InputError("value '" + name + "' is defined more than once");
       }

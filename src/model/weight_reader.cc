@@ -92,8 +92,8 @@ Tensor FromTypedFields(const onnx::TensorProto& proto, DType dtype, Shape shape)
     return tensor;
   }
   throw UnsupportedError("tensor '" + proto.name() + "' has element type " +
-                         std::string(DTypeName(dtype)) + " (" +
-                         std::to_string(proto.data_type()) + "), which is not supported");
+                         std::string(DTypeName(dtype)) + " (" + std::to_string(proto.data_type()) +
+                         "), which is not supported");
 }
 
 }  // namespace
@@ -130,16 +130,16 @@ WeightReader::External WeightReader::Locate(const onnx::TensorProto& proto) cons
   const auto size = static_cast<int64_t>(bytes.size());
   const auto dtype = static_cast<DType>(proto.data_type());
   // A type that this build does not know is as long as the file says.
-  const int64_t needed = BitsOf(dtype) == 0 ? keys.length.value_or(-1)
-                                            : BytesOf(dtype, NumElements(ShapeOf(proto)));
+  const int64_t needed =
+      BitsOf(dtype) == 0 ? keys.length.value_or(-1) : BytesOf(dtype, NumElements(ShapeOf(proto)));
   if (needed < 0) {
     throw InputError("tensor '" + proto.name() + "': external data of element type " +
                      std::to_string(proto.data_type()) + " without a length");
   }
   const int64_t length = keys.length.value_or(needed);
   if (keys.offset > size || length > size - keys.offset || length < needed) {
-    throw InputError("external data '" + keys.location + "' is too short: tensor '" +
-                     proto.name() + "' needs bytes " + std::to_string(keys.offset) + " to " +
+    throw InputError("external data '" + keys.location + "' is too short: tensor '" + proto.name() +
+                     "' needs bytes " + std::to_string(keys.offset) + " to " +
                      std::to_string(keys.offset + std::max(length, needed)) + " of " +
                      std::to_string(size) + "; the file is truncated");
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ptq/base/error.h"
+#include "ptq/base/interrupt.h"
 #include "ptq/base/parallel.h"
 
 namespace ptq {
@@ -50,11 +51,12 @@ StatisticsBySite Calibrator::Observe(const Segment& segment, const Taps& taps, b
     tapped.push_back(id);
     statistics.try_emplace(id, k);
   }
-  const Job job = executor_.MakeJob(
-      segment, keep_cut ? segment.live_out : std::vector<ValueId>(), tapped);
+  const Job job =
+      executor_.MakeJob(segment, keep_cut ? segment.live_out : std::vector<ValueId>(), tapped);
   const Values constants = executor_.LoadConstants(job);
   after_.assign(before_.size(), {});
   for (size_t b = 0; b < before_.size(); ++b) {
+    CheckInterrupt();
     const auto& blocks = before_[b];
     after_[b].resize(blocks.size());
     std::vector<std::map<ValueId, Tensor>> seen(blocks.size());

@@ -41,24 +41,25 @@ int64_t ResultBytes(const Linear& linear) {
   return bytes;
 }
 
-int64_t PredictPeakBytes(const Executor& executor, const Plan& plan, const Recipe& recipe) {
+int64_t PredictPeakBytes(const Executor& executor, const Plan& plan, int64_t tokens) {
   std::vector<int64_t> segment_bytes(executor.plan().segments().size(), 0);
-  int64_t width = 0;
+  int64_t width = 0;  // of the residual stream: what most linears read
   for (const Site& site : plan.sites) {
     const int64_t k = plan.linears[size_t(site.linears.front())].k;
-    int64_t bytes = k * k * 4 + kMicroBatchTokens * k * 4;
+    const int64_t held = std::min(tokens, kMicroBatchTokens);
+    int64_t bytes = tokens > 0 ? k * k * 4 + held * k * 4 : 0;
     int64_t largest = 0;
     for (const int linear : site.linears) {
       const Linear& own = plan.linears[size_t(linear)];
       bytes += own.n * own.k * 4;
       largest = std::max(largest, own.n * own.k * 9);  // rows, codes, the effective weight
     }
-    width = std::max(width, k);
+    width = width == 0 ? k : std::min(width, k);
     segment_bytes[site.segment] += bytes + largest;
   }
-  const int64_t largest =
-      segment_bytes.empty() ? 0 : *std::ranges::max_element(segment_bytes);
-  const int64_t cut = recipe.calibration.samples * recipe.calibration.seq_len * width * 4;
+  const int64_t largest = segment_bytes.empty() ? 0 : *std::ranges::max_element(segment_bytes);
+  // The cut before a segment and the one behind it.
+  const int64_t cut = 2 * tokens * width * 4;
   return kProgramBytes + InlineBytes(executor.graph()) + largest + cut;
 }
 

@@ -1,7 +1,6 @@
 // Predicts sizes and memory from the plan alone.
 #pragma once
 
-#include "ptq/pipeline/recipe.h"
 #include "ptq/plan/plan.h"
 #include "ptq/runtime/executor.h"
 
@@ -12,8 +11,7 @@ namespace ptq {
 [[nodiscard]] int64_t ResultBytes(const Linear& linear);
 
 /// Peak resident bytes: program + inline weights + the largest segment's float32 weights, Grams and
-/// activations + the activations on the cut.
-[[nodiscard]] int64_t PredictPeakBytes(const Executor& executor, const Plan& plan,
-                                       const Recipe& recipe);
+/// activations + the cut's activations of `tokens` calibration tokens (0: not calibrated).
+[[nodiscard]] int64_t PredictPeakBytes(const Executor& executor, const Plan& plan, int64_t tokens);
 
 }  // namespace ptq

@@ -1,15 +1,17 @@
 #include "ptq/pipeline/run.h"
 
-#include <spdlog/spdlog.h>
-
 #include <chrono>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "predict.h"
+#include "segment_quantizer.h"
+#include "verify.h"
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
-#include "ptq/base/half.h"
+#include "ptq/base/interrupt.h"
 #include "ptq/base/memory.h"
 #include "ptq/base/progress.h"
 #include "ptq/emit/metadata.h"
@@ -17,13 +19,12 @@
 #include "ptq/emit/sidecars.h"
 #include "ptq/pipeline/calibrator.h"
 #include "ptq/pipeline/samples.h"
-#include "segment_quantizer.h"
-#include "verify.h"
 
 namespace ptq {
 namespace {
 
-/// Tokens whose activations are held at once. A fixed number: results must not depend on the machine.
+/// Tokens whose activations are held at once. A fixed number: results must not depend on the
+/// machine.
 constexpr int64_t kMicroBatchTokens = 2048;
 /// Largest relative difference that reordering of float32 sums, and roundings to binary16, explain.
 constexpr double kFloatTolerance = 1e-3;
@@ -63,10 +64,11 @@ RunReport StartReport(const Source& source, const Recipe& recipe) {
   RunReport report;
   report.plan = MakePlan(source.executor.plan(), PlanOptionsOf(recipe));
   CheckSpecs(report.plan, FindLinearFormat(recipe.format));
-  (void)MethodOf(recipe);
-  report.destination =
-      recipe.destination.empty() ? DefaultDestination(recipe) : recipe.destination;
-  report.predicted_peak_bytes = PredictPeakBytes(source.executor, report.plan, recipe);
+  report.destination = recipe.destination.empty() ? DefaultDestination(recipe) : recipe.destination;
+  report.predicted_peak_bytes = PredictPeakBytes(
+      source.executor, report.plan,
+      NeedsStatistics(MethodOf(recipe)) ? recipe.calibration.samples * recipe.calibration.seq_len
+                                        : 0);
   report.outcomes.resize(report.plan.linears.size());
   std::set<ValueId> counted;
   for (size_t i = 0; i < report.plan.linears.size(); ++i) {
@@ -91,13 +93,12 @@ int64_t DirectoryBytes(const Model& model) {
 }
 
 /// Weights that are stored as FP16 count as rounded in the expectation, too.
-void AddHalfOverrides(const Source& source, const Plan& plan, Values& overrides) {
+std::vector<ValueId> HalfConstants(const Plan& plan) {
+  std::vector<ValueId> halves;
   for (const Linear& linear : plan.linears) {
-    if (linear.decision != Decision::kHalf) continue;
-    Tensor rounded = source.executor.LoadConstant(linear.operand);
-    for (float& value : rounded.mutable_data<float>()) value = RoundToHalf(value);
-    overrides[linear.operand] = std::move(rounded);
+    if (linear.decision == Decision::kHalf) halves.push_back(linear.stored);
   }
+  return halves;
 }
 
 /// One run: the state that the road's stages hand on.
@@ -120,6 +121,7 @@ class Road {
     for (const Site& site : report_.plan.sites) last = std::max(last, site.segment);
     Progress progress("quantizing", int64_t(segments.size()));
     for (size_t i = 0; i < segments.size(); ++i) {
+      CheckInterrupt();
       if (i <= last && !report_.plan.sites.empty()) QuantizeSegment(i, i < last);
       CarryExpectation(i);
       progress.Advance();
@@ -144,6 +146,8 @@ class Road {
       const auto batches = MakeMicroBatches(samples_.ids, kMicroBatchTokens);
       report_.samples = samples_.provenance.samples;
       report_.tokens = samples_.provenance.tokens;
+      report_.predicted_peak_bytes =
+          PredictPeakBytes(source_.executor, report_.plan, report_.tokens);
       const TokenBlock& first = batches.front().blocks.front();
       sample.length = first.length;
       sample.ids.assign(first.ids.begin(), first.ids.begin() + first.length);
@@ -157,7 +161,8 @@ class Road {
       if (!feeder.has_value()) {
         feeder.emplace(source_.graph, ReadFeedHints(source_.model.directory()));
       }
-      expectation_.emplace(source_.executor, feeder->Make(sample.ids, 1, sample.length));
+      expectation_.emplace(source_.executor, feeder->Make(sample.ids, 1, sample.length),
+                           HalfConstants(report_.plan));
     } catch (const UnsupportedError& error) {
       report_.verification.note = error.what();
       spdlog::warn("not verified: {}", error.what());
@@ -202,7 +207,6 @@ class Road {
     if (!expectation_.has_value() || quantizer_.HasPending()) return;
     const Stopwatch watch(report_.timings.verify);
     const auto& segments = source_.executor.plan().segments();
-    if (index + 1 == segments.size()) AddHalfOverrides(source_, report_.plan, overrides_);
     for (; carried_ <= index; ++carried_) expectation_->Advance(segments[carried_], overrides_);
     overrides_.clear();
   }
@@ -265,10 +269,11 @@ class Road {
         expectation_->Check(staged_.path(), half ? kHalfTolerance : kFloatTolerance);
     const Verification& check = report_.verification;
     if (!(check.max_relative <= check.tolerance)) {
-      throw QualityError("verification failed: the written model's outputs differ from the "
-                         "expected ones by " +
-                         std::to_string(check.max_relative) + " of their largest value (limit " +
-                         std::to_string(check.tolerance) + "); nothing was kept");
+      throw QualityError(
+          "verification failed: the written model's outputs differ from the "
+          "expected ones by " +
+          std::to_string(check.max_relative) + " of their largest value (limit " +
+          std::to_string(check.tolerance) + "); nothing was kept");
     }
     metadata_.verification = VerificationMetadata{check.max_relative, check.tolerance};
   }

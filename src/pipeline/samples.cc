@@ -20,10 +20,10 @@ TextTools LoadTextTools(const std::filesystem::path& model,
   std::error_code error;
   if (!tokenizer.empty()) {
     const bool directory = std::filesystem::is_directory(tokenizer, error);
-    tools.tokenizer = directory ? Tokenizer::FromDirectory(tokenizer)
-                                : Tokenizer::FromFile(tokenizer);
-    tools.chat_template = ChatTemplate::FromDirectory(
-        directory ? tokenizer : tokenizer.parent_path());
+    tools.tokenizer =
+        directory ? Tokenizer::FromDirectory(tokenizer) : Tokenizer::FromFile(tokenizer);
+    tools.chat_template =
+        ChatTemplate::FromDirectory(directory ? tokenizer : tokenizer.parent_path());
     return tools;
   }
   const auto directory = FindTokenizerDirectory(model);
@@ -46,7 +46,8 @@ std::filesystem::path DefaultCalibrationFile() {
        {program.parent_path().parent_path() / "share/ptq", std::filesystem::path(PTQ_DATA_DIR)}) {
     if (std::filesystem::exists(directory / kFile, error)) return directory / kFile;
   }
-  throw InputError("the calibration set that belongs to this program is not installed; give --calib");
+  throw InputError(
+      "the calibration set that belongs to this program is not installed; give --calib");
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
 #include "segment_quantizer.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <cmath>
 #include <utility>
+
+#include <spdlog/spdlog.h>
 
 #include "ptq/base/half.h"
 #include "ptq/base/parallel.h"
@@ -27,8 +27,8 @@ void Transpose(const float* src, int64_t rows, int64_t cols, float* dst) {
   });
 }
 
-/// The weight that makes the original graph compute what the quantized one does: Q(W·diag(s))·diag(s)⁻¹
-/// in the operand's layout.
+/// The weight that makes the original graph compute what the quantized one does:
+/// Q(W·diag(s))·diag(s)⁻¹ in the operand's layout.
 Tensor EffectiveOperand(const Linear& linear, const QuantizedMatrix& q,
                         const std::vector<float>& scale) {
   Tensor rows(DType::kFloat32, {linear.n, linear.k});
@@ -151,8 +151,7 @@ void SegmentQuantizer::CollectShared(int linear, const SiteStatistics* statistic
 }
 
 void SegmentQuantizer::Record(int linear, const SiteResult& site_result,
-                              const LinearResult& linear_result,
-                              const SiteStatistics* statistics) {
+                              const LinearResult& linear_result, const SiteStatistics* statistics) {
   LinearOutcome& outcome = outcomes_[size_t(linear)];
   outcome.loss_rtn = linear_result.loss_rtn;
   outcome.loss = linear_result.loss;
@@ -168,7 +167,8 @@ void SegmentQuantizer::FoldRows(SegmentResult& result) {
   for (ScaledSite& scaled : result.scaled) {
     Fold& fold = scaled.site.fold;
     if (fold.kind == Fold::Kind::kLinearRows) {
-      const auto producer = std::ranges::find(result.linears, fold.linear, &QuantizedLinear::linear);
+      const auto producer =
+          std::ranges::find(result.linears, fold.linear, &QuantizedLinear::linear);
       if (producer == result.linears.end()) {
         fold = Fold();  // written already, in an earlier segment
       } else {

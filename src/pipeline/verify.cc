@@ -1,8 +1,11 @@
 #include "verify.h"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "ptq/base/error.h"
+#include "ptq/base/half.h"
 
 namespace ptq {
 namespace {
@@ -32,6 +35,30 @@ double RelativeDifference(const Tensor& got, const Tensor& expected) {
   return largest > 0 ? worst / largest : worst;
 }
 
+/// Whether a constant is another one or is folded from it.
+bool DependsOn(const ExecutionPlan& plan, ValueId id, ValueId constant) {
+  if (id == constant) return true;
+  if (id == kNoValue || !plan.IsConstant(id) || plan.graph().value(id).constant != nullptr) {
+    return false;
+  }
+  const Step& step = plan.steps()[size_t(plan.graph().value(id).producer)];
+  return std::ranges::any_of(plan.graph().inputs(step.node),
+                             [&](ValueId input) { return DependsOn(plan, input, constant); });
+}
+
+bool Reads(const Executor& executor, const Job& job, ValueId constant) {
+  const Graph& graph = executor.graph();
+  for (const int index : job.steps) {
+    const int node = executor.plan().steps()[size_t(index)].node;
+    for (const auto* list : {&graph.inputs(node), &graph.captures(node)}) {
+      for (const ValueId id : *list) {
+        if (DependsOn(executor.plan(), id, constant)) return true;
+      }
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 TokenBlock AnySample(int64_t vocabulary) {
@@ -43,8 +70,14 @@ TokenBlock AnySample(int64_t vocabulary) {
   return block;
 }
 
-void Expectation::Advance(const Segment& segment, const Values& overrides) {
+void Expectation::Advance(const Segment& segment, Values overrides) {
   const Job job = executor_.MakeJob(segment, segment.live_out, {});
+  for (const ValueId id : halves_) {
+    if (!Reads(executor_, job, id)) continue;
+    Tensor rounded = executor_.LoadConstant(id);
+    for (float& value : rounded.mutable_data<float>()) value = RoundToHalf(value);
+    overrides[id] = std::move(rounded);
+  }
   const Values constants = executor_.LoadConstants(job, overrides);
   values_ = executor_.Run(job, constants, std::move(values_));
 }
@@ -69,8 +102,8 @@ Verification Expectation::Check(const std::filesystem::path& path, double tolera
   for (const ValueId id : executor_.graph().graph_outputs()) {
     const ValueId other = graph.Find(executor_.graph().value(id).name);
     if (other == kNoValue) throw QualityError("verification: an output of the source is missing");
-    verification.max_relative = std::max(
-        verification.max_relative, RelativeDifference(outputs.at(other), values_.at(id)));
+    verification.max_relative =
+        std::max(verification.max_relative, RelativeDifference(outputs.at(other), values_.at(id)));
   }
   return verification;
 }

@@ -15,11 +15,15 @@ namespace ptq {
 /// segment beside the quantization, so that it never needs more than a segment's weights.
 class Expectation {
  public:
-  Expectation(const Executor& executor, Values inputs)
-      : executor_(executor), inputs_(inputs), values_(std::move(inputs)) {}
+  /// `halves`: constants that the written model stores as FP16, whoever reads them.
+  Expectation(const Executor& executor, Values inputs, std::vector<ValueId> halves)
+      : executor_(executor),
+        inputs_(inputs),
+        values_(std::move(inputs)),
+        halves_(std::move(halves)) {}
 
   /// Runs the next segment.
-  void Advance(const Segment& segment, const Values& overrides);
+  void Advance(const Segment& segment, Values overrides);
   /// Loads the model in `directory`, runs the sample, compares every output.
   [[nodiscard]] Verification Check(const std::filesystem::path& model, double tolerance) const;
 
@@ -27,6 +31,7 @@ class Expectation {
   const Executor& executor_;
   Values inputs_;
   Values values_;
+  std::vector<ValueId> halves_;
 };
 
 /// A short sample for models that were not calibrated.

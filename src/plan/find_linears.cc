@@ -117,8 +117,7 @@ class Finder {
     linear.site = inputs[left ? 1 : 0];
     linear.operand = inputs[left ? 0 : 1];
     linear.stored = StoredBehind(graph_, linear.operand);
-    const auto layout =
-        linear.stored == kNoValue ? std::nullopt : LayoutOf(graph_, linear.operand);
+    const auto layout = linear.stored == kNoValue ? std::nullopt : LayoutOf(graph_, linear.operand);
     if (!layout.has_value()) {
       if (LooksLikeTable(linear.operand)) return;
       Keep(linear, "the weight is computed in the graph by operators that cannot be undone");
@@ -149,9 +148,11 @@ class Finder {
   }
 
   /// Why a product cannot be quantized; empty when it can.
-  std::string Obstacle(const Node& node, const Linear& linear, const Layout& layout, bool left) const {
+  std::string Obstacle(const Node& node, const Linear& linear, const Layout& layout,
+                       bool left) const {
     if (left) return "the weight is the left operand; not supported yet";
-    if (layout.shape.size() > 2) return "the weight has more than two dimensions; not supported yet";
+    if (layout.shape.size() > 2)
+      return "the weight has more than two dimensions; not supported yet";
     if (!IsFloat(linear.operand_type)) return "the weight is not a float matrix";
     if (linear.operand_type == DType::kFloat64) return "the runtime has no float64 kernel";
     if (node.Int("transA", 0) != 0) return "the activation is transposed (transA)";

@@ -16,7 +16,7 @@ class FoldFinder {
 
   Fold Find() const {
     // Somebody else who reads the activation would see it scaled.
-    if (graph_.value(site_.value).uses.size() != site_.linears.size()) return {};
+    if (Readers(site_.value) != site_.linears.size()) return {};
     if (graph_.value(site_.value).graph_output) return {};
     if (auto fold = FromNorm(site_.value)) return *fold;
     if (auto fold = FromLinear(site_.value)) return *fold;
@@ -24,9 +24,15 @@ class FoldFinder {
   }
 
  private:
-  bool OnlyUse(ValueId id) const {
-    return graph_.value(id).uses.size() == 1 && !graph_.value(id).graph_output;
+  /// Users that see the values themselves, not only their shape.
+  size_t Readers(ValueId id) const {
+    return size_t(std::ranges::count_if(graph_.value(id).uses, [&](const Use& use) {
+      const std::string& type = graph_.nodes()[size_t(use.node)].op_type();
+      return type != "Shape" && type != "Size";
+    }));
   }
+
+  bool OnlyUse(ValueId id) const { return Readers(id) == 1 && !graph_.value(id).graph_output; }
 
   /// A constant [K] (any leading ones) at an input of a node.
   bool IsGain(int node, size_t input) const {
@@ -93,8 +99,8 @@ class FoldFinder {
     return std::nullopt;
   }
 
-  /// x = up(h) · act(gate(h)): the rows of `up`, whose quantized scales take the factor exactly. The
-  /// same through a bias Add, and for a bare linear.
+  /// x = up(h) · act(gate(h)): the rows of `up`, whose quantized scales take the factor exactly.
+  /// The same through a bias Add, and for a bare linear.
   std::optional<Fold> FromLinear(ValueId id) const {
     if (auto fold = RowsOf(id)) return fold;
     const int producer = graph_.value(id).producer;

@@ -8,8 +8,8 @@ namespace {
 
 bool KeepsClasses(const std::string& type) {
   static const std::set<std::string> kTypes = {
-      "Add",  "Sub",     "Mul",       "Div",     "Cast",   "Identity",   "Reshape", "Tanh",
-      "Slice", "Squeeze", "Unsqueeze", "Flatten", "Gather", "Transpose",  "Softmax", "LogSoftmax"};
+      "Add",   "Sub",     "Mul",       "Div",     "Cast",   "Identity",  "Reshape", "Tanh",
+      "Slice", "Squeeze", "Unsqueeze", "Flatten", "Gather", "Transpose", "Softmax", "LogSoftmax"};
   return kTypes.contains(type);
 }
 
@@ -28,8 +28,8 @@ bool LeadsOut(const ExecutionPlan& execution, ValueId id, int depth) {
     const bool alone = std::ranges::all_of(graph.inputs(use.node), [&](ValueId other) {
       if (other == kNoValue || other == id || execution.IsConstant(other)) return true;
       const int producer = graph.value(other).producer;
-      const bool indices = node.op_type() == "Reshape" || node.op_type() == "Slice" ||
-                           node.op_type() == "Gather";
+      const bool indices =
+          node.op_type() == "Reshape" || node.op_type() == "Slice" || node.op_type() == "Gather";
       return producer >= 0 && indices;
     });
     return alone && LeadsOut(execution, graph.outputs(use.node)[0], depth + 1);

@@ -1,11 +1,11 @@
 #include "ptq/plan/names.h"
 
-#include <fnmatch.h>
-
 #include <algorithm>
 #include <array>
 #include <cctype>
 #include <regex>
+
+#include <fnmatch.h>
 
 #include "ptq/base/error.h"
 
@@ -13,8 +13,9 @@ namespace ptq {
 namespace {
 
 bool AllDigits(std::string_view text) {
-  return !text.empty() &&
-         std::ranges::all_of(text, [](char c) { return std::isdigit(static_cast<unsigned char>(c)); });
+  return !text.empty() && std::ranges::all_of(text, [](char c) {
+    return std::isdigit(static_cast<unsigned char>(c));
+  });
 }
 
 /// Exporters' own names for folded or anonymous constants, which say nothing.
@@ -27,7 +28,8 @@ bool IsAnonymous(const std::string& name) {
 }
 
 void DropSuffix(std::string& name, std::string_view suffix) {
-  if (name.size() > suffix.size() && name.ends_with(suffix)) name.resize(name.size() - suffix.size());
+  if (name.size() > suffix.size() && name.ends_with(suffix))
+    name.resize(name.size() - suffix.size());
 }
 
 /// "transformer.h.0.attn.c_attn.weight" without what only says that it is a weight.
@@ -45,7 +47,8 @@ std::string FromNodePath(const Node& node) {
   const size_t slash = path.rfind('/');
   if (slash == std::string::npos || slash == 0) return "";
   const std::string last = path.substr(slash + 1);
-  if (!last.starts_with(node.op_type()) && !last.starts_with("MatMul") && !last.starts_with("Gemm")) {
+  if (!last.starts_with(node.op_type()) && !last.starts_with("MatMul") &&
+      !last.starts_with("Gemm")) {
     return "";
   }
   path.resize(slash);

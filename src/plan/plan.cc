@@ -6,6 +6,7 @@
 #include "find_linears.h"
 #include "folds.h"
 #include "head.h"
+
 #include "ptq/base/error.h"
 #include "ptq/plan/names.h"
 
@@ -55,9 +56,7 @@ void DecideHead(Linear& linear, const PlanOptions& options) {
       return;
     }
     case HeadForm::kInt8:
-    case HeadForm::kInt4:
-      linear.spec.bits = options.head == HeadForm::kInt8 ? 8 : 4;
-      return;
+    case HeadForm::kInt4: linear.spec.bits = options.head == HeadForm::kInt8 ? 8 : 4; return;
   }
 }
 

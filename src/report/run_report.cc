@@ -1,7 +1,8 @@
 #include "ptq/report/run_report.h"
 
-#include <nlohmann/json.hpp>
 #include <sstream>
+
+#include <nlohmann/json.hpp>
 
 #include "ptq/base/memory.h"
 #include "ptq/report/table.h"
@@ -115,7 +116,8 @@ std::string SummaryText(const RunReport& report) {
   text << "written       " << report.destination.string() << '\n'
        << "size          " << FormatBytes(report.bytes_before) << " -> "
        << FormatBytes(report.bytes_after) << " ("
-       << FormatPercent(double(report.bytes_after) / double(std::max<int64_t>(1, report.bytes_before)))
+       << FormatPercent(double(report.bytes_after) /
+                        double(std::max<int64_t>(1, report.bytes_before)))
        << ")\n"
        << "linears       " << totals.quantized << " quantized (" << totals.scaled << " scaled), "
        << totals.half << " stored as fp16, " << totals.kept << " kept\n";
@@ -154,8 +156,8 @@ nlohmann::ordered_json SummaryJson(const RunReport& report) {
   json["calibration"] = {{"samples", report.samples}, {"tokens", report.tokens}};
   json["relative_loss"] = totals.loss;
   json["relative_loss_rtn"] = totals.loss_rtn;
-  json["seconds"] = {{"read", t.read},     {"calibrate", t.calibrate}, {"search", t.search},
-                     {"write", t.write},   {"verify", t.verify},       {"total", t.total}};
+  json["seconds"] = {{"read", t.read},   {"calibrate", t.calibrate}, {"search", t.search},
+                     {"write", t.write}, {"verify", t.verify},       {"total", t.total}};
   json["peak_resident_bytes"] = PeakResidentBytes();
   json["predicted_peak_bytes"] = report.predicted_peak_bytes;
   json["verification"] = {{"done", report.verification.done},

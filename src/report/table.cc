@@ -41,7 +41,8 @@ std::string Table::Text() const {
     return text + '\n';
   };
   std::string text = line([&](size_t c) -> const std::string& { return columns_[c].title; });
-  for (const auto& row : rows_) text += line([&](size_t c) -> const std::string& { return row[c]; });
+  for (const auto& row : rows_)
+    text += line([&](size_t c) -> const std::string& { return row[c]; });
   return text;
 }
 
@@ -55,7 +56,9 @@ std::string FormatNumber(double value, int significant) {
 std::string FormatPercent(double ratio) {
   if (!std::isfinite(ratio)) return "-";
   std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.1f %%", 100 * ratio);
+  const double percent = 100 * ratio;
+  const bool small = percent != 0 && std::abs(percent) < 1;
+  std::snprintf(text.data(), text.size(), small ? "%.2g %%" : "%.1f %%", percent);
   return text.data();
 }
 

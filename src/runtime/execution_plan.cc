@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <set>
 
+#include "segments.h"
+
 #include "ptq/base/error.h"
 #include "ptq/runtime/executor.h"
-#include "segments.h"
 
 namespace ptq {
 namespace {
@@ -65,9 +66,7 @@ void ExecutionPlan::MarkConstants() {
   }
 }
 
-void ExecutionPlan::MakeSegments() {
-  segments_ = CutIntoSegments(*graph_, steps_, constant_);
-}
+void ExecutionPlan::MakeSegments() { segments_ = CutIntoSegments(*graph_, steps_, constant_); }
 
 size_t ExecutionPlan::SegmentOf(ValueId id) const {
   const int producer = graph_->value(id).producer;

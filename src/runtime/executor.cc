@@ -8,9 +8,7 @@
 namespace ptq {
 namespace {
 
-Tensor Widened(Tensor tensor) {
-  return IsFloat(tensor.dtype()) ? tensor.ToFloat32() : tensor;
-}
+Tensor Widened(Tensor tensor) { return IsFloat(tensor.dtype()) ? tensor.ToFloat32() : tensor; }
 
 /// Adds the node to an error that a kernel raised without knowing where it runs.
 template <class Body>
@@ -129,7 +127,8 @@ void Executor::RunStep(const Step& step, std::vector<Tensor>& table, const Value
   if (step.kernel == nullptr) {
     results = RunBranch(step, inputs, lookup);
   } else {
-    // Released before the kernel runs: a dying input is then the context's alone, to write in place.
+    // Released before the kernel runs: a dying input is then the context's alone, to write in
+    // place.
     for (const ValueId id : release) table[size_t(id)] = Tensor();
     std::vector<bool> wanted;
     for (const ValueId id : outputs) wanted.push_back(id != kNoValue);

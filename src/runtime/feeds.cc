@@ -1,6 +1,7 @@
 #include "ptq/runtime/feeds.h"
 
 #include <filesystem>
+
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/error.h"
@@ -14,6 +15,14 @@ int64_t FirstInt(const nlohmann::json& config, std::initializer_list<const char*
     if (config.contains(key) && config[key].is_number_integer()) return config[key].get<int64_t>();
   }
   return 0;
+}
+
+/// The object in a JSON file; empty when there is none.
+nlohmann::json ReadObject(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return nlohmann::json::object();
+  auto json = nlohmann::json::parse(ReadTextFile(path), nullptr, false);
+  return json.is_object() ? json : nlohmann::json::object();
 }
 
 /// Dimensions of a zero-length cache tensor [batch, heads, 0, head size].
@@ -63,17 +72,18 @@ Tensor MakeInput(const std::string& name, const Graph::Declared& declared, const
 }  // namespace
 
 FeedHints ReadFeedHints(const std::filesystem::path& model_directory) {
+  nlohmann::json config = ReadObject(model_directory / "config.json");
+  if (config.empty()) {  // ONNX Runtime GenAI's form
+    const auto genai = ReadObject(model_directory / "genai_config.json");
+    const nlohmann::json::json_pointer decoder("/model/decoder");
+    if (genai.contains(decoder) && genai[decoder].is_object()) config = genai[decoder];
+  }
   FeedHints hints;
-  const auto path = model_directory / "config.json";
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) return hints;
-  const auto config = nlohmann::json::parse(ReadTextFile(path), nullptr, false);
-  if (!config.is_object()) return hints;
   const int64_t heads = FirstInt(config, {"num_attention_heads", "n_head", "num_heads"});
   const int64_t hidden = FirstInt(config, {"hidden_size", "n_embd", "d_model"});
   hints.kv_heads = FirstInt(config, {"num_key_value_heads", "num_kv_heads"});
   if (hints.kv_heads == 0) hints.kv_heads = heads;
-  hints.head_size = FirstInt(config, {"head_dim", "d_kv"});
+  hints.head_size = FirstInt(config, {"head_dim", "head_size", "d_kv"});
   if (hints.head_size == 0 && heads > 0) hints.head_size = hidden / heads;
   return hints;
 }
@@ -86,8 +96,7 @@ Values Feeder::Make(const std::vector<int64_t>& ids, int64_t batch, int64_t leng
   Values values;
   for (const ValueId id : graph_->graph_inputs()) {
     const auto declared = graph_->DeclaredType(id);
-    Tensor tensor =
-        MakeInput(graph_->value(id).name, declared, hints_, ids, batch, length);
+    Tensor tensor = MakeInput(graph_->value(id).name, declared, hints_, ids, batch, length);
     const bool integer = declared.dtype == DType::kInt32 || declared.dtype == DType::kBool;
     if (integer && tensor.dtype() == DType::kInt64) tensor = tensor.Cast(declared.dtype);
     if (IsFloat(declared.dtype)) tensor = tensor.ToFloat32();

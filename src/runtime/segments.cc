@@ -47,15 +47,14 @@ class Cutter {
  private:
   void FindWeightProducts() {
     static const std::set<std::string> kProducts = {
-        "MatMul",      "Gemm",         "FusedMatMul",   "Attention",    "MatMulNBits",
-        "MatMulBnb4",  "MatMulInteger", "QAttention",   "MoE",          "QMoE",
-        "Conv",        "If"};
+        "MatMul",        "Gemm",       "FusedMatMul", "Attention", "MatMulNBits", "MatMulBnb4",
+        "MatMulInteger", "QAttention", "MoE",         "QMoE",      "Conv",        "If"};
     for (int i = 0; i < count_; ++i) {
       const Node& node = graph_.nodes()[size_t(steps_[size_t(i)].node)];
       if (steps_[size_t(i)].constant || !kProducts.contains(node.op_type())) continue;
-      const bool weighted = std::ranges::any_of(
-          graph_.inputs(steps_[size_t(i)].node),
-          [&](ValueId id) { return id != kNoValue && IsWeight(id); });
+      const bool weighted =
+          std::ranges::any_of(graph_.inputs(steps_[size_t(i)].node),
+                              [&](ValueId id) { return id != kNoValue && IsWeight(id); });
       if (weighted) products_.push_back(i);
     }
   }
@@ -70,9 +69,8 @@ class Cutter {
       return value.constant->dims_size() >= 2 && size >= kSmallWeight;
     }
     return value.producer >= 0 &&
-           std::ranges::any_of(graph_.inputs(value.producer), [&](ValueId input) {
-             return input != kNoValue && IsWeight(input);
-           });
+           std::ranges::any_of(graph_.inputs(value.producer),
+                               [&](ValueId input) { return input != kNoValue && IsWeight(input); });
   }
 
   /// Values that depend on shapes only are small and cheap: they do not make a cut wide.
@@ -117,8 +115,8 @@ class Cutter {
 
   bool IsLive(size_t id, int gap) const {
     const Value& value = graph_.values()[id];
-    const bool exists = value.producer >= 0 ? value.producer < gap
-                                            : value.graph_input || value.captured;
+    const bool exists =
+        value.producer >= 0 ? value.producer < gap : value.graph_input || value.captured;
     return !constant_[id] && exists && last_use_[id] >= gap;
   }
 
@@ -130,7 +128,8 @@ class Cutter {
     return live;
   }
 
-  /// Live activations at each gap (before step i), without what stems from before the first product.
+  /// Live activations at each gap (before step i), without what stems from before the first
+  /// product.
   std::vector<int> Widths() const {
     std::vector<int> change(size_t(count_) + 2, 0);
     for (size_t id = 0; id < last_use_.size(); ++id) {
@@ -157,7 +156,8 @@ class Cutter {
     for (int gap = products_.front() + 1; gap <= products_.back(); ++gap) {
       const auto next = std::ranges::lower_bound(products_, gap) - products_.begin();
       const auto low = std::max<int64_t>(0, next - int64_t(kWindow));
-      const auto high = std::min<int64_t>(int64_t(products_.size()) - 1, next + int64_t(kWindow) - 1);
+      const auto high =
+          std::min<int64_t>(int64_t(products_.size()) - 1, next + int64_t(kWindow) - 1);
       int narrowest = std::numeric_limits<int>::max();
       for (int i = products_[size_t(low)] + 1; i <= products_[size_t(high)]; ++i) {
         if (allowed_[size_t(i)]) narrowest = std::min(narrowest, widths[size_t(i)]);

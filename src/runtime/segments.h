@@ -7,8 +7,8 @@
 
 namespace ptq {
 
-/// Cuts where the fewest activations are alive (in a decoder: the residual stream between blocks), at
-/// least one weight product in each segment. `constant`: by value number.
+/// Cuts where the fewest activations are alive (in a decoder: the residual stream between blocks),
+/// at least one weight product in each segment. `constant`: by value number.
 [[nodiscard]] std::vector<Segment> CutIntoSegments(const Graph& graph,
                                                    const std::vector<Step>& steps,
                                                    const std::vector<bool>& constant);

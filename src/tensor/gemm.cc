@@ -1,8 +1,8 @@
 #include "ptq/tensor/gemm.h"
 
-#include <cblas.h>
-
 #include <algorithm>
+
+#include <cblas.h>
 
 #include "ptq/base/parallel.h"
 

@@ -1,12 +1,12 @@
 #include "ptq/tensor/npz.h"
 
-#include <zip.h>
-
 #include <array>
 #include <charconv>
 #include <cstring>
 #include <memory>
 #include <utility>
+
+#include <zip.h>
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
@@ -120,15 +120,17 @@ Tensor ParseNpy(std::string_view bytes, const std::string& where) {
 std::string FormatNpy(const Tensor& tensor, const std::string& name) {
   std::string descr;
   for (const auto& type : kNpyTypes) {
-    if (type.dtype == tensor.dtype()) descr = (type.code.back() == '1' ? "|" : "<") + std::string(type.code);
+    if (type.dtype == tensor.dtype())
+      descr = (type.code.back() == '1' ? "|" : "<") + std::string(type.code);
   }
   if (descr.empty()) {
-    throw UnsupportedError("array '" + name + "' of type " + std::string(DTypeName(tensor.dtype())) +
-                           " cannot be written to .npz");
+    throw UnsupportedError("array '" + name + "' of type " +
+                           std::string(DTypeName(tensor.dtype())) + " cannot be written to .npz");
   }
   std::string shape = "(";
   for (const int64_t dim : tensor.shape()) shape += std::to_string(dim) + ",";
-  std::string header = "{'descr': '" + descr + "', 'fortran_order': False, 'shape': " + shape + "), }";
+  std::string header =
+      "{'descr': '" + descr + "', 'fortran_order': False, 'shape': " + shape + "), }";
   constexpr size_t kAlignment = 64;
   const size_t prefix = kMagic.size() + 4;
   while ((prefix + header.size() + 1) % kAlignment != 0) header += ' ';

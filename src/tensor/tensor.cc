@@ -155,7 +155,8 @@ Tensor Tensor::Cast(DType to) const {
 }
 
 std::vector<int64_t> Tensor::ToInt64s() const {
-  if (IsFloat(dtype_)) throw InputError("expected integers, found " + std::string(DTypeName(dtype_)));
+  if (IsFloat(dtype_))
+    throw InputError("expected integers, found " + std::string(DTypeName(dtype_)));
   const Tensor wide = Cast(DType::kInt64);
   const auto values = wide.data<int64_t>();
   return {values.begin(), values.end()};

@@ -9,16 +9,18 @@ namespace ptq {
 /// Exit statuses of the command line; part of its contract (docs/cli.md).
 enum class ExitCode : int {
   kDone = 0,
-  kInternal = 1,     ///< a bug of this program
-  kUsage = 2,        ///< wrong options
-  kInput = 3,        ///< unreadable or malformed input
-  kUnsupported = 4,  ///< a model or an operator this build cannot handle
-  kOutput = 5,       ///< cannot write
-  kResource = 6,     ///< out of memory or over the budget
-  kQuality = 7,      ///< a quality gate or the verification failed
+  kInternal = 1,       ///< a bug of this program
+  kUsage = 2,          ///< wrong options
+  kInput = 3,          ///< unreadable or malformed input
+  kUnsupported = 4,    ///< a model or an operator this build cannot handle
+  kOutput = 5,         ///< cannot write
+  kResource = 6,       ///< out of memory or over the budget
+  kQuality = 7,        ///< a quality gate or the verification failed
+  kInterrupted = 130,  ///< by Ctrl-C, as shells report it
 };
 
-/// Base of every error thrown on purpose. The message is one line that says what, where, what to do.
+/// Base of every error thrown on purpose. The message is one line that says what, where, what to
+/// do.
 class Error : public std::runtime_error {
  public:
   Error(ExitCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
@@ -42,5 +44,6 @@ using UnsupportedError = ErrorOf<ExitCode::kUnsupported>;
 using OutputError = ErrorOf<ExitCode::kOutput>;
 using ResourceError = ErrorOf<ExitCode::kResource>;
 using QualityError = ErrorOf<ExitCode::kQuality>;
+using Interrupted = ErrorOf<ExitCode::kInterrupted>;
 
 }  // namespace ptq

@@ -1,4 +1,5 @@
-// Loops over fixed tiles: the work is cut the same way for any number of threads, so results are too.
+// Loops over fixed tiles: the work is cut the same way for any number of threads, so results are
+// too.
 #pragma once
 
 #include <cstdint>

@@ -1,10 +1,11 @@
 // What a command of the tool is: it declares its options, and later does one thing.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <span>
 #include <string_view>
+
+#include <CLI/CLI.hpp>
 
 #include "ptq/base/error.h"
 
@@ -12,7 +13,7 @@ namespace ptq {
 
 /// Options that every command has.
 struct GlobalOptions {
-  int threads = 0;       ///< 0: all processors
+  int threads = 0;  ///< 0: all processors
   bool verbose = false;
   bool quiet = false;
 };

@@ -27,13 +27,14 @@ struct Value {
   std::string name;
   int producer = -1;  ///< index of the node, -1 for graph inputs, initializers and captured values
   std::vector<Use> uses;
-  bool graph_input = false;   ///< fed by the caller (initializers that are listed as inputs are not)
+  bool graph_input = false;  ///< fed by the caller (initializers that are listed as inputs are not)
   bool graph_output = false;
-  bool captured = false;      ///< in a subgraph: defined in an outer scope
+  bool captured = false;                        ///< in a subgraph: defined in an outer scope
   const onnx::TensorProto* constant = nullptr;  ///< initializer, or the value of a Constant node
 };
 
-/// Index over one GraphProto; nodes are in topological order. Non-owning: the Model must outlive it.
+/// Index over one GraphProto; nodes are in topological order. Non-owning: the Model must outlive
+/// it.
 class Graph {
  public:
   /// The main graph. Throws InputError for cycles, values nobody produces, duplicate names.
@@ -83,7 +84,8 @@ class Graph {
   std::vector<ValueId> graph_inputs_, graph_outputs_;
 };
 
-/// Names that a GraphProto uses but does not define (captured from outer scopes), in first-use order.
+/// Names that a GraphProto uses but does not define (captured from outer scopes), in first-use
+/// order.
 [[nodiscard]] std::vector<std::string> FreeNames(const onnx::GraphProto& graph);
 
 }  // namespace ptq

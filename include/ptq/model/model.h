@@ -1,13 +1,13 @@
 // An ONNX model on disk: its ModelProto and the mapped bytes of its weights.
 #pragma once
 
-#include <onnx/onnx_pb.h>
-
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <onnx/onnx_pb.h>
 
 #include "ptq/base/file.h"
 #include "ptq/model/node.h"
@@ -23,8 +23,8 @@ class WeightReader {
   /// Views stay valid as long as `proto` (inline) or any Tensor of the mapping lives.
   /// Throws InputError when the data is missing, short, or outside the model's directory.
   [[nodiscard]] Tensor Read(const onnx::TensorProto& proto) const;
-  /// The stored bytes of a tensor whose elements are raw or external, whatever their type; the owner
-  /// keeps mapped bytes alive and is null for inline ones. Throws InputError like Read.
+  /// The stored bytes of a tensor whose elements are raw or external, whatever their type; the
+  /// owner keeps mapped bytes alive and is null for inline ones. Throws InputError like Read.
   struct StoredBytes {
     std::span<const std::byte> bytes;
     std::shared_ptr<const void> owner;

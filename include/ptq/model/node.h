@@ -1,11 +1,11 @@
 // Read-only view of one node: its operator, the opset that defines it, and typed attributes.
 #pragma once
 
-#include <onnx/onnx_pb.h>
-
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include <onnx/onnx_pb.h>
 
 #include "ptq/tensor/tensor.h"
 

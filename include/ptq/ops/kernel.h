@@ -13,8 +13,8 @@
 
 namespace ptq {
 
-/// Inputs and outputs of one execution of a kernel. Every float tensor is float32 here, whatever the
-/// model's type; integers and bool keep theirs.
+/// Inputs and outputs of one execution of a kernel. Every float tensor is float32 here, whatever
+/// the model's type; integers and bool keep theirs.
 class KernelContext {
  public:
   KernelContext(std::vector<Tensor> inputs, size_t outputs, std::vector<bool> wanted)
@@ -59,8 +59,8 @@ using KernelFunction = std::function<void(KernelContext&)>;
 struct KernelEntry {
   std::string_view domain;  ///< "" is ai.onnx
   std::string_view op_type;
-  int64_t since;            ///< first opset version this entry serves
-  int64_t until;            ///< last one; kAnyOpset for no end
+  int64_t since;  ///< first opset version this entry serves
+  int64_t until;  ///< last one; kAnyOpset for no end
   std::unique_ptr<Kernel> (*make)(const Node& node);
 };
 

@@ -20,7 +20,8 @@ using StatisticsBySite = std::map<ValueId, SiteStatistics>;
 /// are taken in a fixed order, so they do not depend on the number of threads.
 class Calibrator {
  public:
-  Calibrator(const Executor& executor, const Feeder& feeder, const std::vector<MicroBatch>& batches);
+  Calibrator(const Executor& executor, const Feeder& feeder,
+             const std::vector<MicroBatch>& batches);
 
   /// Runs a segment with the original weights and returns the statistics of the taps. `keep_cut`:
   /// whether a later segment will be observed, so that the cut behind this one is needed.

@@ -3,9 +3,10 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
+
+#include <nlohmann/json_fwd.hpp>
 
 #include "ptq/plan/plan.h"
 #include "ptq/quant/method.h"
@@ -31,7 +32,7 @@ struct Recipe {
   std::vector<std::string> exclude;
   CalibrationOptions calibration;   ///< file empty: the set that is installed with the program
   std::filesystem::path tokenizer;  ///< directory or tokenizer.json; empty: beside the model
-  bool propagate = false;  ///< calibrate later layers on what the quantized ones give
+  bool propagate = false;           ///< calibrate later layers on what the quantized ones give
   bool verify = true;
   bool overwrite = false;
 };

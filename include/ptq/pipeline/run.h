@@ -14,13 +14,13 @@ namespace ptq {
 
 /// What became of one linear.
 struct LinearOutcome {
-  double loss_rtn = 0;   ///< tr(ΔHΔᵀ) of round-to-nearest; ‖Δ‖² without calibration
-  double loss = 0;       ///< the same of what was written
-  double energy = 0;     ///< tr(WHWᵀ) or ‖W‖²: losses relative to it are comparable
+  double loss_rtn = 0;  ///< tr(ΔHΔᵀ) of round-to-nearest; ‖Δ‖² without calibration
+  double loss = 0;      ///< the same of what was written
+  double energy = 0;    ///< tr(WHWᵀ) or ‖W‖²: losses relative to it are comparable
   std::string scaling = "none";
   double alpha = 0;
-  std::string fold;      ///< where 1/s went: "gain", "rows", "mul"; empty when not scaled
-  int64_t tokens = 0;    ///< calibration tokens seen at its site
+  std::string fold;    ///< where 1/s went: "gain", "rows", "mul"; empty when not scaled
+  int64_t tokens = 0;  ///< calibration tokens seen at its site
   int64_t bytes_before = 0;
   int64_t bytes_after = 0;
 };
@@ -38,8 +38,8 @@ struct Timings {
 /// How the written model compares with what the executor expects of it.
 struct Verification {
   bool done = false;
-  std::string note;          ///< why not
-  double max_relative = 0;   ///< max |Δ| ÷ max |expected| over the outputs
+  std::string note;         ///< why not
+  double max_relative = 0;  ///< max |Δ| ÷ max |expected| over the outputs
   double tolerance = 0;
 };
 

@@ -1,4 +1,5 @@
-// Names that people know, recovered from initializers, nodes and exporters' notes; and their patterns.
+// Names that people know, recovered from initializers, nodes and exporters' notes; and their
+// patterns.
 #pragma once
 
 #include <string>

@@ -20,22 +20,22 @@ enum class Decision {
 
 /// How one weight product looks in the graph, seen as W[N, K].
 struct Linear {
-  std::string name;         ///< as people know it: model.layers.0.self_attn.q_proj
-  int node = 0;             ///< index into Graph::nodes()
+  std::string name;            ///< as people know it: model.layers.0.self_attn.q_proj
+  int node = 0;                ///< index into Graph::nodes()
   ValueId site = kNoValue;     ///< the activation [..., K]
   ValueId operand = kNoValue;  ///< the constant that the node reads
   ValueId stored = kNoValue;   ///< the initializer or Constant behind the operand
   ValueId bias = kNoValue;     ///< constant [N] inside the node (Gemm's C)
   int64_t n = 0;
   int64_t k = 0;
-  bool operand_is_nk = false;  ///< the operand has the layout [N, K]; otherwise [K, N]
-  DType operand_type = DType::kFloat32;     ///< type of the activations, too
+  bool operand_is_nk = false;            ///< the operand has the layout [N, K]; otherwise [K, N]
+  DType operand_type = DType::kFloat32;  ///< type of the activations, too
   DType stored_type = DType::kFloat32;
-  bool is_head = false;     ///< feeds the model's logits and nothing else
-  bool shared = false;      ///< the stored weight has other users, too (tied, or used twice)
+  bool is_head = false;  ///< feeds the model's logits and nothing else
+  bool shared = false;   ///< the stored weight has other users, too (tied, or used twice)
   Decision decision = Decision::kQuantize;
-  std::string reason;       ///< why it is not quantized, or why its site is not scaled
-  QuantSpec spec;           ///< of the result, when quantized
+  std::string reason;  ///< why it is not quantized, or why its site is not scaled
+  QuantSpec spec;      ///< of the result, when quantized
 };
 
 /// Where 1/s of a scaled site goes.
@@ -46,19 +46,19 @@ struct Fold {
     kLinearRows,  ///< into the rows of the linear that produces the site
   };
   Kind kind = Kind::kMul;
-  std::vector<Use> gains;   ///< kGain: which input of which node holds each constant
-  int linear = -1;          ///< kLinearRows: index into Plan::linears
-  Use bias{-1, -1};         ///< kLinearRows: an Add's constant to divide, too; node -1: none
+  std::vector<Use> gains;  ///< kGain: which input of which node holds each constant
+  int linear = -1;         ///< kLinearRows: index into Plan::linears
+  Use bias{-1, -1};        ///< kLinearRows: an Add's constant to divide, too; node -1: none
   std::vector<int64_t> row_of_channel;  ///< kLinearRows: row of that linear for each channel k
 };
 
 /// An activation and the quantized linears that it feeds.
 struct Site {
   ValueId value = kNoValue;
-  std::vector<int> linears;    ///< indices into Plan::linears
-  size_t segment = 0;          ///< where its linears run
+  std::vector<int> linears;  ///< indices into Plan::linears
+  size_t segment = 0;        ///< where its linears run
   bool scaling_allowed = true;
-  std::string scaling_note;    ///< why not
+  std::string scaling_note;  ///< why not
   Fold fold;
 };
 

@@ -24,29 +24,29 @@ struct Method {
 
 /// One weight to quantize.
 struct LinearProblem {
-  std::string name;           ///< for messages
-  std::span<const float> w;   ///< [N, K] row-major
+  std::string name;          ///< for messages
+  std::span<const float> w;  ///< [N, K] row-major
   int64_t n = 0;
   QuantSpec spec;
-  bool clip = true;           ///< whether the clip grid may shrink its groups
+  bool clip = true;  ///< whether the clip grid may shrink its groups
 };
 
 /// All linears fed by one activation (siblings), with what is known of it.
 struct SiteProblem {
   int64_t k = 0;
   std::span<const float> mean_abs;  ///< [K] mean |x|; empty without calibration
-  std::span<const float> gram;      ///< [K, K] lower triangle of Σ x xᵀ, row-major; empty without
+  std::span<const float> gram;  ///< [K, K] lower triangle of Σ x xᵀ, row-major; empty without
   std::vector<LinearProblem> linears;
-  bool scaling_allowed = true;      ///< false for tied weights
-  float scale_min = 1e-2f;          ///< bounds on s; tighter where a folded producer could overflow
+  bool scaling_allowed = true;  ///< false for tied weights
+  float scale_min = 1e-2f;      ///< bounds on s; tighter where a folded producer could overflow
   float scale_max = 1e2f;
 };
 
 struct LinearResult {
-  QuantizedMatrix q;        ///< of W · diag(s)
-  double loss = 0;          ///< tr(ΔHΔᵀ) in original coordinates; ‖Δ‖² without calibration
-  double loss_rtn = 0;      ///< the same for round-to-nearest with no scaling; loss ≤ loss_rtn always
-  double energy = 0;        ///< tr(WHWᵀ) (‖W‖² without calibration), to make the losses relative
+  QuantizedMatrix q;    ///< of W · diag(s)
+  double loss = 0;      ///< tr(ΔHΔᵀ) in original coordinates; ‖Δ‖² without calibration
+  double loss_rtn = 0;  ///< the same for round-to-nearest with no scaling; loss ≤ loss_rtn always
+  double energy = 0;    ///< tr(WHWᵀ) (‖W‖² without calibration), to make the losses relative
 };
 
 struct SiteResult {

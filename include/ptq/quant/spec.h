@@ -6,8 +6,8 @@
 
 namespace ptq {
 
-/// Type in which scales are stored: that of the linear's activations in the graph. Scales are rounded
-/// to it before the codes are computed.
+/// Type in which scales are stored: that of the linear's activations in the graph. Scales are
+/// rounded to it before the codes are computed.
 enum class ScaleType { kFloat32, kFloat16 };
 
 /// The grid of one weight W[N, K]. Groups run along K.

@@ -1,8 +1,9 @@
 // Shows a plan and what became of it.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
 #include <string>
+
+#include <nlohmann/json_fwd.hpp>
 
 #include "ptq/model/graph.h"
 #include "ptq/pipeline/run.h"

@@ -27,7 +27,7 @@ class Table {
 
 /// "0.0123", "1.2e-05", "-": a number for a table.
 [[nodiscard]] std::string FormatNumber(double value, int significant = 3);
-/// "12.5 %".
+/// "12.5 %", "0.0021 %".
 [[nodiscard]] std::string FormatPercent(double ratio);
 
 }  // namespace ptq

@@ -1,4 +1,5 @@
-// The order of execution: steps with their kernels, what is constant, and where the graph is narrow.
+// The order of execution: steps with their kernels, what is constant, and where the graph is
+// narrow.
 #pragma once
 
 #include <memory>
@@ -21,10 +22,10 @@ struct Branch {
 
 /// One node in execution order.
 struct Step {
-  int node = 0;                    ///< index into Graph::nodes()
-  std::unique_ptr<Kernel> kernel;  ///< null for If
+  int node = 0;                                   ///< index into Graph::nodes()
+  std::unique_ptr<Kernel> kernel;                 ///< null for If
   std::vector<std::unique_ptr<Branch>> branches;  ///< If: then, else
-  bool constant = false;           ///< depends on nothing but weights
+  bool constant = false;                          ///< depends on nothing but weights
 };
 
 /// Consecutive steps between two narrow cuts of the graph.

@@ -20,8 +20,8 @@ using Tap = std::function<void(ValueId, const Tensor&)>;
 /// A part of a segment to run: the values wanted from it and the steps they need.
 struct Job {
   std::vector<int> steps;
-  std::vector<ValueId> goals;      ///< kept in the result
-  std::vector<ValueId> taps;       ///< handed to the Tap
+  std::vector<ValueId> goals;  ///< kept in the result
+  std::vector<ValueId> taps;   ///< handed to the Tap
   /// For each step, the values that no later step of the job, goal or tap needs.
   std::vector<std::vector<ValueId>> release;
 };
@@ -59,8 +59,8 @@ class Executor {
   ExecutionPlan plan_;
 };
 
-/// Runs a model on named arrays, checks names, types and ranks against the declaration (InputError),
-/// and returns outputs by name in their declared element types.
+/// Runs a model on named arrays, checks names, types and ranks against the declaration
+/// (InputError), and returns outputs by name in their declared element types.
 [[nodiscard]] std::map<std::string, Tensor> RunModel(const Executor& executor,
                                                      const std::map<std::string, Tensor>& inputs);
 

@@ -11,13 +11,13 @@
 
 namespace ptq {
 
-/// Sizes that the graph leaves open and config.json tells; 0 where unknown.
+/// Sizes that the graph leaves open and the model's configuration tells; 0 where unknown.
 struct FeedHints {
   int64_t kv_heads = 0;
   int64_t head_size = 0;
 };
 
-/// Reads num_key_value_heads, head_dim … from the config.json next to the model, if it is there.
+/// Reads num_key_value_heads, head_dim … from config.json, or genai_config.json, next to the model.
 [[nodiscard]] FeedHints ReadFeedHints(const std::filesystem::path& model_directory);
 
 /// Turns a batch of token ids into the graph's inputs: input_ids (and decoder_input_ids),

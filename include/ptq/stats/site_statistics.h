@@ -25,7 +25,8 @@ class SiteStatistics {
   /// max |x| for each channel, [K].
   [[nodiscard]] std::span<const float> max_abs() const { return max_abs_; }
   /// Lower triangle of Σ x xᵀ, row-major [K, K]; empty without. Accumulated in float32, a few
-  /// thousand tokens at a time by the matrix library (whose error is far below one rounding a token).
+  /// thousand tokens at a time by the matrix library (whose error is far below one rounding a
+  /// token).
   [[nodiscard]] std::span<const float> gram() const { return gram_; }
   /// Whether every sum is a finite number.
   [[nodiscard]] bool IsFinite() const;

@@ -14,8 +14,8 @@ struct MatrixView {
   bool transposed = false;  ///< read as its transpose; rows and cols are those of the stored matrix
 };
 
-/// C[m, n] = alpha · op(A)[m, k] · op(B)[k, n] + beta · C, all row-major, `c_stride` elements a row.
-/// Tiles are fixed, so the result does not depend on the number of threads.
+/// C[m, n] = alpha · op(A)[m, k] · op(B)[k, n] + beta · C, all row-major, `c_stride` elements a
+/// row. Tiles are fixed, so the result does not depend on the number of threads.
 void Gemm(float alpha, const MatrixView& a, const MatrixView& b, float beta, float* c,
           int64_t c_stride);
 

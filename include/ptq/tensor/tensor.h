@@ -70,7 +70,8 @@ class Tensor {
     Require(kDTypeOf<T>);
     return {reinterpret_cast<const T*>(raw_), static_cast<size_t>(size_)};
   }
-  /// Writable elements; copies first when the memory is shared or mapped, so no other Tensor sees it.
+  /// Writable elements; copies first when the memory is shared or mapped, so no other Tensor sees
+  /// it.
   template <class T>
   [[nodiscard]] std::span<T> mutable_data() {
     Require(kDTypeOf<T>);

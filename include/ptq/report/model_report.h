@@ -1,0 +1,16 @@
+// Shows what a model holds.
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "ptq/model/graph.h"
+
+namespace ptq {
+
+/// Inputs, outputs, opsets, operators and weights by type. Needs no kernel: any model can be shown.
+[[nodiscard]] nlohmann::ordered_json ModelJson(const Graph& graph);
+[[nodiscard]] std::string ModelText(const Graph& graph);
+
+}  // namespace ptq

@@ -1,0 +1,55 @@
+#include <algorithm>
+#include <iostream>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "ptq/cli/command.h"
+#include "ptq/ops/kernel.h"
+#include "ptq/report/table.h"
+
+namespace ptq {
+namespace {
+
+class OperatorsCommand : public Command {
+ public:
+  explicit OperatorsCommand(CLI::App& app) {
+    app.add_flag("--markdown", markdown_, "Print the page docs/supported-operators.md");
+  }
+
+  ExitCode Run(const GlobalOptions&) override {
+    std::vector<std::tuple<std::string, std::string, std::string>> rows;
+    for (const KernelEntry& entry : KernelEntries()) {
+      const std::string until =
+          entry.until == kAnyOpset ? " and later" : " to " + std::to_string(entry.until);
+      rows.emplace_back(entry.domain.empty() ? "ai.onnx" : std::string(entry.domain),
+                        std::string(entry.op_type), std::to_string(entry.since) + until);
+    }
+    rows.emplace_back("ai.onnx", "If", "1 and later");
+    std::ranges::sort(rows);
+    if (markdown_) {
+      std::cout << "# Supported operators\n\n"
+                   "What the executor runs, from its registry (`quantize operators --markdown` "
+                   "prints this page).\n\n| domain | operator | opsets |\n|---|---|---|\n";
+      for (const auto& [domain, type, opsets] : rows) {
+        std::cout << "| " << domain << " | " << type << " | " << opsets << " |\n";
+      }
+      return ExitCode::kDone;
+    }
+    Table table({{"domain"}, {"operator"}, {"opsets"}});
+    for (const auto& [domain, type, opsets] : rows) table.AddRow({domain, type, opsets});
+    std::cout << table.Text();
+    return ExitCode::kDone;
+  }
+
+ private:
+  bool markdown_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeOperatorsCommand(CLI::App& app) {
+  return std::make_unique<OperatorsCommand>(app);
+}
+
+}  // namespace ptq
