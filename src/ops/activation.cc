@@ -15,7 +15,7 @@ namespace {
 template <class Function>
 void RunBiased(KernelContext& context, const Function& function) {
   if (context.has_input(1)) {
-    RunBinary<float>(context, [&](const auto& x, const auto& b) { return function(x + b); });
+    RunArrays(context, [&](const auto& x, const auto& b) { return function(x + b); });
   } else {
     RunUnary<float>(context, function);
   }
@@ -149,9 +149,9 @@ std::unique_ptr<Kernel> MakeFastGelu(const Node&) {
 std::unique_ptr<Kernel> MakeBiasAdd(const Node&) {
   return MakeKernel([](KernelContext& context) {
     const Tensor skip = context.input(2);
-    RunBinary<float>(context, [](const auto& x, const auto& bias) { return x + bias; });
+    RunArrays(context, [](const auto& x, const auto& bias) { return x + bias; });
     KernelContext second({std::move(context.outputs()[0]), skip}, 1, {true});
-    RunBinary<float>(second, [](const auto& x, const auto& other) { return x + other; });
+    RunArrays(second, [](const auto& x, const auto& other) { return x + other; });
     context.set_output(0, std::move(second.outputs()[0]));
   });
 }

@@ -89,39 +89,77 @@ void ForEachRun(const BroadcastPlan<N>& plan, const Body& body) {
   });
 }
 
-/// out[i] = function(a[i], b[i]) with broadcasting. `function` takes Eigen array expressions.
-template <class T, class Result, class Function>
-void BroadcastBinary(const BroadcastPlan<2>& plan, const T* a, const T* b, Result* out,
+/// out[i] = function(a[i], b[i]) with broadcasting, vectorised: `function` takes Eigen array
+/// expressions of float.
+template <class Function>
+void BroadcastArrays(const BroadcastPlan<2>& plan, const float* a, const float* b, float* out,
                      const Function& function) {
-  using Array = Eigen::Array<T, Eigen::Dynamic, 1>;
+  using Array = Eigen::Array<float, Eigen::Dynamic, 1>;
   const bool a_steps = plan.strides.back()[0] != 0;
   const bool b_steps = plan.strides.back()[1] != 0;
   ForEachRun(plan, [&](int64_t at, const std::array<int64_t, 2>& from, int64_t count) {
-    ArrayMap<Result> result(out + at, count);
-    const T* x = a + from[0];
-    const T* y = b + from[1];
+    ArrayMap<float> result(out + at, count);
+    const float* x = a + from[0];
+    const float* y = b + from[1];
     if (a_steps && b_steps) {
-      result = function(ConstArrayMap<T>(x, count), ConstArrayMap<T>(y, count));
+      result = function(ConstArrayMap<float>(x, count), ConstArrayMap<float>(y, count));
     } else if (a_steps) {
-      result = function(ConstArrayMap<T>(x, count), Array::Constant(count, *y));
+      result = function(ConstArrayMap<float>(x, count), Array::Constant(count, *y));
     } else {
-      result = function(Array::Constant(count, *x), ConstArrayMap<T>(y, count));
+      result = function(Array::Constant(count, *x), ConstArrayMap<float>(y, count));
     }
   });
 }
 
-/// Runs a two-operand elementwise function whose result has the operands' type, in place if it can.
-template <class T, class Function>
-void RunBinary(KernelContext& context, const Function& function) {
+/// The same for a function of two elements of any type.
+template <class T, class Result, class Function>
+void BroadcastElements(const BroadcastPlan<2>& plan, const T* a, const T* b, Result* out,
+                       const Function& function) {
+  const auto [a_step, b_step] = plan.strides.back();
+  ForEachRun(plan, [&, a_step = a_step, b_step = b_step](
+                       int64_t at, const std::array<int64_t, 2>& from, int64_t count) {
+    const T* x = a + from[0];
+    const T* y = b + from[1];
+    for (int64_t i = 0; i < count; ++i) {
+      out[at + i] = static_cast<Result>(function(x[i * a_step], y[i * b_step]));
+    }
+  });
+}
+
+/// The plan of a node's first two inputs, which must have one element type.
+[[nodiscard]] inline BroadcastPlan<2> PlanOperands(const KernelContext& context) {
   const Tensor& a = context.input(0);
   const Tensor& b = context.input(1);
   if (a.dtype() != b.dtype()) throw InputError("the two operands have different element types");
-  const auto plan = PlanBroadcast<2>({&a.shape(), &b.shape()});
-  const T* x = a.data<T>().data();
-  const T* y = b.data<T>().data();
-  const bool first = a.IsUnique() && a.shape() == plan.shape;
-  Tensor out = ReuseInput(context, first ? 0 : 1, kDTypeOf<T>, plan.shape);
-  BroadcastBinary(plan, x, y, out.mutable_data<T>().data(), function);
+  return PlanBroadcast<2>({&a.shape(), &b.shape()});
+}
+
+/// Memory for the result of two operands: one of theirs if it may be overwritten. See ReuseInput.
+[[nodiscard]] inline Tensor ReuseOperand(KernelContext& context, const Shape& shape) {
+  const Tensor& a = context.input(0);
+  const DType dtype = a.dtype();
+  return ReuseInput(context, a.IsUnique() && a.shape() == shape ? 0 : 1, dtype, shape);
+}
+
+/// Runs a function of two float array expressions as a whole kernel, in place if it can.
+template <class Function>
+void RunArrays(KernelContext& context, const Function& function) {
+  const auto plan = PlanOperands(context);
+  const float* a = context.input(0).data<float>().data();
+  const float* b = context.input(1).data<float>().data();
+  Tensor out = ReuseOperand(context, plan.shape);
+  BroadcastArrays(plan, a, b, out.mutable_data<float>().data(), function);
+  context.set_output(0, std::move(out));
+}
+
+/// Runs a function of two elements of type T that gives a third, in place if it can.
+template <class T, class Function>
+void RunElements(KernelContext& context, const Function& function) {
+  const auto plan = PlanOperands(context);
+  const T* a = context.input(0).data<T>().data();
+  const T* b = context.input(1).data<T>().data();
+  Tensor out = ReuseOperand(context, plan.shape);
+  BroadcastElements(plan, a, b, out.mutable_data<T>().data(), function);
   context.set_output(0, std::move(out));
 }
 

@@ -9,11 +9,25 @@
 namespace ptq {
 namespace {
 
+/// A function of two elements of one type, any number type.
+template <class Function>
+std::unique_ptr<Kernel> MakeElementwise(Function function) {
+  return MakeKernel([function](KernelContext& context) {
+    VisitNumber(context.input(0).dtype(),
+                [&](auto tag) { RunElements<decltype(tag)>(context, function); });
+  });
+}
+
+/// A function that is written the same for two arrays (float, vectorised) and two elements.
 template <class Function>
 std::unique_ptr<Kernel> MakeArithmetic(Function function) {
   return MakeKernel([function](KernelContext& context) {
-    VisitNumber(context.input(0).dtype(),
-                [&](auto tag) { RunBinary<decltype(tag)>(context, function); });
+    if (context.input(0).dtype() == DType::kFloat32) {
+      RunArrays(context, function);
+    } else {
+      VisitInteger(context.input(0).dtype(),
+                   [&](auto tag) { RunElements<decltype(tag)>(context, function); });
+    }
   });
 }
 
@@ -135,12 +149,8 @@ void RunPow(KernelContext& context) {
 template <class Function>
 std::unique_ptr<Kernel> MakeBitwise(Function function) {
   return MakeKernel([function](KernelContext& context) {
-    VisitInteger(context.input(0).dtype(), [&](auto tag) {
-      using T = decltype(tag);
-      RunBinary<T>(context, [&](const auto& a, const auto& b) {
-        return a.binaryExpr(b, [&](T x, T y) { return static_cast<T>(function(x, y)); });
-      });
-    });
+    VisitInteger(context.input(0).dtype(),
+                 [&](auto tag) { RunElements<decltype(tag)>(context, function); });
   });
 }
 
@@ -159,30 +169,28 @@ std::unique_ptr<Kernel> MakeMul(const Node&) {
 }
 
 std::unique_ptr<Kernel> MakeDiv(const Node&) {
-  return MakeArithmetic([](const auto& a, const auto& b) {
-    using T = typename std::decay_t<decltype(a)>::Scalar;
-    if constexpr (std::is_floating_point_v<T>) {
-      return a / b;
-    } else {
-      return a.binaryExpr(b, [](T x, T y) { return Divide(x, y); });
+  return MakeKernel([](KernelContext& context) {
+    if (context.input(0).dtype() == DType::kFloat32) {
+      RunArrays(context, [](const auto& a, const auto& b) { return a / b; });
+      return;
     }
+    VisitInteger(context.input(0).dtype(), [&](auto tag) {
+      using T = decltype(tag);
+      RunElements<T>(context, Divide<T>);
+    });
   });
 }
 
 std::unique_ptr<Kernel> MakeMod(const Node& node) {
   const bool fmod = node.Int("fmod", 0) != 0;
-  return MakeArithmetic([fmod](const auto& a, const auto& b) {
-    using T = typename std::decay_t<decltype(a)>::Scalar;
-    return a.binaryExpr(b, [fmod](T x, T y) { return Modulo(x, y, fmod); });
-  });
+  return MakeElementwise([fmod](auto a, auto b) { return Modulo(a, b, fmod); });
 }
 
 std::unique_ptr<Kernel> MakePow(const Node&) { return MakeKernel(RunPow); }
 
 std::unique_ptr<Kernel> MakePRelu(const Node&) {
-  return MakeArithmetic([](const auto& x, const auto& slope) {
-    using T = typename std::decay_t<decltype(x)>::Scalar;
-    return x.binaryExpr(slope, [](T v, T s) { return v < 0 ? static_cast<T>(v * s) : v; });
+  return MakeElementwise([](auto x, auto slope) {
+    return x < 0 ? static_cast<decltype(x)>(x * slope) : x;
   });
 }
 

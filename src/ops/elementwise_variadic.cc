@@ -5,9 +5,10 @@
 namespace ptq {
 namespace {
 
-/// Folds the inputs from the left: result = function(function(x0, x1), x2) …
-template <class T, class Function>
-Tensor Fold(KernelContext& context, const Function& function) {
+/// Folds the inputs from the left; `combine(plan, a, b, out)` fills one step's result, which may
+/// lie where `a` does.
+template <class T, class Combine>
+Tensor Fold(KernelContext& context, const Combine& combine) {
   Tensor result = context.TakeInput(0);
   for (size_t i = 1; i < context.input_count(); ++i) {
     const Tensor& next = context.input(i);
@@ -20,48 +21,52 @@ Tensor Fold(KernelContext& context, const Function& function) {
     // Keeps `a` alive while a larger result is written.
     const Tensor previous = in_place ? Tensor() : result;
     if (!in_place) result = Tensor(kDTypeOf<T>, plan.shape);
-    BroadcastBinary(plan, a, next.data<T>().data(), result.mutable_data<T>().data(), function);
+    combine(plan, a, next.data<T>().data(), result.mutable_data<T>().data());
   }
   return result;
 }
 
-template <class Function>
-std::unique_ptr<Kernel> MakeVariadic(Function function) {
-  return MakeKernel([function](KernelContext& context) {
+template <class Better>
+std::unique_ptr<Kernel> MakeExtreme(Better better) {
+  return MakeKernel([better](KernelContext& context) {
     VisitNumber(context.input(0).dtype(), [&](auto tag) {
-      context.set_output(0, Fold<decltype(tag)>(context, function));
+      using T = decltype(tag);
+      // `x != x` holds for NaN, which wins over any number.
+      const auto pick = [better](T x, T y) { return better(x, y) || x != x ? x : y; };
+      const auto step = [&](const BroadcastPlan<2>& plan, const T* a, const T* b, T* out) {
+        BroadcastElements(plan, a, b, out, pick);
+      };
+      context.set_output(0, Fold<T>(context, step));
     });
   });
+}
+
+Tensor SumAll(KernelContext& context) {
+  return Fold<float>(
+      context, [](const BroadcastPlan<2>& plan, const float* a, const float* b, float* out) {
+        BroadcastArrays(plan, a, b, out, [](const auto& x, const auto& y) { return x + y; });
+      });
 }
 
 }  // namespace
 
 std::unique_ptr<Kernel> MakeMin(const Node&) {
-  return MakeVariadic([](const auto& a, const auto& b) {
-    using T = typename std::decay_t<decltype(a)>::Scalar;
-    // `x != x` holds for NaN, which wins over any number.
-    return a.binaryExpr(b, [](T x, T y) { return x < y || x != x ? x : y; });
-  });
+  return MakeExtreme([](auto a, auto b) { return a < b; });
 }
 
 std::unique_ptr<Kernel> MakeMax(const Node&) {
-  return MakeVariadic([](const auto& a, const auto& b) {
-    using T = typename std::decay_t<decltype(a)>::Scalar;
-    // `x != x` holds for NaN, which wins over any number.
-    return a.binaryExpr(b, [](T x, T y) { return x > y || x != x ? x : y; });
-  });
+  return MakeExtreme([](auto a, auto b) { return a > b; });
 }
 
 std::unique_ptr<Kernel> MakeSum(const Node&) {
-  return MakeVariadic([](const auto& a, const auto& b) { return a + b; });
+  return MakeKernel([](KernelContext& context) { context.set_output(0, SumAll(context)); });
 }
 
 std::unique_ptr<Kernel> MakeMean(const Node&) {
   return MakeKernel([](KernelContext& context) {
     const float scale = 1.0f / static_cast<float>(context.input_count());
-    Tensor sum = Fold<float>(context, [](const auto& a, const auto& b) { return a + b; });
-    const auto values = sum.mutable_data<float>();
-    ArrayMap<float>(values.data(), sum.size()) *= scale;
+    Tensor sum = SumAll(context);
+    ArrayMap<float>(sum.mutable_data<float>().data(), sum.size()) *= scale;
     context.set_output(0, std::move(sum));
   });
 }

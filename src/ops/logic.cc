@@ -11,13 +11,10 @@ namespace {
 
 template <class T, class Function>
 void RunComparison(KernelContext& context, const Function& function) {
-  const Tensor& a = context.input(0);
-  const Tensor& b = context.input(1);
-  if (a.dtype() != b.dtype()) throw InputError("the two operands have different element types");
-  const auto plan = PlanBroadcast<2>({&a.shape(), &b.shape()});
+  const auto plan = PlanOperands(context);
   Tensor out(DType::kBool, plan.shape);
-  BroadcastBinary(plan, a.data<T>().data(), b.data<T>().data(), out.mutable_data<bool>().data(),
-                  [&](const auto& x, const auto& y) { return x.binaryExpr(y, function); });
+  BroadcastElements(plan, context.input(0).data<T>().data(), context.input(1).data<T>().data(),
+                    out.mutable_data<bool>().data(), function);
   context.set_output(0, std::move(out));
 }
 

@@ -13,6 +13,8 @@ namespace {
 
 /// Multiply-adds of one task when many small products are spread over the threads.
 constexpr int64_t kTaskWork = 1 << 16;
+/// Terms of at most 255 · 255 that a float sums exactly: 256 of them stay below 2^24.
+constexpr int64_t kExactTerms = 256;
 
 /// One operand seen as a stack of matrices.
 struct Operand {
@@ -135,6 +137,31 @@ Tensor MatMul(const Tensor& a, const Tensor& b, const MatMulOptions& options) {
            0.0f, to + i * p.m * p.n, p.n);
     }
   });
+  return out;
+}
+
+Tensor ExactMatMul(const Tensor& a, const Tensor& b) {
+  const Product p = Plan(a, b, {});
+  Tensor out = Tensor::Filled<int32_t>(p.result, 0);
+  if (out.size() == 0) return out;
+  int32_t* to = out.mutable_data<int32_t>().data();
+  const float* x = a.data<float>().data();
+  const float* y = b.data<float>().data();
+  const bool one = IsOneProduct(p);
+  const int64_t m = one ? p.a.rows * p.a.matrices() : p.m;
+  const auto a_numbers = one ? std::vector<int64_t>{0} : MatrixNumbers(p.a.batch, p.stack);
+  const auto b_numbers = one ? std::vector<int64_t>{0} : MatrixNumbers(p.b.batch, p.stack);
+  std::vector<float> part(static_cast<size_t>(m * p.n));
+  for (size_t i = 0; i < a_numbers.size(); ++i) {
+    int32_t* sum = to + static_cast<int64_t>(i) * m * p.n;
+    for (int64_t k = 0; k < p.k; k += kExactTerms) {
+      const int64_t terms = std::min(kExactTerms, p.k - k);
+      const MatrixView left{x + a_numbers[i] * p.a.step + k, m, terms, p.k};
+      const MatrixView right{y + b_numbers[i] * p.b.step + k * p.n, terms, p.n, p.n};
+      Gemm(1.0f, left, right, 0.0f, part.data(), p.n);
+      for (size_t j = 0; j < part.size(); ++j) sum[j] += static_cast<int32_t>(part[j]);
+    }
+  }
   return out;
 }
 

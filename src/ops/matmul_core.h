@@ -20,8 +20,11 @@ struct MatMulOptions {
 /// a one-dimensional `b` a column. Throws InputError when the shapes do not fit.
 [[nodiscard]] Tensor MatMul(const Tensor& a, const Tensor& b, const MatMulOptions& options = {});
 
-/// The same for two integer tensors, accumulated and returned as T (int32_t, int64_t, uint32_t or
-/// uint64_t). A plain loop: meant for shape arithmetic and dynamically quantized models.
+/// The product of two float32 tensors that hold integers of magnitude up to 255, as exact int32.
+[[nodiscard]] Tensor ExactMatMul(const Tensor& a, const Tensor& b);
+
+/// NumPy's matmul of two integer tensors, accumulated and returned as T (int32_t, int64_t, uint32_t or
+/// uint64_t). A plain loop: meant for shape arithmetic.
 template <class T>
 [[nodiscard]] Tensor IntegerMatMul(const Tensor& a, const Tensor& b);
 

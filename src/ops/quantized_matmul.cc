@@ -1,0 +1,146 @@
+// Products of 8-bit integers: ai.onnx DynamicQuantizeLinear, MatMulInteger, QLinearMatMul;
+// com.microsoft DynamicQuantizeMatMul, MatMulIntegerToFloat.
+#include <algorithm>
+#include <cmath>
+
+#include "array.h"
+#include "broadcast.h"
+#include "matmul_core.h"
+
+namespace ptq {
+namespace {
+
+enum class Side { kLeft, kRight };
+
+/// A parameter given per row of the left operand, [M], or per column of the right, [N], shaped so
+/// that it broadcasts against that operand or against the product.
+Tensor PerRowOrColumn(const Tensor& x, Side side) {
+  if (side == Side::kLeft && x.rank() == 1 && x.size() > 1) return x.Reshaped({x.size(), 1});
+  return x;
+}
+
+/// float function(a, b) with broadcasting to the shape of `a`.
+template <class Function>
+Tensor Combine(const Tensor& a, const Tensor& b, const Function& function) {
+  const auto plan = PlanBroadcast<2>({&a.shape(), &b.shape()});
+  Tensor out(DType::kFloat32, plan.shape);
+  BroadcastArrays(plan, a.data<float>().data(), b.data<float>().data(),
+                  out.mutable_data<float>().data(), function);
+  return out;
+}
+
+/// The codes less their zero point (input `zero_index`, absent: 0), as float.
+Tensor Centered(const KernelContext& context, const Tensor& codes, size_t zero_index, Side side) {
+  const Tensor wide = codes.Cast(DType::kFloat32);
+  if (!context.has_input(zero_index)) return wide;
+  const Tensor zero =
+      PerRowOrColumn(context.input(zero_index).Cast(DType::kFloat32), side);
+  return Combine(wide, zero, [](const auto& x, const auto& z) { return x - z; });
+}
+
+struct DynamicQuantized {
+  Tensor codes;  ///< uint8
+  float scale;
+  uint8_t zero_point;
+};
+
+/// Asymmetric 8-bit codes of the whole tensor; the range always holds 0.
+DynamicQuantized QuantizeDynamically(const Tensor& x) {
+  const auto values = x.data<float>();
+  float low = 0.0f;
+  float high = 0.0f;
+  for (const float v : values) {
+    low = std::min(low, v);
+    high = std::max(high, v);
+  }
+  DynamicQuantized result{Tensor(DType::kUint8, x.shape()), 1.0f, 0};
+  if (high > low) result.scale = (high - low) / 255.0f;
+  result.zero_point = static_cast<uint8_t>(std::nearbyint(std::clamp(-low / result.scale, 0.0f, 255.0f)));
+  uint8_t* codes = result.codes.mutable_data<uint8_t>().data();
+  const float zero = result.zero_point;
+  ParallelForTiles(x.size(), kElementTile, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float code = std::nearbyint(values[static_cast<size_t>(i)] / result.scale) + zero;
+      codes[i] = static_cast<uint8_t>(std::clamp(code, 0.0f, 255.0f));
+    }
+  });
+  return result;
+}
+
+/// product · scale (+ bias), scale and bias broadcasting.
+Tensor Rescale(const Tensor& product, const Tensor& scale, const Tensor* bias) {
+  Tensor out = Combine(product.Cast(DType::kFloat32), scale,
+                       [](const auto& x, const auto& s) { return x * s; });
+  if (bias == nullptr) return out;
+  return Combine(out, *bias, [](const auto& x, const auto& b) { return x + b; });
+}
+
+const Tensor* OptionalInput(const KernelContext& context, size_t i) {
+  return context.has_input(i) ? &context.input(i) : nullptr;
+}
+
+Tensor Multiplied(const Tensor& a, const Tensor& b) {
+  return Combine(a, b, [](const auto& x, const auto& y) { return x * y; });
+}
+
+void RunQLinearMatMul(KernelContext& context) {
+  const Tensor product =
+      ExactMatMul(Centered(context, context.input(0), 2, Side::kLeft),
+                  Centered(context, context.input(3), 5, Side::kRight));
+  const Tensor scale = Multiplied(PerRowOrColumn(context.input(1), Side::kLeft), context.input(4));
+  const Tensor result_scale = PerRowOrColumn(context.input(6), Side::kLeft);
+  const Tensor zero = PerRowOrColumn(context.input(7).Cast(DType::kFloat32), Side::kLeft);
+  const Tensor ratio =
+      Combine(scale, result_scale, [](const auto& x, const auto& s) { return x / s; });
+  const DType dtype = context.input(7).dtype();
+  const float low = dtype == DType::kInt8 ? -128.0f : 0.0f;
+  Tensor codes = Combine(Rescale(product, ratio, nullptr), zero, [low](const auto& x, const auto& z) {
+    return (x.rint() + z).max(low).min(low + 255.0f);
+  });
+  context.set_output(0, codes.Cast(dtype));
+}
+
+}  // namespace
+
+std::unique_ptr<Kernel> MakeDynamicQuantizeLinear(const Node&) {
+  return MakeKernel([](KernelContext& context) {
+    DynamicQuantized result = QuantizeDynamically(context.input(0));
+    context.set_output(0, std::move(result.codes));
+    context.set_output(1, Tensor::Scalar<float>(result.scale));
+    context.set_output(2, Tensor::Scalar<uint8_t>(result.zero_point));
+  });
+}
+
+std::unique_ptr<Kernel> MakeMatMulInteger(const Node&) {
+  return MakeKernel([](KernelContext& context) {
+    context.set_output(0, ExactMatMul(Centered(context, context.input(0), 2, Side::kLeft),
+                                      Centered(context, context.input(1), 3, Side::kRight)));
+  });
+}
+
+std::unique_ptr<Kernel> MakeQLinearMatMul(const Node&) { return MakeKernel(RunQLinearMatMul); }
+
+std::unique_ptr<Kernel> MakeMatMulIntegerToFloat(const Node&) {
+  return MakeKernel([](KernelContext& context) {
+    const Tensor product = ExactMatMul(Centered(context, context.input(0), 4, Side::kLeft),
+                                       Centered(context, context.input(1), 5, Side::kRight));
+    const Tensor scale =
+        Multiplied(PerRowOrColumn(context.input(2), Side::kLeft), context.input(3));
+    context.set_output(0, Rescale(product, scale, OptionalInput(context, 6)));
+  });
+}
+
+std::unique_ptr<Kernel> MakeDynamicQuantizeMatMul(const Node&) {
+  return MakeKernel([](KernelContext& context) {
+    const DynamicQuantized left = QuantizeDynamically(context.input(0));
+    const Tensor zero = Tensor::Scalar<float>(left.zero_point);
+    const Tensor codes = Combine(left.codes.Cast(DType::kFloat32), zero,
+                                 [](const auto& x, const auto& z) { return x - z; });
+    const Tensor product =
+        ExactMatMul(codes, Centered(context, context.input(1), 3, Side::kRight));
+    const Tensor scale = Multiplied(Tensor::Scalar<float>(left.scale), context.input(2));
+    context.set_output(0, Rescale(product, scale, OptionalInput(context, 4)));
+  });
+}
+
+}  // namespace ptq

@@ -1,0 +1,150 @@
+"""Compares every operator with ONNX Runtime, on the models of kernel_cases/*.py.
+
+Each case is a model of one node (or a few) with seeded inputs. ONNX Runtime runs it, `quantize
+forward` runs it, and the outputs must agree: integers and booleans exactly, floats within 1e-4 of
+the largest expected value. Needs the program `quantize` of the build directory PTQ_BUILD_DIR.
+
+Run as a script it prints a table: `python test_kernels.py [group …] [--only TEXT]`.
+"""
+
+import argparse
+import collections
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+BUILD = pathlib.Path(os.environ.get("PTQ_BUILD_DIR", HERE.parents[1] / "build" / "release"))
+QUANTIZE = BUILD / "tools" / "quantize" / "quantize"
+TOLERANCE = 1e-4
+
+pytestmark = pytest.mark.skipif(
+    not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it, or set PTQ_BUILD_DIR"
+)
+
+
+def load_cases(group):
+    """(name, ModelProto, feeds) of kernel_cases/<group>.py; names are made unique."""
+    path = HERE / "kernel_cases" / f"{group}.py"
+    spec = importlib.util.spec_from_file_location(f"kernel_cases_{group}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+        cases = list(module.cases())
+    finally:
+        sys.path.remove(str(path.parent))
+    seen = collections.Counter()
+    for name, model, feeds in cases:
+        seen[name] += 1
+        unique = name if seen[name] == 1 else f"{name}#{seen[name]}"
+        yield unique, model, feeds
+
+
+GROUPS = sorted(path.stem for path in (HERE / "kernel_cases").glob("*.py"))
+
+
+def run_reference(model, feeds):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, feeds)))
+
+
+def run_ours(model, feeds, folder):
+    folder = pathlib.Path(folder)
+    onnx.save(model, folder / "model.onnx")
+    np.savez(folder / "in.npz", **{f"in.{name}": array for name, array in feeds.items()})
+    command = [QUANTIZE, "forward", "--src", "model.onnx", "--inputs", "in.npz", "--out", "out.npz"]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if run.returncode != 0:
+        raise AssertionError(f"exit status {run.returncode}: {run.stderr.strip()}")
+    with np.load(folder / "out.npz") as arrays:
+        return {name.removeprefix("out."): arrays[name] for name in arrays.files}
+
+
+def deviation(got, expected):
+    """Largest difference, relative to the largest expected value; infinity for another shape, for a
+    non-finite value in another place and for any difference between integers."""
+    if got.shape != expected.shape:
+        return np.inf
+    if expected.dtype.kind not in "fV" and expected.dtype.name != "bfloat16":
+        return 0.0 if got.dtype == expected.dtype and np.array_equal(got, expected) else np.inf
+    got, expected = got.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(expected)
+    if not np.array_equal(got[~finite], expected[~finite], equal_nan=True):
+        return np.inf
+    if not finite.any():
+        return 0.0
+    difference = np.abs(got[finite] - expected[finite]).max()
+    if not np.isfinite(difference):
+        return np.inf
+    return difference / max(np.abs(expected[finite]).max(), 1e-30) if difference > 0 else 0.0
+
+
+def compare(model, feeds, folder):
+    """The largest deviation over the outputs."""
+    expected = run_reference(model, feeds)
+    got = run_ours(model, feeds, folder)
+    assert set(expected) <= set(got), f"outputs {sorted(got)} instead of {sorted(expected)}"
+    return max(deviation(got[name], value) for name, value in expected.items())
+
+
+def all_cases():
+    for group in GROUPS:
+        for name, model, feeds in load_cases(group):
+            yield pytest.param(model, feeds, id=f"{group}:{name}")
+
+
+def pytest_generate_tests(metafunc):
+    if "feeds" in metafunc.fixturenames:
+        metafunc.parametrize(("model", "feeds"), list(all_cases()) if QUANTIZE.exists() else [])
+
+
+def test_agrees_with_onnx_runtime(model, feeds, tmp_path):
+    assert compare(model, feeds, tmp_path) <= TOLERANCE
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("groups", nargs="*", default=GROUPS)
+    parser.add_argument("--only", default="", help="run the cases whose names contain this")
+    arguments = parser.parse_args()
+    count, worst, failures = collections.Counter(), collections.defaultdict(float), []
+    for group in arguments.groups:
+        for name, model, feeds in load_cases(group):
+            if arguments.only not in name:
+                continue
+            operator = name.split("/")[0]
+            count[operator] += 1
+            with tempfile.TemporaryDirectory() as folder:
+                try:
+                    error = compare(model, feeds, folder)
+                except Exception as problem:  # every case must be tried, whatever fails
+                    failures.append(f"{group}:{name}: {str(problem).splitlines()[0][:300]}")
+                    continue
+            worst[operator] = max(worst[operator], error)
+            if not error <= TOLERANCE:
+                failures.append(f"{group}:{name}: deviation {error:.3g}")
+    for operator in sorted(count):
+        print(f"{operator:32} {count[operator]:5} cases  largest deviation {worst[operator]:.2e}")
+    print(f"{sum(count.values())} cases of {len(count)} operators, {len(failures)} failed")
+    for failure in failures:
+        print("FAILED", failure)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
