@@ -1,0 +1,213 @@
+#include "opset_upgrade.h"
+
+#include "emit_testing.h"
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ptq/base/error.h"
+#include "ptq/runtime/executor.h"
+
+namespace ptq {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using testing::ModelBuilder;
+using testing::OpTypes;
+
+std::vector<float> Run(const onnx::ModelProto& proto, const Shape& shape) {
+  const Model model = Model::FromProto(proto);
+  const Graph graph(model);
+  const Executor executor(graph);
+  Tensor x(DType::kFloat32, shape);
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  for (float& value : x.mutable_data<float>()) value = normal(random);
+  const auto outputs = RunModel(executor, {{"x", x}});
+  const auto y = outputs.at("y").data<float>();
+  return {y.begin(), y.end()};
+}
+
+/// Upgrades the model and checks that it computes what it did.
+onnx::ModelProto UpgradedAndEqual(const onnx::ModelProto& proto, const Shape& shape) {
+  onnx::ModelProto upgraded = proto;
+  UpgradeOpset(upgraded, "the test");
+  EXPECT_EQ(upgraded.opset_import(0).version(), 21);
+  EXPECT_EQ(Run(upgraded, shape), Run(proto, shape));
+  return upgraded;
+}
+
+TEST(UpgradeOpset, TurnsAxesIntoInputs) {
+  for (const std::string type : {"ReduceMean", "ReduceMax", "ReduceSum", "ReduceL2"}) {
+    const auto proto = ModelBuilder(11)
+                           .Input("x", {2, 3, 4})
+                           .Node(type, {"x"}, "y")
+                           .Ints("axes", {1})
+                           .Int("keepdims", 0)
+                           .Output("y", {2, 4})
+                           .proto;
+    const auto upgraded = UpgradedAndEqual(proto, {2, 3, 4});
+    EXPECT_EQ(upgraded.graph().node(0).input_size(), 2) << type;
+    EXPECT_EQ(upgraded.graph().node(0).attribute_size(), 1) << type;
+  }
+}
+
+TEST(UpgradeOpset, LeavesReducesOverEverythingAlone) {
+  const auto proto = ModelBuilder(13)
+                         .Input("x", {2, 3})
+                         .Node("ReduceMean", {"x"}, "y")
+                         .Int("keepdims", 0)
+                         .Output("y", {})
+                         .proto;
+  EXPECT_EQ(UpgradedAndEqual(proto, {2, 3}).graph().node(0).input_size(), 1);
+}
+
+TEST(UpgradeOpset, RewritesSqueezeUnsqueezeAndSplit) {
+  auto builder = ModelBuilder(11);
+  builder.Input("x", {1, 2, 6})
+      .Node("Squeeze", {"x"}, "a")
+      .Ints("axes", {0})
+      .Node("Unsqueeze", {"a"}, "b")
+      .Ints("axes", {1, 3})
+      .Node("Split", {"b"}, "c")
+      .Int("axis", 2)
+      .Ints("split", {2, 4});
+  builder.node->add_output("d");
+  builder.Node("Split", {"d"}, "e").Int("axis", 2);
+  builder.node->add_output("y");
+  const auto proto = builder.Output("y", {2, 1, 2, 1}).proto;
+  const auto upgraded = UpgradedAndEqual(proto, {1, 2, 6});
+  EXPECT_EQ(testing::IntOf(upgraded.graph().node(3), "num_outputs"), 2);
+}
+
+TEST(UpgradeOpset, KeepsSoftmaxOverTheLastAxisOneNode) {
+  const auto proto = ModelBuilder(11)
+                         .Input("x", {2, 3, 4})
+                         .Node("Softmax", {"x"}, "y")
+                         .Int("axis", 2)
+                         .Output("y", {2, 3, 4})
+                         .proto;
+  const auto upgraded = UpgradedAndEqual(proto, {2, 3, 4});
+  EXPECT_THAT(OpTypes(upgraded.graph()), ElementsAre("Softmax"));
+  EXPECT_EQ(testing::IntOf(upgraded.graph().node(0), "axis"), -1);
+}
+
+TEST(UpgradeOpset, FindsTheRankOfAttentionScoresThroughTheGraph) {
+  // The exporters' pattern: Reshape and Transpose give the rank away, no declaration does.
+  auto builder = ModelBuilder(12);
+  builder.Input("x", {2, 3, 8}).Random("mask", {1, 1, 1, 3});
+  auto* shape = builder.proto.mutable_graph()->add_initializer();
+  shape->set_name("shape");
+  shape->set_data_type(onnx::TensorProto::INT64);
+  shape->add_dims(4);
+  for (const int64_t dim : {2, 3, 2, 4}) shape->add_int64_data(dim);
+  builder.Node("Reshape", {"x", "shape"}, "heads")
+      .Node("Transpose", {"heads"}, "q")
+      .Ints("perm", {0, 2, 1, 3})
+      .Node("Transpose", {"heads"}, "k")
+      .Ints("perm", {0, 2, 3, 1})
+      .Node("MatMul", {"q", "k"}, "product")
+      .Node("Add", {"product", "mask"}, "scores")
+      .Node("Softmax", {"scores"}, "y")
+      .Int("axis", 3)
+      .Output("y", {2, 2, 3, 3});
+  builder.proto.mutable_graph()
+      ->mutable_output(0)
+      ->mutable_type()
+      ->mutable_tensor_type()
+      ->clear_shape();
+  const auto upgraded = UpgradedAndEqual(builder.proto, {2, 3, 8});
+  EXPECT_EQ(upgraded.graph().node_size(), 6);
+}
+
+TEST(UpgradeOpset, RewritesSoftmaxOverSeveralAxesWithFlatten) {
+  // Before opset 13 the default axis 1 meant: over all dimensions from the second on.
+  const auto proto = ModelBuilder(11)
+                         .Input("x", {2, 3, 4})
+                         .Node("Softmax", {"x"}, "y")
+                         .Output("y", {2, 3, 4})
+                         .proto;
+  const auto upgraded = UpgradedAndEqual(proto, {2, 3, 4});
+  EXPECT_THAT(OpTypes(upgraded.graph()), ElementsAre("Shape", "Flatten", "Softmax", "Reshape"));
+}
+
+TEST(UpgradeOpset, LeavesNewModelsAlone) {
+  const auto proto = ModelBuilder(22).Input("x", {2}).Node("Relu", {"x"}, "y").proto;
+  onnx::ModelProto copy = proto;
+  UpgradeOpset(copy, "the test");
+  EXPECT_EQ(copy.SerializeAsString(), proto.SerializeAsString());
+}
+
+TEST(UpgradeOpset, GoesIntoSubgraphs) {
+  auto builder = ModelBuilder(13);
+  builder.Input("x", {2, 3}).Node("If", {"condition"}, "y");
+  for (const char* name : {"then_branch", "else_branch"}) {
+    auto* attribute = builder.node->add_attribute();
+    attribute->set_name(name);
+    attribute->set_type(onnx::AttributeProto::GRAPH);
+    ModelBuilder branch(13);
+    branch.Node("ReduceMean", {"x"}, std::string(name) + "_out").Ints("axes", {1});
+    *attribute->mutable_g() = branch.proto.graph();
+  }
+  onnx::ModelProto proto = builder.proto;
+  UpgradeOpset(proto, "the test");
+  for (const auto& attribute : proto.graph().node(0).attribute()) {
+    EXPECT_EQ(attribute.g().node(0).input_size(), 2);
+    EXPECT_EQ(attribute.g().initializer_size(), 1);
+  }
+}
+
+std::string Refusal(onnx::ModelProto proto) {
+  const std::string before = proto.SerializeAsString();
+  try {
+    UpgradeOpset(proto, "the QDQ format");
+  } catch (const UnsupportedError& error) {
+    EXPECT_EQ(proto.SerializeAsString(), before) << "a refusal leaves the model as it was";
+    return error.what();
+  }
+  return "";
+}
+
+TEST(UpgradeOpset, NamesTheNodeThatCannotBeMoved) {
+  for (const auto& [opset, type] : {std::pair<int64_t, std::string>{10, "Clip"},
+                                    {10, "Resize"},
+                                    {9, "Upsample"},
+                                    {20, "GroupNormalization"},
+                                    {19, "GridSample"},
+                                    {20, "OperatorOfTheFuture"}}) {
+    const auto message =
+        Refusal(ModelBuilder(opset).Node("Relu", {"x"}, "a").Node(type, {"a"}, "y").proto);
+    EXPECT_THAT(message, HasSubstr("y_node"));
+    EXPECT_THAT(message, HasSubstr(type));
+    EXPECT_THAT(message, HasSubstr("the QDQ format"));
+  }
+}
+
+TEST(UpgradeOpset, RefusesModelsOlderThanBroadcasting) {
+  EXPECT_THAT(Refusal(ModelBuilder(6).Node("Add", {"x", "x"}, "y").proto), HasSubstr("opset 6"));
+}
+
+TEST(UpgradeOpset, DropsTheRatioOfAnInferenceDropoutButNotItsMask) {
+  ModelBuilder plain(11);
+  plain.Node("Dropout", {"x"}, "y");
+  auto* ratio = plain.node->add_attribute();
+  ratio->set_name("ratio");
+  ratio->set_f(0.1f);
+  onnx::ModelProto proto = plain.proto;
+  UpgradeOpset(proto, "the test");
+  EXPECT_EQ(proto.graph().node(0).attribute_size(), 0);
+  plain.node->add_output("mask");
+  EXPECT_THAT(Refusal(plain.proto), HasSubstr("Dropout"));
+}
+
+TEST(UpgradeOpset, LeavesOtherDomainsAlone) {
+  ModelBuilder builder(11);
+  builder.Node("Softmax", {"x"}, "y");
+  builder.node->set_domain("com.example");
+  onnx::ModelProto proto = builder.proto;
+  UpgradeOpset(proto, "the test");
+  EXPECT_EQ(proto.graph().node(0).SerializeAsString(), builder.node->SerializeAsString());
+}
+
+}  // namespace
+}  // namespace ptq
