@@ -16,7 +16,7 @@ struct SliceArguments {
   std::vector<int64_t> steps;  ///< empty: all 1
 };
 
-/// The elements first, first + step … of an axis of `length`, with bounds clamped as the spec says.
+/// The elements first, first + step … of an axis of `length`, bounds clamped as the spec says.
 struct Range {
   int64_t first;
   int64_t count;

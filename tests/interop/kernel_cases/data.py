@@ -25,7 +25,8 @@ def node(op, opset, inputs, outputs, constants=(), **attributes):
         if i in constants:
             initializers.append(numpy_helper.from_array(array, names[-1]))
         else:
-            graph_inputs.append(helper.make_tensor_value_info(names[-1], kind_of(array), array.shape))
+            graph_inputs.append(helper.make_tensor_value_info(names[-1], kind_of(array),
+                                                              array.shape))
             feeds[names[-1]] = array
     results = [f"o{i}" if kind else "" for i, kind in enumerate(outputs)]
     made = helper.make_node(op, names, results, name="tested", **attributes)
@@ -116,7 +117,8 @@ def shapes(rng):
 def transposes(rng):
     for shape, perm in [((2, 3), None), ((2, 3, 4), None), ((2, 7, 3, 5), (0, 2, 1, 3)),
                         ((2, 3, 7, 5), (0, 2, 3, 1)), ((2, 3, 7, 5), (3, 1, 0, 2)), ((), None),
-                        ((1, 5, 1, 4), (2, 1, 0, 3)), ((0, 3, 2), (2, 0, 1)), ((3, 4, 5), (0, 1, 2)),
+                        ((1, 5, 1, 4), (2, 1, 0, 3)), ((0, 3, 2), (2, 0, 1)),
+                        ((3, 4, 5), (0, 1, 2)),
                         ((2, 2, 3, 2, 3, 2), (5, 3, 1, 0, 2, 4)), ((200, 333), (1, 0)),
                         ((2, 64, 12, 64), (0, 2, 1, 3)), ((2, 64, 12, 64), (0, 2, 3, 1))]:
         attributes = {} if perm is None else {"perm": perm}
@@ -137,7 +139,8 @@ def concats(rng):
     for dtype in TYPES[1:]:
         a, b = filled(rng, (2, 2), dtype), filled(rng, (2, 3), dtype)
         yield f"Concat/{dtype.__name__}", node("Concat", 11, [a, b], [kind_of(a)], axis=1)
-    for shape, axis, lengths in [((6, 2), 0, (1, 2, 3)), ((2, 6), -1, (4, 2)), ((2, 3, 4), 1, (0, 3)),
+    for shape, axis, lengths in [((6, 2), 0, (1, 2, 3)), ((2, 6), -1, (4, 2)),
+                                 ((2, 3, 4), 1, (0, 3)),
                                  ((2, 3), 1, (3,)), ((0, 4), 1, (2, 2)), ((4,), 0, (1, 0, 3))]:
         x = f32(rng, *shape)
         kinds = [F] * len(lengths)
@@ -174,7 +177,8 @@ def slices(rng):
     low, high = np.iinfo(np.int64).min, np.iinfo(np.int64).max
     yield "Slice/no_axes", node("Slice", 13, [x, i64(1, 0), i64(3, -1)], [F])
     yield "Slice/no_axes,attribute", node("Slice", 7, [x], [F], starts=[1, -3], ends=[3, high])
-    yield "Slice/steps_only", node("Slice", 13, [x, i64(0, 4), i64(high, low), None, i64(2, -2)], [F])
+    yield "Slice/steps_only", node("Slice", 13, [x, i64(0, 4), i64(high, low), None, i64(2, -2)],
+                                   [F])
     yield "Slice/reverse", node("Slice", 13, [x, i64(-1), i64(low), i64(0), i64(-1)], [F])
     yield "Slice/past_the_end", node("Slice", 13, [x, i64(1), i64(high), i64(-1)], [F])
     yield "Slice/nothing", node("Slice", 13, [x, i64(3), i64(1), i64(0)], [F])
@@ -211,7 +215,8 @@ def gathers(rng):
                 yield f"ScatterElements/{shape},{indices},{axis},{reduction}", node(
                     "ScatterElements", 18, [x, bounded, updates], [F], axis=axis,
                     reduction=reduction)
-    for shape, tuples, batch in [((3, 4), (2, 2), 0), ((3, 4), (2, 1), 0), ((2, 3, 4), (2, 5, 1), 1),
+    for shape, tuples, batch in [((3, 4), (2, 2), 0), ((3, 4), (2, 1), 0),
+                                 ((2, 3, 4), (2, 5, 1), 1),
                                  ((2, 3, 4), (2, 3, 1), 2), ((2, 3, 4), (3, 3), 0), ((5,), (1,), 0),
                                  ((2, 3, 4), (2, 2), 1), ((2, 0, 3), (0, 2), 0)]:
         limits = shape[batch:batch + tuples[-1]]
@@ -222,7 +227,8 @@ def gathers(rng):
 
 
 def scatter_nd(rng):
-    for shape, tuples in [((6,), (3, 1)), ((4, 5), (2, 1)), ((4, 5), (3, 2)), ((2, 3, 4), (2, 2, 2)),
+    for shape, tuples in [((6,), (3, 1)), ((4, 5), (2, 1)), ((4, 5), (3, 2)),
+                          ((2, 3, 4), (2, 2, 2)),
                           ((3, 4), (0, 1)), ((5, 3), (2, 2, 1))]:
         limits = shape[:tuples[-1]]
         at = np.stack([rng.integers(-n, n, tuples[:-1]) for n in limits], -1).astype(np.int64)
@@ -243,7 +249,8 @@ def scatter_nd(rng):
 
 
 def repeats(rng):
-    for shape, to in [((2, 1), (2, 3)), ((3,), (2, 4, 3)), ((2, 1, 4), (1,)), ((1,), ()), ((), (2, 3)),
+    for shape, to in [((2, 1), (2, 3)), ((3,), (2, 4, 3)), ((2, 1, 4), (1,)), ((1,), ()),
+                      ((), (2, 3)),
                       ((1, 1), (0, 4)), ((1, 4, 1, 8, 16), (2, 4, 3, 8, 16)), ((0, 1), (1, 5))]:
         yield f"Expand/{shape},{to}", node("Expand", 13, [f32(rng, *shape), i64(*to)], [F])
     for dtype in TYPES[1:]:
@@ -296,7 +303,263 @@ def constants(rng):
         yield f"Trilu/{dtype.__name__}", node("Trilu", 14, [x, np.int64(1)], [kind_of(x)])
 
 
-GROUPS = [cast, shapes, transposes, concats, slices, gathers, scatter_nd, repeats, constants]
+def selections(rng):
+    for shape, axis, dtype in [((3,), -1, np.int64), ((2, 3), 0, np.int32), ((2, 3), 1, np.float32),
+                               ((0, 2), -1, np.int64), ((2, 2, 2), -2, np.int64)]:
+        at = rng.integers(-7, 8, shape).astype(dtype)  # some are outside
+        values = np.array([-1, 2], np.float32)
+        yield f"OneHot/{shape},{axis},{dtype.__name__}", node(
+            "OneHot", 11, [at, np.array([5], dtype), values], [F], axis=axis)
+    yield "OneHot/int64,9", node("OneHot", 9, [i64(0, 2), i64(4), i64(5, 6)], [I64])
+    yield "OneHot/scalar_depth", node("OneHot", 11, [i64(1, -1), np.int64(3), i64(0, 1)], [I64])
+    for dtype in (np.float32, np.int64, np.int32, np.uint8, np.bool_):
+        yield f"NonZero/{dtype.__name__}", node(
+            "NonZero", 13, [filled(rng, (3, 4, 2), dtype) * (rng.random((3, 4, 2)) > 0.5)], [I64])
+    for x in (f32(rng, 0, 3), np.zeros((2, 2), np.float32), np.float32(4),
+              np.array([0, 1], np.int64)):
+        yield f"NonZero/{x.shape}", node("NonZero", 9, [x], [I64])
+    for shape, axis, length in [((3, 4), 0, 3), ((3, 4), 1, 2), ((3, 4), -1, 4), ((3, 4), None, 9),
+                                ((2, 3, 4), 1, 3), ((5,), 0, 5), ((2, 3), None, 6)]:
+        attributes = {} if axis is None else {"axis": axis}
+        yield f"Compress/{shape},{axis},{length}", node(
+            "Compress", 11, [f32(rng, *shape), rng.random(length) > 0.4], [F], **attributes)
+    yield "Compress/int64", node("Compress", 9, [np.arange(4), np.array([False] * 4)], [I64],
+                                 axis=0)
+    for shape, axis, ordered in [((12,), None, 1), ((12,), None, 0), ((3, 4), None, 1),
+                                 ((6, 2), 0, 1),
+                                 ((6, 2), 0, 0), ((2, 7), -1, 1), ((2, 6, 2), 1, 1),
+                                 ((2, 6, 2), 1, 0),
+                                 ((0,), None, 1)]:
+        attributes = {"sorted": ordered} | ({} if axis is None else {"axis": axis})
+        x = rng.integers(0, 2 if len(shape) > 1 else 5, shape)
+        for dtype in (np.float32, np.int64):
+            yield f"Unique/{shape},{axis},{ordered},{dtype.__name__}", node(
+                "Unique", 11, [x.astype(dtype)], [kind_of(np.zeros(0, dtype)), I64, I64, I64],
+                **attributes)
+    yield "Unique/int8", node("Unique", 11, [np.array([3, -1, 3], np.int8)], [TensorProto.INT8])
+
+
+def top_k(rng):
+    for shape, axis, k in [((5,), -1, 3), ((3, 6), 1, 6), ((4, 3), 0, 2), ((2, 5, 3), 1, 4),
+                           ((3, 4), -1, 0), ((2, 1000), -1, 10), ((0, 4), 1, 2)]:
+        x = f32(rng, *shape)
+        for largest in (0, 1):
+            yield f"TopK/{shape},{axis},{k},{largest}", node(
+                "TopK", 11, [x, i64(k)], [F, I64], axis=axis, largest=largest)
+    yield "TopK/ties", node(
+        "TopK", 11, [rng.integers(0, 3, (4, 9)).astype(np.float32), i64(5)], [F, I64])
+    yield "TopK/ties,smallest", node(
+        "TopK", 11, [rng.integers(0, 3, (4, 9)), i64(5)], [I64, I64], largest=0)
+    yield "TopK/10", node("TopK", 10, [f32(rng, 3, 5), i64(2)], [F, I64], axis=0)
+    yield "TopK/attribute", node("TopK", 9, [f32(rng, 3, 5)], [F, I64], k=3)
+    yield "TopK/int32", node("TopK", 11, [filled(rng, (9,), np.int32), i64(4)],
+                             [TensorProto.INT32, I64])
+
+
+def pads(rng):
+    for shape, around in [((3, 4), (1, 0, 0, 2)), ((2, 3, 4), (0, 1, 2, 0, 0, 3)), ((4,), (2, 3)),
+                          ((5, 6), (-1, 1, 0, -2)), ((3, 3), (0, 0, 0, 0)),
+                          ((1, 2, 4, 5), (0, 0, 2, 3, 0, 0, 1, 2))]:
+        for mode in ("constant", "reflect", "edge", "wrap"):
+            if mode != "constant" and min(around) < 0:
+                continue
+            x = f32(rng, *shape)
+            opset = 19 if mode == "wrap" else 13
+            yield f"Pad/{shape},{around},{mode}",
+            node("Pad", opset, [x, i64(*around)], [F], mode=mode)
+            if mode != "wrap":
+                yield f"Pad/attribute,{shape},{around},{mode}", node(
+                    "Pad", 10, [x], [F], mode=mode, pads=around, value=0.5)
+    yield "Pad/value", node("Pad", 11, [f32(rng, 2, 2), i64(1, 1, 1, 1), np.float32(7)], [F])
+    yield "Pad/axes", node("Pad", 18, [f32(rng, 2, 3, 4), i64(1, 2, 0, 1), None, i64(-1, 0)], [F])
+    yield "Pad/axes,reflect", node(
+        "Pad", 18, [f32(rng, 2, 3, 4), i64(2, 1), None, i64(1)], [F], mode="reflect")
+    yield "Pad/int64", node("Pad", 13, [np.arange(3), i64(1, 2), np.int64(9)], [I64])
+    yield "Pad/bool", node("Pad", 13, [filled(rng, (2, 2), np.bool_), i64(0, 1, 1, 0)],
+                           [TensorProto.BOOL])
+    yield "Pad/empty", node("Pad", 13, [f32(rng, 0, 2), i64(1, 1, 1, 0)], [F])
+    yield "Pad/two_sided_crop", node("Pad", 13, [f32(rng, 6, 6), i64(-2, -1, -1, -3)], [F])
+
+
+def rearrangements(rng):
+    for shape, block in [((1, 8, 2, 3), 2), ((2, 9, 2, 2), 3), ((2, 4, 1, 1), 2),
+                         ((1, 3, 4, 5), 1)]:
+        for mode in ("DCR", "CRD"):
+            yield f"DepthToSpace/{shape},{block},{mode}", node(
+                "DepthToSpace", 13, [f32(rng, *shape)], [F], blocksize=block, mode=mode)
+    yield "DepthToSpace/9", node("DepthToSpace", 9, [f32(rng, 1, 4, 2, 2)], [F], blocksize=2)
+    for shape, block in [((1, 2, 4, 6), 2), ((2, 1, 3, 3), 3), ((1, 3, 2, 2), 1), ((2, 2, 2, 4), 2),
+                         ((1, 1, 8, 4), 4), ((3, 5, 6, 6), 2)]:
+        yield f"SpaceToDepth/{shape},{block}", node("SpaceToDepth", 13, [f32(rng, *shape)], [F],
+                                                    blocksize=block)
+    for shape, lengths, batch in [((4, 3), (1, 4, 0), 1), ((3, 4), (4, 2, 1), 0),
+                                  ((4, 2, 3), (3, 2), 1), ((2, 5, 2, 2), (5, 3), 0),
+                                  ((1, 1), (1,), 0),
+                                  ((3, 3), (3, 3, 3), 1)]:
+        yield f"ReverseSequence/{shape},{lengths},{batch}", node(
+            "ReverseSequence", 10, [f32(rng, *shape), i64(*lengths)], [F], batch_axis=batch,
+            time_axis=1 - batch)
+    for mode in ("linear", "circular"):
+        for i, (shape, axis, length) in enumerate([((2, 3, 6, 4), -2, 2), ((1, 5, 3), 1, 5),
+                                                   ((3, 6, 2, 2), 1, 1)]):
+            capacity = shape[axis]
+            update = list(shape)
+            update[axis] = length
+            starts = rng.integers(0, capacity if mode == "circular" else capacity - length + 1,
+                                  shape[0])
+            yield f"TensorScatter/{mode},{i}", node(
+                "TensorScatter", 24, [f32(rng, *shape), f32(rng, *update), starts], [F], axis=axis,
+                mode=mode)
+    yield "TensorScatter/no_indices", node(
+        "TensorScatter", 24, [f32(rng, 2, 3, 4, 2), f32(rng, 2, 3, 2, 2)], [F])
+    boolean = TensorProto.BOOL
+    for name, made in [
+            ("7", node("Dropout", 7, [f32(rng, 2, 3)], [F], ratio=0.3)),
+            ("10", node("Dropout", 10, [f32(rng, 2, 3)], [F], ratio=0.5)),
+            ("12", node("Dropout", 12, [f32(rng, 2, 3), np.float32(0.5)], [F, boolean])),
+            ("13", node("Dropout", 13, [f32(rng, 2, 0)], [F])),
+            ("false", node("Dropout", 13, [f32(rng, 4), np.float32(0.5), np.bool_(False)],
+                           [F, boolean])),
+            ("zero", node("Dropout", 22, [f32(rng, 4), np.float32(0), np.bool_(False)],
+                          [F, boolean]))]:
+        yield f"Dropout/{name}", made
+    for dtype in (np.uint8, np.uint32, np.uint64):
+        for direction in ("LEFT", "RIGHT"):
+            x = rng.integers(0, 255, (3, 4)).astype(dtype)
+            yield f"BitShift/{np.dtype(dtype).name},{direction}", node(
+                "BitShift", 11, [x, rng.integers(0, 7, (4,)).astype(dtype)], [kind_of(x)],
+                direction=direction)
+
+
+def convolutions(rng):
+    for i, (x, w, attributes) in enumerate([
+            ((1, 3, 8, 8), (4, 3, 3, 3), {}),
+            ((2, 3, 32, 32), (16, 3, 8, 8), {"strides": [8, 8]}),
+            ((1, 4, 7, 9), (6, 2, 3, 2), {"group": 2, "pads": [1, 0, 2, 1]}),
+            ((2, 4, 9, 9), (4, 1, 3, 3), {"group": 4, "dilations": [2, 2], "pads": [2, 2, 2, 2]}),
+            ((1, 2, 10, 11), (3, 2, 4, 3), {"auto_pad": "SAME_UPPER", "strides": [2, 3]}),
+            ((1, 2, 10, 11), (3, 2, 4, 3), {"auto_pad": "SAME_LOWER", "strides": [2, 1]}),
+            ((1, 2, 6, 6), (3, 2, 3, 3), {"auto_pad": "VALID"}),
+            ((2, 5, 4, 4), (7, 5, 1, 1), {}), ((2, 4, 4, 4), (6, 2, 1, 1), {"group": 2}),
+            ((1, 3, 5, 5), (2, 3, 1, 1), {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+            ((2, 8, 50), (12, 8, 3), {"pads": [1, 1]}),
+            ((1, 8, 50), (12, 8, 3), {"pads": [1, 1], "strides": [2]}),
+            ((1, 6, 20), (6, 1, 4), {"group": 6, "pads": [3, 0]}),
+            ((1, 2, 5, 6, 7), (3, 2, 2, 3, 3), {"pads": [0, 1, 1, 1, 0, 1], "strides": [1, 2, 1]}),
+            ((0, 2, 5, 5), (3, 2, 3, 3), {}),
+            ((1, 16, 96, 96), (24, 16, 3, 3), {"pads": [1, 1, 1, 1]})]):
+        for bias in (False, True):
+            inputs = [f32(rng, *x), f32(rng, *w)] + ([f32(rng, w[0])] if bias else [])
+            yield f"Conv/{i},{bias}", node("Conv", 11 if i % 2 else 22, inputs, [F],
+                                           kernel_shape=w[2:], **attributes)
+    yield "Conv/no_kernel_shape", node("Conv", 7, [f32(rng, 1, 1, 4, 4), f32(rng, 1, 1, 2, 2)], [F])
+    for i, (x, w, attributes) in enumerate([
+            ((1, 3, 4, 5), (3, 2, 3, 3), {}), ((2, 4, 3, 3), (4, 3, 2, 2), {"strides": [2, 2]}),
+            ((1, 4, 5, 5), (4, 2, 3, 3), {"group": 2, "pads": [1, 0, 1, 2], "strides": [2, 1]}),
+            ((1, 2, 4, 4), (2, 3, 3, 3), {"strides": [3, 2], "output_padding": [1, 1]}),
+            ((1, 2, 4, 4), (2, 2, 3, 3), {"dilations": [2, 2]}),
+            ((1, 2, 3, 3), (2, 2, 3, 3), {"strides": [3, 2], "output_shape": [10, 8]}),
+            ((1, 2, 3, 3), (2, 2, 3, 3), {"strides": [2, 2], "auto_pad": "SAME_UPPER"}),
+            ((1, 2, 3, 3), (2, 2, 3, 3), {"strides": [2, 2], "auto_pad": "SAME_LOWER"}),
+            ((2, 3, 7), (3, 4, 4), {"strides": [2], "pads": [1, 1]}),
+            ((1, 2, 2, 3, 2), (2, 2, 2, 2, 3), {"strides": [1, 2, 1]})]):
+        for bias in (False, True):
+            channels = w[1] * attributes.get("group", 1)
+            inputs = [f32(rng, *x), f32(rng, *w)] + ([f32(rng, channels)] if bias else [])
+            yield f"ConvTranspose/{i},{bias}", node("ConvTranspose", 11, inputs, [F],
+                                                    kernel_shape=w[2:], **attributes)
+
+
+def pools(rng):
+    settings = [((1, 2, 6, 7), {"kernel_shape": [2, 3]}),
+                ((2, 1, 8, 8), {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
+                ((1, 1, 7, 7), {"kernel_shape": [3, 2], "strides": [2, 2], "ceil_mode": 1}),
+                ((1, 1, 8, 9), {"kernel_shape": [3, 3], "strides": [3, 2], "ceil_mode": 1,
+                                "pads": [1, 0, 1, 1]}),
+                ((1, 2, 9, 9), {"kernel_shape": [2, 2], "dilations": [2, 3]}),
+                ((1, 2, 5, 6), {"kernel_shape": [3, 3], "strides": [2, 2],
+                                "auto_pad": "SAME_UPPER"}),
+                ((1, 2, 5, 6), {"kernel_shape": [2, 3], "strides": [1, 2],
+                                "auto_pad": "SAME_LOWER"}),
+                ((2, 3, 11), {"kernel_shape": [4], "strides": [2], "pads": [1, 2]}),
+                ((1, 2, 4, 5, 6), {"kernel_shape": [2, 3, 2], "strides": [1, 2, 2]}),
+                ((1, 1, 2, 2), {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1,
+                                "pads": [1, 1, 1, 1]})]
+    for i, (shape, attributes) in enumerate(settings):
+        x = f32(rng, *shape)
+        yield f"MaxPool/{i}", node("MaxPool", 12, [x], [F], **attributes)
+        yield f"MaxPool/{i},places", node("MaxPool", 12, [x], [F, I64], **attributes)
+        for include in (0, 1):
+            yield f"AveragePool/{i},{include}", node("AveragePool", 19, [x], [F],
+                                                     count_include_pad=include, **attributes)
+    yield "MaxPool/column_major", node("MaxPool", 12, [f32(rng, 1, 2, 5, 4)], [F, I64],
+                                       kernel_shape=[2, 2], storage_order=1)
+    yield "MaxPool/7", node("MaxPool", 7, [f32(rng, 1, 1, 4, 4)], [F], kernel_shape=[2, 2])
+    for dtype in (np.int8, np.uint8):
+        x = filled(rng, (1, 2, 5, 5), dtype)
+        yield f"MaxPool/{dtype.__name__}", node("MaxPool", 12, [x], [kind_of(x)],
+                                                kernel_shape=[3, 3])
+    yield "AveragePool/7", node("AveragePool", 7, [f32(rng, 1, 1, 4, 4)], [F], kernel_shape=[2, 2],
+                                pads=[1, 1, 0, 0])
+    for shape in [(1, 2, 3, 4), (2, 3, 5), (1, 1, 2, 2, 2), (2, 2, 1, 1), (1, 3, 40, 40),
+                  (0, 2, 3, 3)]:
+        for op in ("GlobalAveragePool", "GlobalMaxPool"):
+            yield f"{op}/{shape}", node(op, 7, [f32(rng, *shape)], [F])
+
+
+def resizes(rng):
+    x = f32(rng, 1, 2, 5, 6)
+    coordinates = ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"]
+    for mode in coordinates:
+        for scales in [(1, 1, 2, 3), (1, 1, 0.6, 0.5), (1, 1, 1.7, 1)]:
+            scale = np.array(scales, np.float32)
+            for kind in ("nearest", "linear", "cubic"):
+                yield f"Resize/{mode},{scales},{kind}", node(
+                    "Resize", 13, [x, None, scale], [F], mode=kind,
+                    coordinate_transformation_mode=mode)
+        for sizes in [(1, 2, 10, 4), (1, 2, 1, 7)]:
+            for kind in ("nearest", "linear", "cubic"):
+                yield f"Resize/{mode},sizes{sizes},{kind}", node(
+                    "Resize", 13, [x, None, None, i64(*sizes)], [F], mode=kind,
+                    coordinate_transformation_mode=mode)
+    for rounding in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"):
+        for scales in [(1, 1, 2, 2), (1, 1, 0.5, 0.7)]:
+            yield f"Resize/{rounding},{scales}", node(
+                "Resize", 11, [x, np.zeros(0, np.float32), np.array(scales, np.float32)], [F],
+                nearest_mode=rounding)
+    yield "Resize/half_pixel_symmetric", node(
+        "Resize", 19, [x, None, np.array([1, 1, 1.3, 0.7], np.float32)], [F], mode="linear",
+        coordinate_transformation_mode="half_pixel_symmetric")
+    yield "Resize/exclude_outside", node(
+        "Resize", 13, [x, None, np.array([1, 1, 2, 2], np.float32)], [F], mode="cubic",
+        exclude_outside=1, cubic_coeff_a=-0.5)
+    for policy in ("stretch", "not_larger", "not_smaller"):
+        yield f"Resize/{policy}", node("Resize", 18, [x, None, None, i64(9, 7)], [F], axes=[2, 3],
+                                       keep_aspect_ratio_policy=policy)
+    for kind in ("nearest", "linear"):
+        yield f"Resize/crop,{kind}", node(
+            "Resize", 13, [x, np.array([0, 0, 0.2, 0.1, 1, 1, 0.9, 1.3], np.float32), None,
+                           i64(1, 2, 4, 5)], [F], mode=kind,
+            coordinate_transformation_mode="tf_crop_and_resize", extrapolation_value=7.0)
+        for scales in [(1, 1, 2, 2), (1, 1, 0.6, 1.5)]:
+            yield f"Resize/10,{kind},{scales}", node(
+                "Resize", 10, [x, np.array(scales, np.float32)], [F], mode=kind)
+        grow = np.array([1, 1, 2, 3], np.float32)
+        yield f"Upsample/9,{kind}", node("Upsample", 9, [x, grow], [F], constants=(1,), mode=kind)
+        yield f"Upsample/7,{kind}", node("Upsample", 7, [x], [F], mode=kind,
+                                         scales=[1.0, 1.0, 1.5, 2.0])
+    yield "Upsample/3d", node("Upsample", 9, [f32(rng, 1, 2, 5), np.array([1, 1, 2], np.float32)],
+                              [F],
+                              constants=(1,))
+    yield "Upsample/same", node("Upsample", 9, [x, np.ones(4, np.float32)], [F], constants=(1,))
+    yield "Resize/uint8", node("Resize", 13, [filled(rng, (1, 1, 3, 3), np.uint8), None,
+                                              np.array([1, 1, 2, 2], np.float32)],
+                                              [TensorProto.UINT8])
+    yield "Resize/1d", node("Resize", 13, [f32(rng, 6), None, np.array([1.5], np.float32)], [F])
+
+
+GROUPS = [cast, shapes, transposes, concats, slices, gathers, scatter_nd, repeats, constants,
+          selections, top_k, pads, rearrangements, convolutions, pools, resizes]
 
 
 def cases():
