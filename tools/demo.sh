@@ -16,6 +16,7 @@ quantize=build/release/tools/quantize/quantize
 source=data/demo
 text=data/demo/heldout.txt
 out=build/demo
+mkdir -p $out
 show() { printf '\n$ %s\n' "$*" && "$@"; }
 
 ptq_step "Round to nearest, 4 bits"

@@ -1,7 +1,7 @@
 #include "recipe_options.h"
 
 #include <map>
-#include <sstream>
+#include <utility>
 
 #include "ptq/emit/linear_format.h"
 
@@ -18,6 +18,28 @@ std::string FormatNames() {
   std::vector<std::string> names;
   for (const LinearFormat* format : LinearFormats()) names.emplace_back(format->name());
   return Joined(names);
+}
+
+/// An option whose values are names; the first is the default.
+template <class T>
+void AddChoice(CLI::App& app, const std::string& option, T& target,
+               std::vector<std::pair<std::string, T>> choices, const std::string& description) {
+  const std::string fallback = choices.front().first;
+  app.add_option_function<std::string>(
+         option,
+         [&target, option, choices = std::move(choices)](const std::string& text) {
+           for (const auto& [name, value] : choices) {
+             if (name == text) {
+               target = value;
+               return;
+             }
+           }
+           std::string names;
+           for (const auto& choice : choices) names += (names.empty() ? "" : ", ") + choice.first;
+           throw CLI::ValidationError(option, "'" + text + "' is not one of: " + names);
+         },
+         description)
+      ->default_str(fallback);
 }
 
 int64_t ParseGroupSize(const std::string& text) {
@@ -56,16 +78,8 @@ void AddOutputOptions(CLI::App& app, Recipe& recipe) {
   app.add_flag_callback(
       "--keep-lm-head-fp16", [&recipe] { recipe.head = HeadForm::kHalf; },
       "The same as --lm-head fp16");
-  app.add_option_function<std::string>(
-         "--float",
-         [&recipe](const std::string& text) {
-           if (text != "fp16" && text != "keep") {
-             throw CLI::ValidationError("--float", "'" + text + "' is not fp16 or keep");
-           }
-           recipe.half_floats = text == "fp16";
-         },
-         "Embeddings and other FP32 constants: fp16 or keep")
-      ->default_str("keep");
+  AddChoice<bool>(app, "--float", recipe.half_floats, {{"keep", false}, {"fp16", true}},
+                  "Embeddings and other FP32 constants: keep or fp16");
 }
 
 }  // namespace
@@ -82,20 +96,15 @@ void AddCalibrationOptions(CLI::App& app, CalibrationOptions& options) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--seed", options.seed, "Seed of every random choice")->capture_default_str();
-  const std::map<std::string, TextSplit> splits = {{"auto", TextSplit::kAuto},
-                                                   {"blank-line", TextSplit::kBlankLine},
-                                                   {"line", TextSplit::kLine},
-                                                   {"document", TextSplit::kDocument}};
-  app.add_option("--calib-split", options.split,
-                 "What separates the texts of a .txt: auto, blank-line, line or document")
-      ->transform(CLI::CheckedTransformer(splits))
-      ->default_str("auto");
-  const std::map<std::string, LongText> forms = {{"window", LongText::kWindow},
-                                                 {"truncate", LongText::kTruncate}};
-  app.add_option("--calib-long", options.long_text,
-                 "Texts longer than --seq-len: window (cut into samples) or truncate")
-      ->transform(CLI::CheckedTransformer(forms))
-      ->default_str("window");
+  AddChoice<TextSplit>(app, "--calib-split", options.split,
+                       {{"auto", TextSplit::kAuto},
+                        {"blank-line", TextSplit::kBlankLine},
+                        {"line", TextSplit::kLine},
+                        {"document", TextSplit::kDocument}},
+                       "What separates the texts of a .txt: auto, blank-line, line or document");
+  AddChoice<LongText>(app, "--calib-long", options.long_text,
+                      {{"window", LongText::kWindow}, {"truncate", LongText::kTruncate}},
+                      "Texts longer than --seq-len: window (cut into samples) or truncate");
 }
 
 void AddRecipeOptions(CLI::App& app, Recipe& recipe) {

@@ -75,11 +75,4 @@ std::string HeadFormName(HeadForm head) {
   return "";
 }
 
-HeadForm ParseHeadForm(const std::string& name) {
-  for (const HeadForm form : {HeadForm::kHalf, HeadForm::kInt8, HeadForm::kInt4, HeadForm::kKeep}) {
-    if (HeadFormName(form) == name) return form;
-  }
-  throw UsageError("--lm-head '" + name + "': choose fp16, int8, int4 or keep");
-}
-
 }  // namespace ptq

@@ -46,7 +46,5 @@ struct Recipe {
 [[nodiscard]] nlohmann::ordered_json ToJson(const Recipe& recipe);
 /// "fp16", "int8", "int4", "keep".
 [[nodiscard]] std::string HeadFormName(HeadForm head);
-/// Throws UsageError.
-[[nodiscard]] HeadForm ParseHeadForm(const std::string& name);
 
 }  // namespace ptq

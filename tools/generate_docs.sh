@@ -1,0 +1,64 @@
+#!/bin/bash
+# Writes docs/cli.md, docs/supported-operators.md and docs/man/quantize.1 from the program itself.
+#   tools/generate_docs.sh [QUANTIZE] [OUTPUT_DIRECTORY]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+quantize=${1:-build/release/tools/quantize/quantize}
+docs=${2:-docs}
+mkdir -p "$docs/man"
+
+commands() { "$quantize" --help | sed -n '/^Subcommands:/,$p' | awk '/^  [a-z]/ {print $1}'; }
+description() { "$quantize" --help | sed -n '/^Subcommands:/,$p' | awk -v c="$1" '$1 == c {$1 = ""; sub(/^ +/, ""); print}'; }
+
+statuses() {  # STATUS TAB MEANING
+  printf '%s\t%s\n' \
+    0 "done" \
+    1 "internal error: a bug of this program" \
+    2 "usage: wrong options, or a pattern that matches nothing" \
+    3 "unreadable or malformed input" \
+    4 "a model or an operator that this build cannot handle" \
+    5 "cannot write" \
+    6 "out of memory or over the budget" \
+    7 "verification failed: nothing was kept" \
+    130 "interrupted"
+}
+
+cli_page() {
+  echo "# Command line"
+  echo
+  echo "Written by \`tools/generate_docs.sh\` from the program's own help."
+  echo
+  echo "Results go to standard output, messages to standard error. An error is one line that says"
+  echo "what, where and what to do."
+  echo
+  echo "| exit status | meaning |"
+  echo "|---|---|"
+  statuses | awk -F'\t' '{print "| " $1 " | " $2 " |"}'
+  printf '\n```\n$ quantize --help\n'
+  "$quantize" --help
+  echo '```'
+  for command in $(commands); do
+    printf '\n## quantize %s\n\n```\n$ quantize %s --help\n' "$command" "$command"
+    "$quantize" "$command" --help
+    echo '```'
+  done
+}
+
+man_page() {
+  local version
+  version=$("$quantize" --version | awk 'NR == 1 {print $2}')
+  echo ".TH QUANTIZE 1 \"\" \"quantize $version\" \"User commands\""
+  printf '.SH NAME\nquantize \\- quantize ONNX transformer models after training\n'
+  printf '.SH SYNOPSIS\n.B quantize\n.I command\n[options]\n.SH COMMANDS\n'
+  for command in $(commands); do
+    printf '.SS %s\n%s.\n.PP\n.nf\n' "$command" "$(description "$command")"
+    "$quantize" "$command" --help | sed -n '/^Positionals:\|^Options:/,$p' | sed -e 's/\\/\\\\/g' -e 's/-/\\-/g' -e "s/^\([.']\)/\\\\\&\1/"
+    echo .fi
+  done
+  echo ".SH EXIT STATUS"
+  statuses | awk -F'\t' '{print ".TP\n" $1 "\n" $2}'
+}
+
+cli_page >"$docs/cli.md"
+man_page >"$docs/man/quantize.1"
+"$quantize" operators --markdown >"$docs/supported-operators.md"
