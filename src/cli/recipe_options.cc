@@ -71,10 +71,12 @@ void AddOutputOptions(CLI::App& app, Recipe& recipe) {
          "MatMulNBits accuracy_level: 4 computes in int8 (fast), 0 in the activations' type")
       ->check(CLI::Range(0, 4))
       ->capture_default_str();
-  app.add_option_function<std::string>(
-         "--lm-head", [&recipe](const std::string& text) { recipe.head = ParseHeadForm(text); },
-         "The LM head: fp16, int8, int4 or keep")
-      ->default_str("fp16");
+  AddChoice<HeadForm>(app, "--lm-head", recipe.head,
+                      {{"fp16", HeadForm::kHalf},
+                       {"int8", HeadForm::kInt8},
+                       {"int4", HeadForm::kInt4},
+                       {"keep", HeadForm::kKeep}},
+                      "The LM head: fp16, int8, int4 or keep");
   app.add_flag_callback(
       "--keep-lm-head-fp16", [&recipe] { recipe.head = HeadForm::kHalf; },
       "The same as --lm-head fp16");
