@@ -1,0 +1,256 @@
+"""Small models built in code: a Llama-like decoder and the forms in which a weight reaches a product.
+
+Every builder is seeded and returns an onnx.ModelProto. `feeds_of` makes inputs for any of them.
+"""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+VOCABULARY = 96
+TYPES = {
+    "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "bfloat16": TensorProto.BFLOAT16,
+}
+
+
+def tensor(array, name, dtype):
+    """An initializer of element type `dtype` from float32 values."""
+    if dtype == "bfloat16":
+        bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+        rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+        return helper.make_tensor(
+            name, TensorProto.BFLOAT16, array.shape, rounded.tobytes(), raw=True
+        )
+    kind = np.float32 if dtype == "float32" else np.float16
+    return numpy_helper.from_array(np.ascontiguousarray(array, kind), name)
+
+
+class Builder:
+    """Collects nodes and constants. `stored`: the weights' type; `dtype`: that of activations."""
+
+    def __init__(self, dtype="float32", stored=None, constants_as_nodes=False, seed=5):
+        self.dtype, self.stored = dtype, stored or dtype
+        self.constants_as_nodes = constants_as_nodes
+        self.nodes, self.initializers, self.functions = [], [], []
+        self.rng = np.random.default_rng(seed)
+
+    def node(self, op, inputs, name=None, domain="", **attributes):
+        output = f"{name or op}_{len(self.nodes)}_out"
+        self.nodes.append(
+            helper.make_node(op, inputs, [output], name=name or output, domain=domain, **attributes)
+        )
+        return output
+
+    def constant(self, array, name, dtype=None):
+        if isinstance(array, np.ndarray) and array.dtype.kind == "i":
+            made = numpy_helper.from_array(array, name)
+        else:
+            made = tensor(array, name, dtype or self.dtype)
+        if self.constants_as_nodes:
+            self.nodes.append(
+                helper.make_node("Constant", [], [name], name=f"{name}_node", value=made)
+            )
+        else:
+            self.initializers.append(made)
+        return name
+
+    def weight(self, shape, name, scale=0.2):
+        """A weight in its stored type, cast to the activations' type where they differ."""
+        values = self.rng.standard_normal(shape).astype(np.float32) * scale
+        stored = self.constant(values, name, self.stored)
+        if self.stored == self.dtype:
+            return stored
+        return self.node("Cast", [stored], to=TYPES[self.dtype])
+
+    def linear(self, x, n, k, name):
+        return self.node("MatMul", [x, self.weight((k, n), f"{name}.weight")], f"/{name}/MatMul")
+
+    def rms_norm(self, x, width, name):
+        square = self.node("Mul", [x, x])
+        mean = self.node("ReduceMean", [square, "last_axis"], keepdims=1)
+        root = self.node("Sqrt", [self.node("Add", [mean, "epsilon"])])
+        gain = 1 + 0.3 * self.rng.standard_normal(width).astype(np.float32)
+        scaled = self.node("Div", [x, root])
+        return self.node("Mul", [scaled, self.constant(gain, f"{name}.weight")])
+
+    def model(self, inputs, outputs, opset=21, ir=10, extra_domains=()):
+        graph = helper.make_graph(self.nodes, "g", inputs, outputs, self.initializers)
+        imports = [helper.make_opsetid("", opset)]
+        imports += [helper.make_opsetid(domain, 1) for domain in extra_domains]
+        return helper.make_model(
+            graph, opset_imports=imports, ir_version=ir, functions=self.functions
+        )
+
+
+def llama(dtype="float32", stored=None, constants_as_nodes=False, tied=False, hidden=64, ffn=96,
+          heads=4, layers=1, opset=21):
+    """input_ids [batch, length] -> logits: RMSNorm, attention, SwiGLU, with `model.layers.N` names.
+
+    tied: the embedding is the head, read through Transpose."""
+    b = Builder(dtype, stored, constants_as_nodes)
+    b.constant(np.array([-1], np.int64), "last_axis")
+    b.constant(np.array(1e-5, np.float32), "epsilon")
+    b.constant(np.array([0, 0, heads, hidden // heads], np.int64), "split_heads")
+    b.constant(np.array([0, 0, hidden], np.int64), "merge_heads")
+    b.constant(np.array((hidden // heads) ** -0.5, np.float32), "attention_scale")
+    table = b.weight((VOCABULARY, hidden), "model.embed_tokens.weight", 1.0)
+    x = b.node("Gather", [table, "input_ids"])
+    for layer in range(layers):
+        name = f"model.layers.{layer}"
+        h = b.rms_norm(x, hidden, f"{name}.input_layernorm")
+        parts = []
+        for part, perm in (("q", (0, 2, 1, 3)), ("k", (0, 2, 3, 1)), ("v", (0, 2, 1, 3))):
+            y = b.linear(h, hidden, hidden, f"{name}.self_attn.{part}_proj")
+            parts.append(b.node("Transpose", [b.node("Reshape", [y, "split_heads"])], perm=perm))
+        scores = b.node("Mul", [b.node("MatMul", parts[:2]), "attention_scale"])
+        mixed = b.node("MatMul", [b.node("Softmax", [scores], axis=-1), parts[2]])
+        merged = b.node("Reshape", [b.node("Transpose", [mixed], perm=(0, 2, 1, 3)), "merge_heads"])
+        x = b.node("Add", [x, b.linear(merged, hidden, hidden, f"{name}.self_attn.o_proj")])
+        h = b.rms_norm(x, hidden, f"{name}.post_attention_layernorm")
+        gate = b.linear(h, ffn, hidden, f"{name}.mlp.gate_proj")
+        up = b.linear(h, ffn, hidden, f"{name}.mlp.up_proj")
+        active = b.node("Mul", [b.node("Mul", [gate, b.node("Sigmoid", [gate])]), up])
+        x = b.node("Add", [x, b.linear(active, hidden, ffn, f"{name}.mlp.down_proj")])
+    x = b.rms_norm(x, hidden, "model.norm")
+    if tied:
+        weight = b.node("Transpose", [table], perm=(1, 0))
+    else:
+        weight = b.weight((hidden, VOCABULARY), "lm_head.weight")
+    b.nodes.append(helper.make_node("MatMul", [x, weight], ["logits"], name="/lm_head/MatMul"))
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "length"])
+    logits = helper.make_tensor_value_info("logits", TYPES[dtype], ["batch", "length", VOCABULARY])
+    return b.model([ids], [logits], opset)
+
+
+def linear_forms(dtype="float32", opset=21, even=False):
+    """x [2, 3, 83] through every form of product; ragged K, odd N (a multiple of 4 with `even`)."""
+    k, n = (84, 40) if even else (83, 37)
+    b = Builder(dtype)
+    outputs = []
+
+    def out(value, name):
+        b.nodes.append(helper.make_node("Identity", [value], [name], name=f"{name}_node"))
+        outputs.append(helper.make_tensor_value_info(name, TYPES[dtype], None))
+
+    out(b.node("MatMul", ["x", b.weight((k, n), "direct.weight")], "direct"), "y_direct")
+    turned = b.node("Transpose", [b.weight((n, k), "turned.weight")], perm=(1, 0))
+    out(b.node("MatMul", ["x", turned], "turned"), "y_turned")
+    same = b.node("Identity", [b.weight((k, n), "same.weight")])
+    out(b.node("MatMul", ["x", same], "same"), "y_same")
+    narrow = b.constant(b.rng.standard_normal((k, n)).astype(np.float32) * 0.2, "cast.weight",
+                        "float16" if dtype == "float32" else "float32")
+    cast = b.node("Cast", [narrow], to=TYPES[dtype])
+    out(b.node("MatMul", ["x", cast], "cast"), "y_cast")
+    shape = b.constant(np.array([k, n], np.int64), "kn")
+    flat = b.node("Reshape", [b.weight((k * n,), "flat.weight"), shape])
+    out(b.node("MatMul", ["x", flat], "flat"), "y_flat")
+    # One weight, used twice, on different activations.
+    shared = b.weight((k, n), "shared.weight")
+    out(b.node("MatMul", ["x", shared], "shared_a"), "y_shared_a")
+    out(b.node("MatMul", [b.node("Tanh", ["x"]), shared], "shared_b"), "y_shared_b")
+    rows = b.node("Reshape", ["x", b.constant(np.array([6, k], np.int64), "rows")])
+    bias = b.constant(b.rng.standard_normal(n).astype(np.float32), "gemm.bias")
+    for trans in (0, 1):
+        weight = b.weight((n, k) if trans else (k, n), f"gemm{trans}.weight")
+        out(b.node("Gemm", [rows, weight, bias], f"gemm{trans}", transB=trans), f"y_gemm{trans}")
+    weight = b.weight((n, k), "nobias.weight")
+    out(b.node("Gemm", [rows, weight], "nobias", transB=1), "y_nobias")
+    for trans in (0, 1):
+        weight = b.weight((n, k) if trans else (k, n), f"fused{trans}.weight")
+        made = b.node(
+            "FusedMatMul", ["x", weight], f"fused{trans}", "com.microsoft", transB=trans, alpha=1.0
+        )
+        out(made, f"y_fused{trans}")
+    x = helper.make_tensor_value_info("x", TYPES[dtype], [2, 3, k])
+    ir = 13 if opset >= 25 else 10
+    return b.model([x], outputs, opset, ir, extra_domains=["com.microsoft"])
+
+
+def with_branches():
+    """A linear outside of an If and one inside of each branch, whose weight is outside."""
+    b = Builder()
+    outer = b.linear("x", 64, 64, "outer")
+    inner = b.weight((64, 32), "inner.weight")
+    info = [helper.make_tensor_value_info("branch", TensorProto.FLOAT, None)]
+    branches = {
+        key: helper.make_graph(
+            [
+                helper.make_node(op, [outer], [f"{key}_a"], name=f"{key}_{op}"),
+                helper.make_node("MatMul", [f"{key}_a", inner], ["branch"], name=f"{key}_MatMul"),
+            ],
+            key,
+            [],
+            info,
+        )
+        for key, op in (("then_branch", "Tanh"), ("else_branch", "Sigmoid"))
+    }
+    b.nodes.append(helper.make_node("If", ["condition"], ["y"], name="choice", **branches))
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 64]),
+        helper.make_tensor_value_info("condition", TensorProto.BOOL, []),
+    ]
+    return b.model(inputs, [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 32])])
+
+
+def with_function():
+    """Two calls of one model-local function that holds the product; the weights are arguments."""
+    b = Builder()
+    body = [
+        helper.make_node("Transpose", ["w"], ["wt"], perm=[1, 0], name="turn"),
+        helper.make_node("MatMul", ["a", "wt"], ["m"], name="product"),
+        helper.make_node("Add", ["m", "c"], ["r"], name="bias"),
+    ]
+    imports = [helper.make_opsetid("", 21)]
+    b.functions = [helper.make_function("local", "Linear", ["a", "w", "c"], ["r"], body, imports)]
+    x = "x"
+    for i, (n, k) in enumerate(((48, 64), (32, 48))):
+        weight = b.weight((n, k), f"layer{i}.weight")
+        bias = b.constant(b.rng.standard_normal(n).astype(np.float32), f"layer{i}.bias")
+        x = b.node("Linear", [x, weight, bias], f"layer{i}", "local")
+    b.nodes.append(helper.make_node("Tanh", [x], ["y"], name="last"))
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 64])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 32])]
+    return b.model(inputs, outputs, extra_domains=["local"])
+
+
+def save(model, folder, external=False):
+    """Writes folder/model.onnx (and model.onnx.data) and returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if external:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        onnx.save(
+            copy,
+            folder / "model.onnx",
+            save_as_external_data=True,
+            location="weights.bin",
+            size_threshold=256,
+        )
+    else:
+        onnx.save(model, folder / "model.onnx")
+    return folder
+
+
+def feeds_of(model, seed=11):
+    """Inputs for a model: open dimensions are 2, 5; ids within the vocabulary."""
+    rng = np.random.default_rng(seed)
+    feeds = {}
+    for value in model.graph.input:
+        kind = value.type.tensor_type
+        open_sizes = iter((2, 5, 3))
+        shape = [d.dim_value or next(open_sizes) for d in kind.shape.dim]
+        if kind.elem_type == TensorProto.INT64:
+            feeds[value.name] = rng.integers(0, VOCABULARY, shape)
+        elif kind.elem_type == TensorProto.BOOL:
+            feeds[value.name] = np.array(True)
+        else:
+            dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
+            feeds[value.name] = rng.standard_normal(shape).astype(dtype)
+    return feeds
+
+
+def calibration_ids(path, rows=8, length=24):
+    np.save(path, np.random.default_rng(3).integers(0, VOCABULARY, (rows, length)))
+    return path
