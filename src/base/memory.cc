@@ -1,5 +1,7 @@
 #include "ptq/base/memory.h"
 
+#include <malloc.h>
+
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -15,6 +17,8 @@ int64_t PeakResidentBytes() {
   }
   return 0;
 }
+
+void ReleaseFreeMemory() { ::malloc_trim(0); }
 
 std::string FormatBytes(int64_t bytes) {
   constexpr std::array<const char*, 4> kUnits = {"KiB", "MiB", "GiB", "TiB"};

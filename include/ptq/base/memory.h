@@ -9,6 +9,9 @@ namespace ptq {
 /// Largest resident size of this process so far, in bytes (VmHWM); 0 where unknown.
 [[nodiscard]] int64_t PeakResidentBytes();
 
+/// Gives pages that the allocator holds but nobody uses back to the system.
+void ReleaseFreeMemory();
+
 /// "1.5 GiB", "12.0 MiB", "312 B".
 [[nodiscard]] std::string FormatBytes(int64_t bytes);
 

@@ -24,8 +24,10 @@ class Calibrator {
              const std::vector<MicroBatch>& batches);
 
   /// Runs a segment with the original weights and returns the statistics of the taps. `keep_cut`:
-  /// whether a later segment will be observed, so that the cut behind this one is needed.
-  [[nodiscard]] StatisticsBySite Observe(const Segment& segment, const Taps& taps, bool keep_cut);
+  /// whether a later segment will be observed, so that the cut behind this one is needed;
+  /// `keep_before`: whether Propagate will follow, which starts from the cut before.
+  [[nodiscard]] StatisticsBySite Observe(const Segment& segment, const Taps& taps, bool keep_cut,
+                                         bool keep_before);
   /// Runs the segment again from the cut before it with constants replaced, so that the cut behind
   /// it holds what the quantized model gives.
   void Propagate(const Segment& segment, const Values& overrides);
