@@ -42,7 +42,10 @@ void Gemm(float alpha, const MatrixView& a, const MatrixView& b, float beta, flo
   if (m == 0 || n == 0) return;
   if (k == 0) {
     for (int64_t i = 0; i < m; ++i) {
-      for (int64_t j = 0; j < n; ++j) c[i * c_stride + j] *= beta;
+      for (int64_t j = 0; j < n; ++j) {
+        float& value = c[i * c_stride + j];
+        value = beta == 0 ? 0.0f : beta * value;  // what is there may not be a number
+      }
     }
     return;
   }

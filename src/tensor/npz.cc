@@ -1,5 +1,6 @@
 #include "ptq/tensor/npz.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
@@ -97,6 +98,7 @@ Tensor ParseNpy(std::string_view bytes, const std::string& where) {
   if (start + length > bytes.size()) throw InputError(where + ": truncated .npy header");
   const auto header = bytes.substr(start, length);
   const auto descr = FieldOf(header, "'descr'", where);
+  if (descr.size() < 4) throw InputError(where + ": malformed .npy header");
   const bool little = descr[0] == '<' || descr[0] == '|' || descr[0] == '=';
   DType dtype = DType::kUndefined;
   for (const auto& type : kNpyTypes) {
@@ -107,9 +109,15 @@ Tensor ParseNpy(std::string_view bytes, const std::string& where) {
                      "' is not supported; save it as little-endian numbers or bool");
   }
   const Shape shape = ParseShape(FieldOf(header, "'shape'", where), where);
-  Tensor tensor(dtype, shape);
   const auto data = bytes.substr(start + length);
-  if (data.size() < tensor.bytes().size()) throw InputError(where + ": truncated .npy data");
+  // Before memory is taken for it: a damaged header may declare any size, even one that overflows.
+  auto room = static_cast<int64_t>(data.size()) * 8 / BitsOf(dtype);
+  const bool empty = std::ranges::find(shape, 0) != shape.end();
+  for (size_t i = 0; !empty && i < shape.size(); ++i) {
+    room /= shape[i];
+  }
+  if (!empty && room < 1) throw InputError(where + ": truncated .npy data");
+  Tensor tensor(dtype, shape);
   if (tensor.size() > 0) {
     std::memcpy(tensor.mutable_bytes().data(), data.data(), tensor.bytes().size());
   }
