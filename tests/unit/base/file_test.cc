@@ -1,0 +1,144 @@
+#include "ptq/base/file.h"
+
+#include <filesystem>
+#include <string>
+
+#include "support/temp_directory.h"
+#include <gtest/gtest.h>
+
+#include "ptq/base/error.h"
+
+namespace ptq {
+namespace {
+
+using testing::TempDirectory;
+
+int64_t EntriesIn(const std::filesystem::path& path) {
+  return std::distance(std::filesystem::directory_iterator(path), {});
+}
+
+TEST(MappedFile, ShowsTheBytesAlsoAfterTheirPagesWereDropped) {
+  const TempDirectory directory;
+  const std::string text(20000, 'q');
+  const auto file = MappedFile::Open(directory.Write("a", text));
+  file->Drop(file->bytes());
+  const auto bytes = file->bytes();
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), text);
+}
+
+TEST(MappedFile, MapsAnEmptyFile) {
+  const TempDirectory directory;
+  EXPECT_TRUE(MappedFile::Open(directory.Write("empty", ""))->bytes().empty());
+}
+
+TEST(MappedFile, RefusesMissingFilesAndDirectories) {
+  const TempDirectory directory;
+  EXPECT_THROW((void)MappedFile::Open(directory.path() / "missing"), InputError);
+  EXPECT_THROW((void)MappedFile::Open(directory.path()), InputError);
+}
+
+TEST(FileWriter, WritesSmallAndLargePartsInOrder) {
+  const TempDirectory directory;
+  const auto path = directory.path() / "out";
+  const std::string large(3 << 20, 'x');
+  FileWriter writer(path);
+  writer.Write("ab");
+  EXPECT_EQ(writer.Align(64), 64);
+  EXPECT_EQ(writer.Align(64), 64);
+  writer.Write(large);
+  writer.Write("end");
+  EXPECT_EQ(writer.position(), 64 + static_cast<int64_t>(large.size()) + 3);
+  writer.Close();
+  EXPECT_EQ(ReadTextFile(path), "ab" + std::string(62, '\0') + large + "end");
+}
+
+TEST(FileWriter, ReportsAFullDisk) {
+  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full";
+  FileWriter small("/dev/full");
+  small.Write("buffered until the end");
+  EXPECT_THROW(small.Close(), OutputError);
+  FileWriter large("/dev/full");
+  EXPECT_THROW(large.Write(std::string(3 << 20, 'x')), OutputError);
+}
+
+TEST(FileWriter, ReportsADirectoryThatDoesNotExist) {
+  const TempDirectory directory;
+  EXPECT_THROW(FileWriter(directory.path() / "no" / "file"), OutputError);
+}
+
+TEST(WriteFileAtomically, ReplacesTheFileAndLeavesNoOther) {
+  const TempDirectory directory;
+  const auto path = directory.Write("a.json", "old");
+  WriteFileAtomically(path, "new");
+  EXPECT_EQ(ReadTextFile(path), "new");
+  EXPECT_EQ(EntriesIn(directory.path()), 1);
+}
+
+TEST(WriteFileAtomically, LeavesNothingWhenTheTargetIsADirectory) {
+  const TempDirectory directory;
+  std::filesystem::create_directories(directory.path() / "target" / "full");
+  EXPECT_THROW(WriteFileAtomically(directory.path() / "target", "text"), OutputError);
+  EXPECT_EQ(EntriesIn(directory.path()), 1);
+}
+
+TEST(StagedDirectory, AppearsAtCommitOnly) {
+  const TempDirectory directory;
+  const auto destination = directory.path() / "result";
+  {
+    StagedDirectory staged(destination, false);
+    FileWriter writer(staged.path() / "file");
+    writer.Write("content");
+    writer.Close();
+    EXPECT_FALSE(std::filesystem::exists(destination));
+    staged.Commit();
+    EXPECT_TRUE(std::filesystem::exists(destination));
+  }
+  EXPECT_EQ(ReadTextFile(destination / "file"), "content");
+  EXPECT_EQ(EntriesIn(directory.path()), 1);
+}
+
+TEST(StagedDirectory, LeavesNothingWithoutCommit) {
+  const TempDirectory directory;
+  {
+    const StagedDirectory staged(directory.path() / "result", false);
+    FileWriter(staged.path() / "file").Close();
+  }
+  EXPECT_EQ(EntriesIn(directory.path()), 0);
+}
+
+TEST(StagedDirectory, RefusesAFilledDestination) {
+  const TempDirectory directory;
+  directory.Write("result/kept", "kept");
+  EXPECT_THROW(StagedDirectory(directory.path() / "result", false), OutputError);
+  EXPECT_EQ(ReadTextFile(directory.path() / "result" / "kept"), "kept");
+}
+
+TEST(StagedDirectory, FillsAnEmptyDestination) {
+  const TempDirectory directory;
+  std::filesystem::create_directory(directory.path() / "result");
+  StagedDirectory staged(directory.path() / "result/", false);
+  FileWriter(staged.path() / "file").Close();
+  staged.Commit();
+  EXPECT_TRUE(std::filesystem::exists(directory.path() / "result" / "file"));
+}
+
+TEST(StagedDirectory, ReplacesTheDestinationAtCommitWithOverwrite) {
+  const TempDirectory directory;
+  directory.Write("result/old", "old");
+  { const StagedDirectory abandoned(directory.path() / "result", true); }
+  EXPECT_TRUE(std::filesystem::exists(directory.path() / "result" / "old"));
+  StagedDirectory staged(directory.path() / "result", true);
+  FileWriter(staged.path() / "new").Close();
+  staged.Commit();
+  EXPECT_TRUE(std::filesystem::exists(directory.path() / "result" / "new"));
+  EXPECT_FALSE(std::filesystem::exists(directory.path() / "result" / "old"));
+  EXPECT_EQ(EntriesIn(directory.path()), 1);
+}
+
+TEST(StagedDirectory, RefusesADestinationWithoutAParent) {
+  const TempDirectory directory;
+  EXPECT_THROW(StagedDirectory(directory.path() / "no" / "result", false), OutputError);
+}
+
+}  // namespace
+}  // namespace ptq

@@ -1,0 +1,39 @@
+#include "ptq/base/hash.h"
+
+#include <string>
+
+#include "support/temp_directory.h"
+#include <gtest/gtest.h>
+
+#include "ptq/base/error.h"
+
+namespace ptq {
+namespace {
+
+// The vectors are those of FIPS 180-4's examples.
+TEST(Sha256, GivesThePublishedDigests) {
+  EXPECT_EQ(Sha256Hex(std::string_view("")),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(Sha256Hex(std::string_view("abc")),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(Sha256Hex(std::string_view("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")),
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  EXPECT_EQ(Sha256Hex(std::string(1000000, 'a')),
+            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+TEST(Sha256, DoesNotDependOnHowTheBytesAreCut) {
+  const std::string text(1000, 'z');
+  Sha256 hash;
+  for (size_t i = 0; i < text.size(); i += 37) hash.Update(std::string_view(text).substr(i, 37));
+  EXPECT_EQ(hash.HexDigest(), Sha256Hex(text));
+}
+
+TEST(Sha256OfFile, HashesTheContentAndReportsAMissingFile) {
+  const testing::TempDirectory directory;
+  EXPECT_EQ(Sha256OfFile(directory.Write("abc", "abc")), Sha256Hex(std::string_view("abc")));
+  EXPECT_THROW((void)Sha256OfFile(directory.path() / "missing"), InputError);
+}
+
+}  // namespace
+}  // namespace ptq
