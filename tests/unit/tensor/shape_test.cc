@@ -1,0 +1,42 @@
+#include "ptq/tensor/shape.h"
+
+#include <gtest/gtest.h>
+
+#include "ptq/base/error.h"
+
+namespace ptq {
+namespace {
+
+TEST(BroadcastShapes, AlignsFromTheRight) {
+  EXPECT_EQ(BroadcastShapes(Shape{2, 1, 4}, Shape{3, 1}), (Shape{2, 3, 4}));
+  EXPECT_EQ(BroadcastShapes(Shape{}, Shape{5}), (Shape{5}));
+  EXPECT_EQ(BroadcastShapes(Shape{1, 4}, Shape{0, 4}), (Shape{0, 4}));
+}
+
+TEST(BroadcastShapes, RefusesDimensionsThatDiffer) {
+  EXPECT_THROW((void)BroadcastShapes(Shape{2, 3}, Shape{2, 4}), InputError);
+  EXPECT_THROW((void)BroadcastShapes(Shape{0}, Shape{2}), InputError);
+}
+
+TEST(BroadcastStrides, AreZeroWhereADimensionIsRepeated) {
+  EXPECT_EQ(BroadcastStrides(Shape{3, 1, 4}, Shape{2, 3, 5, 4}),
+            (std::vector<int64_t>{0, 4, 0, 1}));
+  EXPECT_THROW((void)BroadcastStrides(Shape{3}, Shape{4}), InputError);
+  EXPECT_THROW((void)BroadcastStrides(Shape{1, 3}, Shape{3}), InputError);
+}
+
+TEST(NumElements, IsOneForScalarsAndZeroForEmptyDimensions) {
+  EXPECT_EQ(NumElements(Shape{}), 1);
+  EXPECT_EQ(NumElements(Shape{3, 0, 2}), 0);
+  EXPECT_EQ(NumElements(Shape{2, 3, 4}, 1, 3), 12);
+}
+
+TEST(NormalizeAxis, CountsFromTheEndAndRefusesOthers) {
+  EXPECT_EQ(NormalizeAxis(-1, 3), 2);
+  EXPECT_EQ(NormalizeAxis(0, 3), 0);
+  EXPECT_THROW((void)NormalizeAxis(3, 3), InputError);
+  EXPECT_THROW((void)NormalizeAxis(-4, 3), InputError);
+}
+
+}  // namespace
+}  // namespace ptq
