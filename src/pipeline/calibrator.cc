@@ -4,6 +4,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/interrupt.h"
+#include "ptq/base/memory.h"
 #include "ptq/base/parallel.h"
 
 namespace ptq {
@@ -34,8 +35,8 @@ void AddAll(SiteStatistics& statistics, const std::vector<Tensor>& parts, int64_
 }  // namespace
 
 Calibrator::Calibrator(const Executor& executor, const Feeder& feeder,
-                       const std::vector<MicroBatch>& batches)
-    : executor_(executor) {
+                       const std::vector<MicroBatch>& batches, bool propagates)
+    : executor_(executor), propagates_(propagates) {
   for (const MicroBatch& batch : batches) {
     auto& blocks = before_.emplace_back();
     for (const TokenBlock& block : batch.blocks) {
@@ -57,12 +58,13 @@ StatisticsBySite Calibrator::Observe(const Segment& segment, const Taps& taps, b
   after_.assign(before_.size(), {});
   for (size_t b = 0; b < before_.size(); ++b) {
     CheckInterrupt();
-    const auto& blocks = before_[b];
+    auto& blocks = before_[b];
     after_[b].resize(blocks.size());
     std::vector<std::map<ValueId, Tensor>> seen(blocks.size());
     ParallelFor(int64_t(blocks.size()), [&](int64_t i) {
       auto& own = seen[size_t(i)];
-      after_[b][size_t(i)] = executor_.Run(job, constants, blocks[size_t(i)],
+      Values inputs = propagates_ ? blocks[size_t(i)] : std::move(blocks[size_t(i)]);
+      after_[b][size_t(i)] = executor_.Run(job, constants, std::move(inputs),
                                            [&](ValueId id, const Tensor& x) { own[id] = x; });
     });
     for (auto& [id, sums] : statistics) {
@@ -70,6 +72,7 @@ StatisticsBySite Calibrator::Observe(const Segment& segment, const Taps& taps, b
       for (auto& block : seen) parts.push_back(std::move(block[id]));
       AddAll(sums, parts, taps.at(id));
     }
+    ReleaseFreeMemory();  // the activations' sizes vary, and freed ones would pile up in gaps
   }
   return statistics;
 }

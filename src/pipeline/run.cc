@@ -151,7 +151,7 @@ class Road {
       const TokenBlock& first = batches.front().blocks.front();
       sample.length = first.length;
       sample.ids.assign(first.ids.begin(), first.ids.begin() + first.length);
-      calibrator_.emplace(source_.executor, *feeder, batches);
+      calibrator_.emplace(source_.executor, *feeder, batches, recipe_.propagate);
     }
     if (!recipe_.verify) {
       report_.verification.note = "not asked for (--no-verify)";

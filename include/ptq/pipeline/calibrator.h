@@ -20,14 +20,13 @@ using StatisticsBySite = std::map<ValueId, SiteStatistics>;
 /// are taken in a fixed order, so they do not depend on the number of threads.
 class Calibrator {
  public:
-  Calibrator(const Executor& executor, const Feeder& feeder,
-             const std::vector<MicroBatch>& batches);
+  /// `propagates`: whether Propagate will be called, for which the cut before must be kept.
+  Calibrator(const Executor& executor, const Feeder& feeder, const std::vector<MicroBatch>& batches,
+             bool propagates);
 
   /// Runs a segment with the original weights and returns the statistics of the taps. `keep_cut`:
-  /// whether a later segment will be observed, so that the cut behind this one is needed;
-  /// `keep_before`: whether Propagate will follow, which starts from the cut before.
-  [[nodiscard]] StatisticsBySite Observe(const Segment& segment, const Taps& taps, bool keep_cut,
-                                         bool keep_before);
+  /// whether a later segment will be observed, so that the cut behind this one is needed.
+  [[nodiscard]] StatisticsBySite Observe(const Segment& segment, const Taps& taps, bool keep_cut);
   /// Runs the segment again from the cut before it with constants replaced, so that the cut behind
   /// it holds what the quantized model gives.
   void Propagate(const Segment& segment, const Values& overrides);
@@ -37,6 +36,7 @@ class Calibrator {
  private:
   using Cut = std::vector<std::vector<Values>>;  ///< [micro-batch][block]
   const Executor& executor_;
+  const bool propagates_;
   Cut before_;
   Cut after_;
 };
