@@ -3,7 +3,6 @@
 
 #include "quant_testing.h"
 
-#include "ptq/base/parallel.h"
 
 namespace ptq::testing {
 namespace {
@@ -101,7 +100,6 @@ void ExpectSame(const SiteResult& a, const SiteResult& b) {
 }
 
 TEST(QuantizeSiteProperties, IsNeverWorseThanRoundToNearestAndWellFormed) {
-  const ThreadLimit limit(2);
   int scaled = 0;
   for (uint32_t seed = kSeed; seed < kSeed + 300; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -143,7 +141,6 @@ double NaiveTerms(const std::vector<double>& a, const Values& b, const Values& g
 }
 
 TEST(QuantizeSiteProperties, LossesAreTrueInDouble) {
-  const ThreadLimit limit(2);
   for (uint32_t seed = 1000; seed < 1040; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937 random(seed);

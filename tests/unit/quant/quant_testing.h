@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "ptq/base/half.h"
+#include "ptq/base/parallel.h"
 #include "ptq/quant/method.h"
 
 namespace ptq::testing {
@@ -25,6 +27,18 @@ inline QuantSpec Spec(int bits, int64_t group_size, bool symmetric,
   spec.scale_type = type;
   return spec;
 }
+
+/// As the program does: threads of our own, none inside the matrix library.
+class TwoThreads : public ::testing::Environment {
+ public:
+  void SetUp() override { limit_ = std::make_unique<ThreadLimit>(2); }
+  void TearDown() override { limit_.reset(); }
+
+ private:
+  std::unique_ptr<ThreadLimit> limit_;
+};
+inline ::testing::Environment* const kTwoThreads =
+    ::testing::AddGlobalTestEnvironment(new TwoThreads);
 
 inline Values Normal(std::mt19937& random, int64_t count, float sigma = 1.0f) {
   std::normal_distribution<float> distribution(0.0f, sigma);
