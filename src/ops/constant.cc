@@ -132,6 +132,13 @@ void EyeLike(KernelContext& context, DType dtype, int64_t k) {
 
 /// ai.onnx Constant, every form but strings.
 std::unique_ptr<Kernel> MakeConstant(const Node& node) {
+  const auto* proto = node.TensorAttribute("value");
+  if (proto != nullptr && proto->data_location() == onnx::TensorProto::EXTERNAL) {
+    // Only the model knows its directory: the executor reads such values itself.
+    return MakeKernel([name = node.name()](KernelContext&) {
+      throw UnsupportedError("node '" + name + "': external data cannot be read here");
+    });
+  }
   return MakeKernel(
       [value = ConstantValue(node)](KernelContext& context) { context.set_output(0, value); });
 }
