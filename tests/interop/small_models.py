@@ -168,6 +168,17 @@ def linear_forms(dtype="float32", opset=21, even=False):
     return b.model([x], outputs, opset, ir, extra_domains=["com.microsoft"])
 
 
+def bf16_product():
+    """One bfloat16 product between casts from and to float32."""
+    b = Builder("bfloat16")
+    x = b.node("Cast", ["x"], to=TYPES["bfloat16"])
+    product = b.linear(x, 48, 64, "layer")
+    b.nodes.append(helper.make_node("Cast", [product], ["y"], to=TensorProto.FLOAT, name="widen"))
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 64])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 48])
+    return b.model([x], [y])
+
+
 def with_branches():
     """A linear outside of an If and one inside of each branch, whose weight is outside."""
     b = Builder()

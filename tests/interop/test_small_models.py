@@ -16,7 +16,6 @@ from quantize_cli import (  # noqa: E402
     cosine,
     forward,
     hashes,
-    quantize,
     quantized,
     relative_error,
     run_session,
@@ -24,6 +23,7 @@ from quantize_cli import (  # noqa: E402
     signature,
 )
 from small_models import (  # noqa: E402
+    bf16_product,
     calibration_ids,
     feeds_of,
     linear_forms,
@@ -139,16 +139,18 @@ def test_decoder_with_awq(tmp_path, floats, storage, form):
             assert found["loss_after"] <= found["loss_before"] * (1 + 1e-9)
 
 
-def test_bf16_activations_are_refused_or_run(tmp_path):
-    """ONNX Runtime has no bfloat16 MatMulNBits on the CPU: writing one would be a broken model."""
-    source = save(llama(dtype="bfloat16"), tmp_path / "source")
-    done = quantize("run", source, tmp_path / "out", *RTN)
-    if done.returncode == 0:
-        run_session(session(tmp_path / "out" / "model.onnx"), {"input_ids": np.zeros((1, 4), int)})
-        return
-    assert done.returncode == 4, done.stderr
-    assert "bfloat16" in done.stderr.lower() or "bf16" in done.stderr.lower()
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize("form", ["matmulnbits", "qdq"])
+def test_bf16_product_runs_where_the_source_does_not(tmp_path, form):
+    """ONNX Runtime has no bfloat16 MatMul on the CPU; the written product computes in float32."""
+    model = bf16_product()
+    source = save(model, tmp_path / "source")
+    arguments = ["--bits", 8, "--group-size", 32, "--format", form]
+    quantized(source, tmp_path / "out", *RTN, *arguments)
+    feeds = feeds_of(model)
+    got = run_session(session(tmp_path / "out" / "model.onnx"), feeds)["y"]
+    own = forward(tmp_path / "out", feeds, tmp_path)["y"]
+    assert relative_error(got, own) <= 1e-2
+    assert cosine(got, forward(source, feeds, tmp_path)["y"]) >= 0.9999
 
 
 HEADS = {"fp16": 7, "int8": 8, "int4": 8, "keep": 7}
