@@ -1,0 +1,149 @@
+#include "ptq/runtime/executor.h"
+
+#include <algorithm>
+#include <map>
+
+#include "support/model_builder.h"
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ptq/base/error.h"
+
+namespace ptq {
+namespace {
+
+using ::testing::ElementsAre;
+using testing::GraphBuilder;
+
+/// A model with all that runs it.
+struct Runnable {
+  explicit Runnable(const GraphBuilder& builder)
+      : model(builder.Build()), graph(model), executor(graph) {}
+  [[nodiscard]] Tensor Run(const std::string& output, Values inputs,
+                           const Values& overrides = {}) const {
+    return executor.RunAll(std::move(inputs), overrides).at(graph.Find(output));
+  }
+  Model model;
+  Graph graph;
+  Executor executor;
+};
+
+Tensor Ids() { return Tensor::From<int64_t>({2, 3}, {5, 17, 95, 0, 42, 5}); }
+
+TEST(Executor, FoldsConstantsAndWidensThem) {
+  GraphBuilder b;
+  b.Weight("w", Tensor::From<float>({2, 1}, {1.5f, -2}).Cast(DType::kFloat16));
+  b.Op("Transpose", {"w"}, "wt").Input("x", {1, 2}).Op("Mul", {"x", "wt"}, "y");
+  const Runnable run(b.Output("y", {1, 2}));
+  const Tensor folded = run.executor.LoadConstant(run.graph.Find("wt"));
+  EXPECT_EQ(folded.shape(), (Shape{1, 2}));
+  EXPECT_THAT(folded.data<float>(), ElementsAre(1.5f, -2));
+}
+
+TEST(Executor, KeepsAnInputThatIsUsedLater) {
+  GraphBuilder b;
+  b.Input("x", {3}).Op("Relu", {"x"}, "a").Op("Exp", {"a"}, "e").Op("Neg", {"a"}, "n");
+  b.Op("Add", {"e", "n"}, "s").Op("Add", {"s", "a"}, "t").Op("Add", {"t", "x"}, "y");
+  b.Output("y", {3}).Output("a", {3});
+  const Runnable run(b);
+  const Tensor x = Tensor::From<float>({3}, {0, -1, -2});
+  const Values out = run.executor.RunAll({{run.graph.Find("x"), x}});
+  EXPECT_THAT(out.at(run.graph.Find("y")).data<float>(), ElementsAre(1, 0, -1));
+  EXPECT_THAT(out.at(run.graph.Find("a")).data<float>(), ElementsAre(0, 0, 0));
+  EXPECT_THAT(x.data<float>(), ElementsAre(0, -1, -2));
+}
+
+TEST(Executor, DoesNotWriteIntoWeights) {
+  GraphBuilder b;
+  b.Weight("w", Tensor::From<float>({2}, {1, -1})).Input("x", {2});
+  b.Op("Add", {"w", "x"}, "y").Output("y", {2});
+  const Runnable run(b);
+  const Values x = {{run.graph.Find("x"), Tensor::From<float>({2}, {1, 1})}};
+  EXPECT_THAT(run.Run("y", x).data<float>(), ElementsAre(2, 0));
+  EXPECT_THAT(run.Run("y", x).data<float>(), ElementsAre(2, 0));
+}
+
+TEST(Executor, RunsTheBranchThatTheConditionPicks) {
+  GraphBuilder b;
+  b.Input("flag", {}, DType::kBool).Input("x", {2});
+  b.Op("Neg", {"x"}, "m").Weight("w", Tensor::From<float>({2}, {10, 20}));
+  b.Op("If", {"flag"}, "y").Output("y", {2});
+  const auto branch = [&](const std::string& name, const std::string& type) {
+    auto& body = *testing::AddAttribute(b.last(), name, onnx::AttributeProto::GRAPH).mutable_g();
+    testing::FillNode(*body.add_node(), type, {"m", "w"}, {name + "_out"});
+    body.add_output()->set_name(name + "_out");
+  };
+  branch("then_branch", "Add");
+  branch("else_branch", "Mul");
+  const Runnable run(b);
+  const auto result = [&](bool flag) {
+    return run.Run("y", {{run.graph.Find("flag"), Tensor::Scalar(flag)},
+                         {run.graph.Find("x"), Tensor::From<float>({2}, {1, -2})}});
+  };
+  EXPECT_THAT(result(true).data<float>(), ElementsAre(9, 22));
+  EXPECT_THAT(result(false).data<float>(), ElementsAre(-10, 40));
+}
+
+TEST(Executor, GivesTheSameSegmentBySegmentAsAtOnce) {
+  const Runnable run(testing::ToyDecoder(3));
+  const ValueId ids = run.graph.Find("input_ids");
+  const ValueId logits = run.graph.Find("logits");
+  ASSERT_GT(run.executor.plan().segments().size(), 1u);
+  Segment whole;
+  whole.end = static_cast<int>(run.executor.plan().steps().size());
+  const Job job = run.executor.MakeJob(whole, {logits}, {});
+  const Tensor at_once =
+      run.executor.Run(job, run.executor.LoadConstants(job), {{ids, Ids()}}).at(logits);
+  const Tensor by_segment = run.Run("logits", {{ids, Ids()}});
+  ASSERT_EQ(at_once.shape(), (Shape{2, 3, testing::kToyVocabulary}));
+  EXPECT_TRUE(std::ranges::equal(at_once.bytes(), by_segment.bytes()));
+  EXPECT_NE(at_once.data<float>()[0], at_once.data<float>()[1]);
+}
+
+TEST(Executor, ReplacesWeightsByOverrides) {
+  GraphBuilder b;
+  b.Weight("w", Tensor::From<float>({1, 2}, {1, 2})).Op("Transpose", {"w"}, "wt");
+  b.Input("x", {1, 1}).Op("MatMul", {"x", "w"}, "y").Op("MatMul", {"y", "wt"}, "z");
+  const Runnable run(b.Output("z", {1, 1}));
+  const Values x = {{run.graph.Find("x"), Tensor::From<float>({1, 1}, {1})}};
+  EXPECT_THAT(run.Run("z", x).data<float>(), ElementsAre(5));
+  // The stored weight changes what is folded from it; a folded constant changes itself alone.
+  const Tensor w = Tensor::From<float>({1, 2}, {3, 0});
+  EXPECT_THAT(run.Run("z", x, {{run.graph.Find("w"), w}}).data<float>(), ElementsAre(9));
+  EXPECT_THAT(run.Run("z", x, {{run.graph.Find("wt"), w.Reshaped({2, 1})}}).data<float>(),
+              ElementsAre(3));
+}
+
+TEST(Executor, ShowsTappedValuesOnce) {
+  const Runnable run(testing::ToyDecoder(1));
+  Segment whole;
+  whole.end = static_cast<int>(run.executor.plan().steps().size());
+  const ValueId ids = run.graph.Find("input_ids");
+  const ValueId norm = run.graph.Find("b0_n1");
+  const ValueId gated = run.graph.Find("b0_gated");
+  const Job job = run.executor.MakeJob(whole, {}, {norm, gated, ids});
+  std::map<ValueId, Shape> seen;
+  (void)run.executor.Run(job, run.executor.LoadConstants(job), {{ids, Ids()}},
+                         [&](ValueId id, const Tensor& tensor) {
+                           EXPECT_TRUE(seen.emplace(id, tensor.shape()).second);
+                         });
+  EXPECT_EQ(seen, (std::map<ValueId, Shape>{{ids, {2, 3}},
+                                            {norm, {2, 3, testing::kToyHidden}},
+                                            {gated, {2, 3, testing::kToyWide}}}));
+}
+
+TEST(Executor, NamesTheNodeThatFails) {
+  GraphBuilder b;
+  b.Input("x", {-1}).Input("z", {-1}).Op("Add", {"x", "z"}, "y", "the_sum").Output("y", {-1});
+  const Runnable run(b);
+  try {
+    (void)run.Run("y", {{run.graph.Find("x"), Tensor::From<float>({2}, {1, 2})},
+                        {run.graph.Find("z"), Tensor::From<float>({3}, {1, 2, 3})}});
+    FAIL() << "nothing was thrown";
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("the_sum"));
+  }
+}
+
+}  // namespace
+}  // namespace ptq
