@@ -134,7 +134,10 @@ class FoldFinder {
       const Linear& linear = plan_.linears[i];
       if (linear.node != producer || linear.decision != Decision::kQuantize) continue;
       if (linear.shared || linear.n != k_) return std::nullopt;
-      if (linear.bias != kNoValue) fold.bias = {producer, 2};
+      if (linear.bias != kNoValue) {
+        if (fold.bias.node >= 0) return std::nullopt;  // a Fold divides one bias, not two
+        fold.bias = {producer, 2};
+      }
       fold.linear = int(i);
       fold.row_of_channel.resize(size_t(k_));
       std::iota(fold.row_of_channel.begin(), fold.row_of_channel.end(), 0);
