@@ -1,0 +1,155 @@
+#include "ptq/plan/plan.h"
+
+#include "plan_testing.h"
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ptq/base/error.h"
+
+namespace ptq {
+namespace {
+
+using testing::GraphBuilder;
+using testing::Planned;
+
+GraphBuilder Input16() {
+  GraphBuilder b;
+  b.Input("x", {-1, 16});
+  return b;
+}
+
+TEST(FindLinears, SeesAMatMulAsKByN) {
+  GraphBuilder b = Input16();
+  b.Random("a.weight", {16, 8}).Op("MatMul", {"x", "a.weight"}, "h").Op("Relu", {"h"}, "y");
+  const Planned planned(b.Output("y", {-1, 8}));
+  const Linear& linear = planned.Find("a");
+  EXPECT_EQ(linear.k, 16);
+  EXPECT_EQ(linear.n, 8);
+  EXPECT_FALSE(linear.operand_is_nk);
+  EXPECT_EQ(linear.decision, Decision::kQuantize);
+  EXPECT_EQ(linear.site, planned.graph.Find("x"));
+  EXPECT_FALSE(linear.is_head);
+}
+
+TEST(FindLinears, SeesAGemmWithTransposedWeightAndBias) {
+  GraphBuilder b = Input16();
+  b.Random("a.weight", {8, 16}).Random("bias", {8});
+  b.Op("Gemm", {"x", "a.weight", "bias"}, "h").Int("transB", 1).Op("Relu", {"h"}, "y");
+  const Planned planned(b.Output("y", {-1, 8}));
+  const Linear& linear = planned.Find("a");
+  EXPECT_EQ(linear.k, 16);
+  EXPECT_EQ(linear.n, 8);
+  EXPECT_TRUE(linear.operand_is_nk);
+  EXPECT_EQ(linear.bias, planned.graph.Find("bias"));
+}
+
+TEST(FindLinears, LooksThroughTransposeCastAndIdentity) {
+  GraphBuilder b = Input16();
+  b.Weight("a.weight", testing::RandomTensor({8, 16}, 1, 3).Cast(DType::kFloat16));
+  b.Op("Identity", {"a.weight"}, "i").Op("Transpose", {"i"}, "t").Ints("perm", {1, 0});
+  b.Op("Cast", {"t"}, "c").Int("to", 1).Op("MatMul", {"x", "c"}, "h").Op("Relu", {"h"}, "y");
+  const Planned planned(b.Output("y", {-1, 8}));
+  const Linear& linear = planned.Find("a");
+  EXPECT_EQ(linear.k, 16);
+  EXPECT_EQ(linear.n, 8);
+  EXPECT_EQ(linear.stored, planned.graph.Find("a.weight"));
+  EXPECT_EQ(linear.operand, planned.graph.Find("c"));
+  EXPECT_EQ(linear.stored_type, DType::kFloat16);
+  EXPECT_EQ(linear.operand_type, DType::kFloat32);
+}
+
+TEST(FindLinears, TakesFusedMatMulAndKeepsAScaledOne) {
+  GraphBuilder b = Input16();
+  b.Import("com.microsoft", 1).Random("a.weight", {8, 16}).Random("b.weight", {16, 8});
+  b.Op("FusedMatMul", {"x", "a.weight"}, "h").Domain("com.microsoft").Int("transB", 1);
+  b.Op("FusedMatMul", {"x", "b.weight"}, "g").Domain("com.microsoft");
+  auto& alpha = testing::AddAttribute(b.last(), "alpha", onnx::AttributeProto::FLOAT);
+  alpha.set_f(0.5f);
+  b.Op("Add", {"h", "g"}, "s").Op("Relu", {"s"}, "y");
+  const Planned planned(b.Output("y", {-1, 8}));
+  EXPECT_EQ(planned.Find("a").decision, Decision::kQuantize);
+  EXPECT_TRUE(planned.Find("a").operand_is_nk);
+  EXPECT_EQ(planned.Find("b").decision, Decision::kKeep);
+  EXPECT_THAT(planned.Find("b").reason, ::testing::HasSubstr("alpha"));
+}
+
+TEST(FindLinears, IgnoresProductsOfActivationsAndWithVectors) {
+  const Planned planned(testing::ToyDecoder(2));
+  EXPECT_EQ(planned.plan.linears.size(), 15u);
+  EXPECT_EQ(planned.plan.sites.size(), 8u);
+  EXPECT_EQ(planned.SiteOf("b0_n1").linears.size(), 3u);
+}
+
+TEST(MakePlan, RefusesAModelWithoutLinears) {
+  GraphBuilder b = Input16();
+  b.Op("Relu", {"x"}, "y").Output("y", {-1, 16});
+  EXPECT_THROW(Planned{b}, UnsupportedError);
+}
+
+TEST(MakePlan, FindsTheHeadByWhereItLeads) {
+  for (const auto& [form, decision, bits] : {std::tuple{HeadForm::kHalf, Decision::kHalf, 4},
+                                             {HeadForm::kKeep, Decision::kKeep, 4},
+                                             {HeadForm::kInt8, Decision::kQuantize, 8},
+                                             {HeadForm::kInt4, Decision::kQuantize, 4}}) {
+    PlanOptions options;
+    options.head = form;
+    const Planned planned(testing::ToyDecoder(1), options);
+    const Linear& head = planned.Find("lm_head");
+    EXPECT_TRUE(head.is_head);
+    EXPECT_EQ(head.decision, decision);
+    EXPECT_EQ(head.spec.bits, bits);
+    for (const Linear& linear : planned.plan.linears) {
+      EXPECT_EQ(linear.is_head, &linear == &head) << linear.name;
+    }
+  }
+}
+
+TEST(MakePlan, MarksSharedWeightsAndDoesNotScaleThem) {
+  GraphBuilder b = Input16();
+  b.Random("a.weight", {16, 16}).Op("MatMul", {"x", "a.weight"}, "h").Op("Relu", {"h"}, "r");
+  b.Op("MatMul", {"r", "a.weight"}, "g").Op("Relu", {"g"}, "y").Output("y", {-1, 16});
+  const Planned planned(b);
+  ASSERT_EQ(planned.plan.linears.size(), 2u);
+  EXPECT_NE(planned.plan.linears[0].name, planned.plan.linears[1].name);
+  for (const Linear& linear : planned.plan.linears) EXPECT_TRUE(linear.shared);
+  for (const Site& site : planned.plan.sites) {
+    EXPECT_FALSE(site.scaling_allowed);
+    EXPECT_THAT(site.scaling_note, ::testing::HasSubstr("shares"));
+  }
+}
+
+TEST(MakePlan, MarksAHeadThatIsTiedToTheEmbeddings) {
+  GraphBuilder b;
+  b.Input("ids", {-1}, DType::kInt64).Random("embed.weight", {32, 16});
+  b.Op("Gather", {"embed.weight", "ids"}, "x").Op("Transpose", {"embed.weight"}, "wt");
+  b.Op("MatMul", {"x", "wt"}, "logits").Output("logits", {-1, 32});
+  const Planned planned(b);
+  EXPECT_TRUE(planned.plan.linears[0].is_head);
+  EXPECT_TRUE(planned.plan.linears[0].shared);
+}
+
+TEST(MakePlan, FollowsIncludeAndExclude) {
+  PlanOptions options;
+  options.include = {"*.mlp.*"};
+  options.exclude = {"/layers\\.0\\..*down/"};
+  const Planned planned(testing::ToyDecoder(2), options);
+  EXPECT_EQ(planned.Find("model.layers.0.mlp.gate_proj").decision, Decision::kQuantize);
+  EXPECT_EQ(planned.Find("model.layers.1.mlp.down_proj").decision, Decision::kQuantize);
+  EXPECT_EQ(planned.Find("model.layers.0.mlp.down_proj").decision, Decision::kKeep);
+  EXPECT_THAT(planned.Find("model.layers.0.mlp.down_proj").reason,
+              ::testing::HasSubstr("excluded"));
+  EXPECT_EQ(planned.Find("model.layers.0.self_attn.q_proj").decision, Decision::kKeep);
+  EXPECT_EQ(planned.Find("lm_head").decision, Decision::kKeep);
+}
+
+TEST(MakePlan, RefusesPatternsThatMatchNothing) {
+  PlanOptions options;
+  options.exclude = {"*.nobody"};
+  EXPECT_THROW(Planned(testing::ToyDecoder(1), options), UsageError);
+  options.exclude = {};
+  options.include = {"/nobody/"};
+  EXPECT_THROW(Planned(testing::ToyDecoder(1), options), UsageError);
+}
+
+}  // namespace
+}  // namespace ptq
