@@ -53,6 +53,12 @@ LanguageModelScore ScoreLogits(std::span<const float> logits, std::span<const fl
   if (score.compared && reference.size() != logits.size()) {
     throw InputError("the two models have vocabularies of different sizes");
   }
+  for (const int64_t id : ids) {
+    if (id < 0 || id >= int64_t(vocabulary)) {
+      throw InputError("token id " + std::to_string(id) + " is outside the vocabulary of " +
+                       std::to_string(vocabulary) + " logits");
+    }
+  }
   for (size_t t = 0; t + 1 < ids.size(); ++t) {
     const auto q = logits.subspan(t * vocabulary, vocabulary);
     const Row own = Summarise(q);
