@@ -1,0 +1,81 @@
+#include "ptq/stats/site_statistics.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ptq/base/error.h"
+#include "ptq/base/parallel.h"
+
+namespace ptq {
+namespace {
+
+using ::testing::ElementsAre;
+
+TEST(SiteStatistics, SumsWhatItSees) {
+  SiteStatistics statistics(2);
+  statistics.Add(std::vector<float>{1, -2, -3, 4}, 2);
+  statistics.Add(std::vector<float>{2, 0}, 1);
+  EXPECT_EQ(statistics.count(), 3);
+  EXPECT_THAT(statistics.MeanAbs(), ElementsAre(2, 2));
+  EXPECT_THAT(statistics.max_abs(), ElementsAre(3, 4));
+  // Σ x xᵀ = [[1 + 9 + 4, ·], [−2 − 12 + 0, 4 + 16]]
+  EXPECT_EQ(statistics.gram()[0], 14);
+  EXPECT_EQ(statistics.gram()[2], -14);
+  EXPECT_EQ(statistics.gram()[3], 20);
+}
+
+TEST(SiteStatistics, IsZeroBeforeAnythingIsSeen) {
+  const SiteStatistics statistics(3, false);
+  EXPECT_THAT(statistics.MeanAbs(), ElementsAre(0, 0, 0));
+  EXPECT_TRUE(statistics.gram().empty());
+  EXPECT_TRUE(statistics.IsFinite());
+}
+
+TEST(SiteStatistics, MergesToWhatOneWouldHaveSeen) {
+  const std::vector<float> x = {1, 2, -3, 4, 5, -6};
+  SiteStatistics whole(2), first(2), second(2);
+  whole.Add(x, 3);
+  first.Add(std::span(x).first(2), 1);
+  second.Add(std::span(x).subspan(2), 2);
+  first.Merge(second);
+  EXPECT_EQ(first.count(), whole.count());
+  EXPECT_EQ(first.MeanAbs(), whole.MeanAbs());
+  EXPECT_TRUE(std::ranges::equal(first.max_abs(), whole.max_abs()));
+  EXPECT_TRUE(std::ranges::equal(first.gram(), whole.gram()));
+}
+
+TEST(SiteStatistics, RefusesOtherSizes) {
+  SiteStatistics statistics(2);
+  EXPECT_THROW(statistics.Add(std::vector<float>{1, 2, 3}, 1), InternalError);
+  EXPECT_THROW(statistics.Merge(SiteStatistics(3)), InternalError);
+  EXPECT_THROW(statistics.Merge(SiteStatistics(2, false)), InternalError);
+}
+
+TEST(SiteStatistics, NoticesWhatIsNotFinite) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 3e38f}) {
+    SiteStatistics statistics(2);
+    statistics.Add(std::vector<float>{1, bad}, 1);  // 3e38 squared overflows
+    EXPECT_FALSE(statistics.IsFinite()) << bad;
+  }
+}
+
+TEST(SiteStatistics, IsTheSameForAnyNumberOfThreads) {
+  const int64_t k = 600, rows = 40;
+  std::vector<float> x;
+  for (int64_t i = 0; i < k * rows; ++i) x.push_back(static_cast<float>(i * 7919 % 1009) / 997);
+  std::vector<SiteStatistics> results;
+  for (const int threads : {1, 2}) {
+    const ThreadLimit limit(threads);
+    results.emplace_back(k).Add(x, rows);
+  }
+  EXPECT_EQ(results[0].MeanAbs(), results[1].MeanAbs());
+  EXPECT_TRUE(std::ranges::equal(results[0].gram(), results[1].gram()));
+}
+
+}  // namespace
+}  // namespace ptq
