@@ -30,7 +30,7 @@ std::filesystem::path FindModelFile(const std::filesystem::path& path) {
   }
   if (!std::filesystem::is_directory(path, error)) return path;
   for (const auto& directory : {path, path / "onnx"}) {
-    const auto model = directory / "model.onnx";
+    auto model = directory / "model.onnx";
     if (std::filesystem::exists(model, error)) return model;
     const auto found = OnnxFilesIn(directory);
     if (found.size() == 1) return found.front();

@@ -69,6 +69,7 @@ StatisticsBySite Calibrator::Observe(const Segment& segment, const Taps& taps, b
     });
     for (auto& [id, sums] : statistics) {
       std::vector<Tensor> parts;
+      parts.reserve(seen.size());
       for (auto& block : seen) parts.push_back(std::move(block[id]));
       AddAll(sums, parts, taps.at(id));
     }

@@ -148,8 +148,8 @@ class Finder {
   }
 
   /// Why a product cannot be quantized; empty when it can.
-  std::string Obstacle(const Node& node, const Linear& linear, const Layout& layout,
-                       bool left) const {
+  [[nodiscard]] std::string Obstacle(const Node& node, const Linear& linear, const Layout& layout,
+                                     bool left) const {
     if (left) return "the weight is the left operand; not supported yet";
     if (layout.shape.size() > 2)
       return "the weight has more than two dimensions; not supported yet";
@@ -171,7 +171,7 @@ class Finder {
   }
 
   /// Constants computed from shapes or small tables (rotary frequencies) are no weights.
-  bool LooksLikeTable(ValueId id) const {
+  [[nodiscard]] bool LooksLikeTable(ValueId id) const {
     const int producer = graph_.value(id).producer;
     if (producer < 0) return false;
     return !IsPassThrough(graph_.nodes()[size_t(producer)]);
@@ -241,7 +241,7 @@ class Finder {
     }
   }
 
-  int CountUsers(ValueId id) const {
+  [[nodiscard]] int CountUsers(ValueId id) const {
     int count = graph_.value(id).graph_output ? 1 : 0;
     for (const Use& use : graph_.value(id).uses) {
       const Node& node = graph_.nodes()[size_t(use.node)];

@@ -14,7 +14,7 @@ class FoldFinder {
     k_ = plan.linears[size_t(site.linears.front())].k;
   }
 
-  Fold Find() const {
+  [[nodiscard]] Fold Find() const {
     // Somebody else who reads the activation would see it scaled.
     if (Readers(site_.value) != site_.linears.size()) return {};
     if (graph_.value(site_.value).graph_output) return {};
@@ -25,17 +25,19 @@ class FoldFinder {
 
  private:
   /// Users that see the values themselves, not only their shape.
-  size_t Readers(ValueId id) const {
+  [[nodiscard]] size_t Readers(ValueId id) const {
     return size_t(std::ranges::count_if(graph_.value(id).uses, [&](const Use& use) {
       const std::string& type = graph_.nodes()[size_t(use.node)].op_type();
       return type != "Shape" && type != "Size";
     }));
   }
 
-  bool OnlyUse(ValueId id) const { return Readers(id) == 1 && !graph_.value(id).graph_output; }
+  [[nodiscard]] bool OnlyUse(ValueId id) const {
+    return Readers(id) == 1 && !graph_.value(id).graph_output;
+  }
 
   /// A constant [K] (any leading ones) at an input of a node.
-  bool IsGain(int node, size_t input) const {
+  [[nodiscard]] bool IsGain(int node, size_t input) const {
     const auto& inputs = graph_.inputs(node);
     if (inputs.size() <= input || inputs[input] == kNoValue) return false;
     const Value& value = graph_.value(inputs[input]);
@@ -46,14 +48,14 @@ class FoldFinder {
            value.constant->dims(value.constant->dims_size() - 1) == k_;
   }
 
-  std::optional<size_t> GainInput(int node) const {
+  [[nodiscard]] std::optional<size_t> GainInput(int node) const {
     for (const size_t i : {size_t{0}, size_t{1}}) {
       if (IsGain(node, i)) return i;
     }
     return std::nullopt;
   }
 
-  std::optional<Fold> FromNorm(ValueId id) const {
+  [[nodiscard]] std::optional<Fold> FromNorm(ValueId id) const {
     const int producer = graph_.value(id).producer;
     if (producer < 0) return std::nullopt;
     const Node& node = graph_.nodes()[size_t(producer)];
@@ -101,7 +103,7 @@ class FoldFinder {
 
   /// x = up(h) · act(gate(h)): the rows of `up`, whose quantized scales take the factor exactly.
   /// The same through a bias Add, and for a bare linear.
-  std::optional<Fold> FromLinear(ValueId id) const {
+  [[nodiscard]] std::optional<Fold> FromLinear(ValueId id) const {
     if (auto fold = RowsOf(id)) return fold;
     const int producer = graph_.value(id).producer;
     if (producer < 0) return std::nullopt;
@@ -116,7 +118,7 @@ class FoldFinder {
     return std::nullopt;
   }
 
-  std::optional<Fold> RowsOf(ValueId id) const {
+  [[nodiscard]] std::optional<Fold> RowsOf(ValueId id) const {
     int producer = graph_.value(id).producer;
     if (producer < 0) return std::nullopt;
     Fold fold;

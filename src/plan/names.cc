@@ -90,7 +90,7 @@ std::string FromExporterScopes(const Node& node) {
 std::string LinearName(const Graph& graph, int node, ValueId stored) {
   const Node& view = graph.nodes()[size_t(node)];
   const std::string& constant = graph.value(stored).name;
-  const std::string parameter = FromParameter(constant);
+  std::string parameter = FromParameter(constant);
   const bool named = !IsAnonymous(constant) && parameter.find('.') != std::string::npos;
   if (named && graph.value(stored).producer < 0) return parameter;
   for (const std::string& name : {FromExporterScopes(view), FromNodePath(view)}) {

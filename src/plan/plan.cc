@@ -23,8 +23,9 @@ class Selection {
       const bool any = std::ranges::any_of(
           linears, [&](const Linear& linear) { return patterns_.back().Matches(linear.name); });
       if (!any) {
-        throw UsageError(option + " '" + text +
-                         "' matches no linear; quantize run --dry-run lists their names");
+        std::string message = option;
+        message.append(" '").append(text).append("' matches no linear; ");
+        throw UsageError(message + "quantize run --dry-run lists their names");
       }
     }
   }

@@ -8,7 +8,9 @@
 namespace ptq {
 namespace {
 
-Tensor Widened(Tensor tensor) { return IsFloat(tensor.dtype()) ? tensor.ToFloat32() : tensor; }
+Tensor Widened(const Tensor& tensor) {
+  return IsFloat(tensor.dtype()) ? tensor.ToFloat32() : tensor;
+}
 
 /// Adds the node to an error that a kernel raised without knowing where it runs.
 template <class Body>
@@ -108,6 +110,7 @@ std::vector<Tensor> Executor::RunBranch(const Step& step, const std::vector<Tens
   }
   Values outputs = branch.executor->RunAll(std::move(feeds));
   std::vector<Tensor> results;
+  results.reserve(inner.graph_outputs().size());
   for (const ValueId id : inner.graph_outputs()) results.push_back(outputs.at(id));
   return results;
 }
@@ -169,7 +172,7 @@ Values Executor::Run(const Job& job, const Values& constants, Values inputs, con
 }
 
 Values Executor::RunAll(Values inputs, const Values& overrides) const {
-  for (auto& [id, tensor] : inputs) tensor = Widened(std::move(tensor));
+  for (auto& [id, tensor] : inputs) tensor = Widened(tensor);
   for (const Segment& segment : plan_.segments()) {
     std::vector<ValueId> goals = segment.live_out;
     if (&segment == &plan_.segments().back()) goals = graph().graph_outputs();

@@ -60,7 +60,7 @@ class Cutter {
   }
 
   /// Follows a constant back through Transpose, Cast and their like to a stored matrix.
-  bool IsWeight(ValueId id) const {
+  [[nodiscard]] bool IsWeight(ValueId id) const {
     if (!constant_[size_t(id)]) return false;
     const Value& value = graph_.value(id);
     if (value.constant != nullptr) {
@@ -113,14 +113,14 @@ class Cutter {
     }
   }
 
-  bool IsLive(size_t id, int gap) const {
+  [[nodiscard]] bool IsLive(size_t id, int gap) const {
     const Value& value = graph_.values()[id];
     const bool exists =
         value.producer >= 0 ? value.producer < gap : value.graph_input || value.captured;
     return !constant_[id] && exists && last_use_[id] >= gap;
   }
 
-  std::vector<ValueId> LiveAt(int gap) const {
+  [[nodiscard]] std::vector<ValueId> LiveAt(int gap) const {
     std::vector<ValueId> live;
     for (size_t id = 0; id < last_use_.size(); ++id) {
       if (IsLive(id, gap)) live.push_back(ValueId(id));
@@ -130,7 +130,7 @@ class Cutter {
 
   /// Live activations at each gap (before step i), without what stems from before the first
   /// product.
-  std::vector<int> Widths() const {
+  [[nodiscard]] std::vector<int> Widths() const {
     std::vector<int> change(size_t(count_) + 2, 0);
     for (size_t id = 0; id < last_use_.size(); ++id) {
       const int producer = graph_.values()[id].producer;
@@ -149,7 +149,7 @@ class Cutter {
   }
 
   /// Gaps as narrow as any other within kWindow products to both sides.
-  std::vector<int> NarrowGaps() const {
+  [[nodiscard]] std::vector<int> NarrowGaps() const {
     std::vector<int> gaps;
     if (products_.size() < 2) return gaps;
     const std::vector<int> widths = Widths();
@@ -167,7 +167,7 @@ class Cutter {
     return gaps;
   }
 
-  bool HasProduct(int begin, int end) const {
+  [[nodiscard]] bool HasProduct(int begin, int end) const {
     const auto at = std::ranges::lower_bound(products_, begin);
     return at != products_.end() && *at < end;
   }
