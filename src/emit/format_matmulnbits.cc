@@ -37,7 +37,7 @@ struct Blocks {
   int64_t size;   ///< elements of K in a block
   int64_t count;  ///< blocks a row
   bool repeated;  ///< the codes have one group a row, whose scale every block repeats
-  int64_t GroupOf(int64_t block) const { return repeated ? 0 : block; }
+  [[nodiscard]] int64_t GroupOf(int64_t block) const { return repeated ? 0 : block; }
 };
 
 Blocks BlocksOf(const QuantizedMatrix& q) {
