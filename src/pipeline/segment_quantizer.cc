@@ -137,6 +137,7 @@ void SegmentQuantizer::CollectShared(int linear, const SiteStatistics* statistic
   if (--shared.waiting > 0) return;
   const Shared complete = std::move(pending_.extract(stored).mapped());
   Site site;  // of this weight alone: it has one set of codes, and never a scale
+  site.linears = {complete.linears.front()};
   site.scaling_allowed = false;
   const SiteStatistics* merged = complete.merged.has_value() ? &*complete.merged : nullptr;
   QuantizeSiteLinears(site, {complete.linears.front()}, merged, result);
