@@ -1,0 +1,170 @@
+#include "ptq/pipeline/run.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <string>
+
+#include "support/model_builder.h"
+#include "support/temp_directory.h"
+#include <gtest/gtest.h>
+
+#include "ptq/base/error.h"
+#include "ptq/base/file.h"
+#include "ptq/base/parallel.h"
+#include "ptq/tensor/npz.h"
+
+namespace ptq {
+namespace {
+
+using testing::GraphBuilder;
+
+class RunTest : public ::testing::Test {
+ protected:
+  RunTest() {
+    Tensor ids(DType::kInt64, {6, 12});
+    auto values = ids.mutable_data<int64_t>();
+    for (size_t i = 0; i < values.size(); ++i) {
+      values[i] = static_cast<int64_t>(i * i * 31 + i * 7) % testing::kToyVocabulary;
+    }
+    WriteNpz(directory_.path() / "ids.npz", {{"input_ids", ids}});
+  }
+
+  Recipe RecipeFor(const GraphBuilder& builder, const std::string& method) {
+    Recipe recipe;
+    recipe.source = directory_.Write("toy/model.onnx", builder.Bytes());
+    recipe.destination = directory_.path() / "result";
+    recipe.method = method;
+    recipe.group_size = 16;
+    recipe.calibration.file = directory_.path() / "ids.npz";
+    return recipe;
+  }
+
+  /// Names in the test's directory.
+  [[nodiscard]] std::set<std::string> Entries() const {
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_.path())) {
+      names.insert(entry.path().filename().string());
+    }
+    return names;
+  }
+
+  testing::TempDirectory directory_;
+};
+
+int CountOps(const Model& model, const std::string& type) {
+  return static_cast<int>(std::ranges::count_if(
+      model.graph().node(), [&](const auto& node) { return node.op_type() == type; }));
+}
+
+TEST_F(RunTest, QuantizesADecoderByAwqAndVerifiesIt) {
+  const RunReport report = ptq::Run(RecipeFor(testing::ToyDecoder(2), "awq"));
+  EXPECT_TRUE(report.verification.done);
+  EXPECT_LE(report.verification.max_relative, report.verification.tolerance);
+  EXPECT_EQ(report.samples, 6);
+  EXPECT_EQ(report.tokens, 72);
+  EXPECT_LT(report.bytes_after, report.bytes_before);
+  ASSERT_EQ(report.outcomes.size(), 15u);
+  bool scaled = false;
+  for (size_t i = 0; i < report.outcomes.size(); ++i) {
+    if (report.plan.linears[i].decision != Decision::kQuantize) continue;
+    const LinearOutcome& outcome = report.outcomes[i];
+    EXPECT_EQ(outcome.tokens, 72);
+    EXPECT_GT(outcome.energy, 0);
+    EXPECT_GT(outcome.loss, 0);
+    EXPECT_LE(outcome.loss, outcome.loss_rtn);
+    scaled = scaled || outcome.scaling != "none";
+  }
+  EXPECT_TRUE(scaled);
+  EXPECT_EQ(CountOps(Model::Load(report.destination), "MatMulNBits"), 14);
+}
+
+TEST_F(RunTest, QuantizesByRtnWithoutCalibration) {
+  Recipe recipe = RecipeFor(testing::ToyDecoder(1), "rtn");
+  recipe.calibration.file = directory_.path() / "missing.npz";
+  const RunReport report = ptq::Run(recipe);
+  EXPECT_EQ(report.tokens, 0);
+  EXPECT_TRUE(report.verification.done);
+  for (size_t i = 0; i < report.outcomes.size(); ++i) {
+    if (report.plan.linears[i].decision != Decision::kQuantize) continue;
+    EXPECT_EQ(report.outcomes[i].loss, report.outcomes[i].loss_rtn);
+    EXPECT_EQ(report.outcomes[i].scaling, "none");
+  }
+  EXPECT_EQ(CountOps(Model::Load(report.destination), "MatMulNBits"), 7);
+}
+
+TEST_F(RunTest, WritesTheSameBytesForAnyNumberOfThreads) {
+  Recipe recipe = RecipeFor(testing::ToyDecoder(2), "awq");
+  for (const int threads : {1, 2}) {
+    const ThreadLimit limit(threads);
+    recipe.destination = directory_.path() / std::to_string(threads);
+    (void)ptq::Run(recipe);
+  }
+  for (const char* name : {"model.onnx", "model.onnx.data", "quantization_metadata.json"}) {
+    EXPECT_EQ(ReadTextFile(directory_.path() / "1" / name),
+              ReadTextFile(directory_.path() / "2" / name))
+        << name;
+  }
+}
+
+TEST_F(RunTest, PropagatesAndStillVerifies) {
+  Recipe recipe = RecipeFor(testing::ToyDecoder(2), "awq");
+  recipe.propagate = true;
+  EXPECT_TRUE(ptq::Run(recipe).verification.done);
+}
+
+TEST_F(RunTest, LeavesNothingBehindWhenItFails) {
+  Recipe recipe = RecipeFor(testing::ToyDecoder(1), "awq");
+  recipe.calibration.file = directory_.path() / "missing.npz";
+  const auto before = Entries();
+  EXPECT_THROW((void)ptq::Run(recipe), InputError);
+  EXPECT_EQ(Entries(), before);
+}
+
+TEST_F(RunTest, RefusesIdsOutsideTheVocabulary) {
+  Recipe recipe = RecipeFor(testing::ToyDecoder(1), "awq");
+  WriteNpz(recipe.calibration.file,
+           {{"input_ids", Tensor::From<int64_t>({1, 2}, {1, testing::kToyVocabulary})}});
+  const auto before = Entries();
+  EXPECT_THROW((void)ptq::Run(recipe), InputError);
+  EXPECT_EQ(Entries(), before);
+}
+
+TEST_F(RunTest, DoesNotTouchAnExistingResult) {
+  const Recipe recipe = RecipeFor(testing::ToyDecoder(1), "rtn");
+  directory_.Write("result/kept.txt", "kept");
+  EXPECT_THROW((void)ptq::Run(recipe), OutputError);
+  EXPECT_EQ(ReadTextFile(directory_.path() / "result" / "kept.txt"), "kept");
+}
+
+TEST_F(RunTest, PlansWithoutWriting) {
+  const auto recipe = RecipeFor(testing::ToyDecoder(1), "awq");
+  const auto before = Entries();
+  const RunReport report = PlanRun(recipe);
+  EXPECT_EQ(report.plan.linears.size(), 8u);
+  EXPECT_GT(report.predicted_peak_bytes, 0);
+  EXPECT_EQ(Entries(), before);
+}
+
+TEST_F(RunTest, QuantizesASharedWeightOnce) {
+  GraphBuilder b;
+  b.Input("input_ids", {-1, -1}, DType::kInt64).Output("logits", {-1, -1, 32});
+  b.Random("embed.weight", {testing::kToyVocabulary, 32}).Random("twice.weight", {32, 32});
+  b.Op("Gather", {"embed.weight", "input_ids"}, "x");
+  b.Op("MatMul", {"x", "twice.weight"}, "h").Op("Sigmoid", {"h"}, "s");
+  b.Op("MatMul", {"s", "twice.weight"}, "g").Op("Relu", {"g"}, "logits");
+  const RunReport report = ptq::Run(RecipeFor(b, "awq"));
+  EXPECT_TRUE(report.verification.done);
+  ASSERT_EQ(report.outcomes.size(), 2u);
+  EXPECT_EQ(report.outcomes[0].scaling, "none");
+  const Model result = Model::Load(report.destination);
+  std::set<std::string> codes;
+  for (const auto& node : result.graph().node()) {
+    if (node.op_type() == "MatMulNBits") codes.insert(node.input(1));
+  }
+  EXPECT_EQ(CountOps(result, "MatMulNBits"), 2);
+  EXPECT_EQ(codes.size(), 1u);
+}
+
+}  // namespace
+}  // namespace ptq
