@@ -16,12 +16,12 @@ namespace {
 constexpr int64_t kSearchRows = 64;
 /// Scales, best first by min-max rounding, that are scored again on the method's own grid.
 constexpr size_t kShortList = 4;
-/// A scale is kept only if its score is at most this fraction of that of "none". Measured behind the
-/// clip grid and nearest rounding, 1.00 / 0.98 / 0.90 (0.70): all-MiniLM-L6-v2 W4 g32, mean cosine
-/// .98248 / .98250 / .98168 (.97716; never: .97702); TinyStories-656K W4 g32 sym, KL .0431 / .0442 /
-/// .0442, asym .0385 / .0397 / .0412, W3 g128 .248 / .240 / .243 (its noise is 5 %). With outliers all
-/// of them choose alike. So any gain is worth taking with these pieces, unlike with better grids and
-/// roundings (which want 0.7); the last 2 % are not worth a Mul in the graph.
+/// A scale is kept only if its score is at most this fraction of that of "none". Measured behind
+/// the clip grid and nearest rounding, 1.00 / 0.98 / 0.90 (0.70): all-MiniLM-L6-v2 W4 g32, mean
+/// cosine .98248 / .98250 / .98168 (.97716; never: .97702); TinyStories-656K W4 g32 sym, KL .0431 /
+/// .0442 / .0442, asym .0385 / .0397 / .0412, W3 g128 .248 / .240 / .243 (its noise is 5 %). With
+/// outliers all of them choose alike. So any gain is worth taking with these pieces, unlike with
+/// better grids and roundings (which want 0.7); the last 2 % are not worth a Mul in the graph.
 constexpr double kAcceptFraction = 0.98;
 
 /// The rows that stand for a linear in the search, evenly spread.

@@ -57,15 +57,16 @@ struct SiteResult {
 };
 
 /// Quantizes every linear of a site by a method. Pure: no files, no graph. Throws InputError when a
-/// weight is NaN or infinite, UsageError for an unknown piece. The result is the same for any number
-/// of threads.
+/// weight is NaN or infinite, UsageError for an unknown piece. The result is the same for any
+/// number of threads.
 ///
 /// Never worse than round-to-nearest (min-max grid, no scaling) on the loss, per linear:
-///  * Under a given scale, each row keeps the better of the method's grid and rounding and of min-max
+///  * Under a given scale, each row keeps the better of the method's grid and rounding and of
+///  min-max
 ///    and nearest, by the loss of the whole row.
 ///  * The scale is shared by the siblings, so it is kept or dropped for all of them: it must lower
-///    Σ loss/energy by a margin, and leave no linear above its own unscaled round-to-nearest. The next
-///    best scale is tried when one does; after a few, the site stays unscaled.
+///    Σ loss/energy by a margin, and leave no linear above its own unscaled round-to-nearest. The
+///    next best scale is tried when one does; after a few, the site stays unscaled.
 /// Statistics that are not finite count as none: no scaling, and without a Gram matrix the loss is
 /// ‖Δ‖².
 [[nodiscard]] SiteResult QuantizeSite(const SiteProblem& problem, const Method& method);

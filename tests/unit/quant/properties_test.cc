@@ -3,7 +3,6 @@
 
 #include "quant_testing.h"
 
-
 namespace ptq::testing {
 namespace {
 
