@@ -61,9 +61,8 @@ struct SiteResult {
 /// number of threads.
 ///
 /// Never worse than round-to-nearest (min-max grid, no scaling) on the loss, per linear:
-///  * Under a given scale, each row keeps the better of the method's grid and rounding and of
-///  min-max
-///    and nearest, by the loss of the whole row.
+///  * Under a given scale, each row keeps the better of the method's grid and rounding, and of
+///    min-max and nearest, by the loss of the whole row.
 ///  * The scale is shared by the siblings, so it is kept or dropped for all of them: it must lower
 ///    Σ loss/energy by a margin, and leave no linear above its own unscaled round-to-nearest. The
 ///    next best scale is tried when one does; after a few, the site stays unscaled.
