@@ -20,9 +20,9 @@ mkdir -p $out
 show() { printf '\n$ %s\n' "$*" && "$@"; }
 
 ptq_step "Round to nearest, 4 bits"
-show $quantize run --src $source --dst $out/rtn --method rtn --bits 4 --group-size 32 --overwrite
+show $quantize run --src $source --dst $out/rtn --method rtn --bits 4 --group-size 128 --overwrite
 ptq_step "AWQ, 4 bits"
-show $quantize run --src $source --dst $out/awq --method awq --bits 4 --group-size 32 \
+show $quantize run --src $source --dst $out/awq --method awq --bits 4 --group-size 128 \
   --calib $source/calibration.txt --overwrite
 
 ptq_step "Quality on text that the model has not seen ($text)"

@@ -1,12 +1,12 @@
 #include "ptq/base/memory.h"
 
-#include <malloc.h>
-
 #include <array>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <sstream>
+
+#include <malloc.h>
 
 namespace ptq {
 

@@ -53,6 +53,10 @@ int RunCommandLine(int argc, const char* const* argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error, std::cout, std::cerr);
+    if (app.get_subcommands().empty() && !app.remaining().empty()) {
+      throw UsageError("there is no command '" + app.remaining().front() +
+                       "'; see quantize --help");
+    }
     throw UsageError(std::string(error.what()) + "; see quantize --help");
   }
   SetUpLogging(global);

@@ -22,6 +22,8 @@ void AddItems(const nlohmann::json& object, const std::vector<std::string>& pare
       AddItems(value, inner, items);
       continue;
     }
+    // The metadata's recipe spells out empty lists; they mean that the option is not given.
+    if (value.is_null() || (value.is_array() && value.empty())) continue;
     CLI::ConfigItem item;
     item.parents = parents;
     item.name = key;

@@ -68,23 +68,20 @@ std::unique_ptr<Kernel> MakeElu(const Node& node) {
 std::unique_ptr<Kernel> MakeSelu(const Node& node) {
   const float alpha = node.Float("alpha", 1.67326319217681884765625f);
   const float gamma = node.Float("gamma", 1.05070102214813232421875f);
-  return MakeFloatUnary([=](const auto& x) {
-    return gamma * (x < 0.0f).select(alpha * (x.exp() - 1.0f), x);
-  });
+  return MakeFloatUnary(
+      [=](const auto& x) { return gamma * (x < 0.0f).select(alpha * (x.exp() - 1.0f), x); });
 }
 
 std::unique_ptr<Kernel> MakeCelu(const Node& node) {
   const float alpha = node.Float("alpha", 1.0f);
-  return MakeFloatUnary([=](const auto& x) {
-    return (x < 0.0f).select(alpha * ((x / alpha).exp() - 1.0f), x);
-  });
+  return MakeFloatUnary(
+      [=](const auto& x) { return (x < 0.0f).select(alpha * ((x / alpha).exp() - 1.0f), x); });
 }
 
 std::unique_ptr<Kernel> MakeHardSigmoid(const Node& node) {
   const float alpha = node.Float("alpha", 0.2f);
   const float beta = node.Float("beta", 0.5f);
-  return MakeFloatUnary(
-      [=](const auto& x) { return (alpha * x + beta).max(0.0f).min(1.0f); });
+  return MakeFloatUnary([=](const auto& x) { return (alpha * x + beta).max(0.0f).min(1.0f); });
 }
 
 std::unique_ptr<Kernel> MakeHardSwish(const Node&) {
@@ -134,9 +131,8 @@ std::unique_ptr<Kernel> MakeGelu(const Node& node) {
 }
 
 std::unique_ptr<Kernel> MakeBiasGelu(const Node&) {
-  return MakeKernel([](KernelContext& context) {
-    RunBiased(context, [](const auto& x) { return GeluOf(x); });
-  });
+  return MakeKernel(
+      [](KernelContext& context) { RunBiased(context, [](const auto& x) { return GeluOf(x); }); });
 }
 
 std::unique_ptr<Kernel> MakeFastGelu(const Node&) {

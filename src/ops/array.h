@@ -44,7 +44,8 @@ void VisitNumber(DType dtype, Visitor&& visit) {
 }
 
 /// A tensor for the result: input i's own memory when nobody else needs it and it fits, else new
-/// and uninitialised. Pointers to the input's elements taken before stay valid, its Tensor does not.
+/// and uninitialised. Pointers to the input's elements taken before stay valid, its Tensor does
+/// not.
 [[nodiscard]] inline Tensor ReuseInput(KernelContext& context, size_t i, DType dtype,
                                        const Shape& shape) {
   const Tensor& input = context.input(i);

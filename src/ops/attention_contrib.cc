@@ -28,7 +28,7 @@ std::vector<int64_t> HiddenSizes(const Attributes& attributes, int64_t columns) 
   if (sizes.empty()) sizes.assign(3, columns / 3);
   bool fits =
       sizes.size() == 3 && sizes[0] + sizes[1] + sizes[2] == columns && sizes[0] == sizes[1];
-  for (const int64_t size : sizes) fits = fits && size % attributes.heads == 0;
+  for (const int64_t size : sizes) fits = fits && size > 0 && size % attributes.heads == 0;
   if (!fits) {
     throw InputError("Attention: " + std::to_string(columns) +
                      " columns of the packed weight do not divide into Q, K and V of " +

@@ -75,7 +75,7 @@ class Block {
   }
 
  private:
-  float* Out(int64_t row) const {
+  [[nodiscard]] float* Out(int64_t row) const {
     return p_.out.data + batch_ * p_.out.batch + head_ * p_.out.head +
            (begin_ + row) * p_.out.token;
   }

@@ -6,19 +6,19 @@
 #include <cstdint>
 #include <vector>
 
+#include "array.h"
+
 #include "ptq/base/parallel.h"
 #include "ptq/tensor/shape.h"
-
-#include "array.h"
 
 namespace ptq {
 
 /// How N row-major operands are read to fill one row-major result.
 template <size_t N>
 struct BroadcastPlan {
-  Shape shape;                                ///< of the result
-  int64_t size = 0;                           ///< elements of the result
-  std::vector<int64_t> dims;                  ///< merged dimensions, at least one
+  Shape shape;                                  ///< of the result
+  int64_t size = 0;                             ///< elements of the result
+  std::vector<int64_t> dims;                    ///< merged dimensions, at least one
   std::vector<std::array<int64_t, N>> strides;  ///< per merged dimension and operand
 };
 
@@ -115,9 +115,9 @@ void BroadcastArrays(const BroadcastPlan<2>& plan, const float* a, const float* 
 template <class T, class Result, class Function>
 void BroadcastElements(const BroadcastPlan<2>& plan, const T* a, const T* b, Result* out,
                        const Function& function) {
-  const auto [a_step, b_step] = plan.strides.back();
-  ForEachRun(plan, [&, a_step = a_step, b_step = b_step](
-                       int64_t at, const std::array<int64_t, 2>& from, int64_t count) {
+  const int64_t a_step = plan.strides.back()[0];
+  const int64_t b_step = plan.strides.back()[1];
+  ForEachRun(plan, [&](int64_t at, const std::array<int64_t, 2>& from, int64_t count) {
     const T* x = a + from[0];
     const T* y = b + from[1];
     for (int64_t i = 0; i < count; ++i) {

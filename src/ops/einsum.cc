@@ -38,7 +38,8 @@ Named TakeDiagonals(const Tensor& x, const Labels& labels) {
       continue;
     }
     const auto at = static_cast<size_t>(known - result.labels.begin());
-    if (view.shape[at] != x.shape()[d]) throw InputError("Einsum: a diagonal needs equal dimensions");
+    if (view.shape[at] != x.shape()[d])
+      throw InputError("Einsum: a diagonal needs equal dimensions");
     view.strides[at] += strides[d];
   }
   result.tensor = result.labels.size() == labels.size() ? x : Materialize(x, view);
@@ -124,10 +125,10 @@ Named Contract(Named a, Named b, const Labels& needed) {
   for (const int label : right) shape.push_back(SizeOf(b, label));
   const int64_t batches = CountOf(a, batch);
   const int64_t terms = CountOf(a, folded);
-  const Tensor x = Arranged(a, Joined(batch, left, folded))
-                       .Reshaped({batches, CountOf(a, left), terms});
-  const Tensor y = Arranged(b, Joined(batch, folded, right))
-                       .Reshaped({batches, terms, CountOf(b, right)});
+  const Tensor x =
+      Arranged(a, Joined(batch, left, folded)).Reshaped({batches, CountOf(a, left), terms});
+  const Tensor y =
+      Arranged(b, Joined(batch, folded, right)).Reshaped({batches, terms, CountOf(b, right)});
   return {MatMul(x, y).Reshaped(shape), Joined(batch, left, right)};
 }
 

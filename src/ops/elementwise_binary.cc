@@ -120,7 +120,8 @@ void RunPow(KernelContext& context) {
   const Tensor& exponent = context.input(1);
   const auto plan = PlanBroadcast<2>({&base.shape(), &exponent.shape()});
   Tensor out(base.dtype(), plan.shape);
-  const auto [base_step, exponent_step] = plan.strides.back();
+  const int64_t base_step = plan.strides.back()[0];
+  const int64_t exponent_step = plan.strides.back()[1];
   VisitNumber(base.dtype(), [&](auto base_tag) {
     using T = decltype(base_tag);
     const T* x = base.data<T>().data();
@@ -130,8 +131,7 @@ void RunPow(KernelContext& context) {
       using E = decltype(exponent_tag);
       const Tensor wide = exponent.Cast(kDTypeOf<E>);
       const E* e = wide.data<E>().data();
-      ForEachRun(plan, [&, base_step = base_step, exponent_step = exponent_step](
-                           int64_t at, const std::array<int64_t, 2>& from, int64_t count) {
+      ForEachRun(plan, [&](int64_t at, const std::array<int64_t, 2>& from, int64_t count) {
         for (int64_t i = 0; i < count; ++i) {
           y[at + i] = Power(x[from[0] + i * base_step], e[from[1] + i * exponent_step]);
         }
@@ -189,9 +189,8 @@ std::unique_ptr<Kernel> MakeMod(const Node& node) {
 std::unique_ptr<Kernel> MakePow(const Node&) { return MakeKernel(RunPow); }
 
 std::unique_ptr<Kernel> MakePRelu(const Node&) {
-  return MakeElementwise([](auto x, auto slope) {
-    return x < 0 ? static_cast<decltype(x)>(x * slope) : x;
-  });
+  return MakeElementwise(
+      [](auto x, auto slope) { return x < 0 ? static_cast<decltype(x)>(x * slope) : x; });
 }
 
 std::unique_ptr<Kernel> MakeBitwiseAnd(const Node&) {

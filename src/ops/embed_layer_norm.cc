@@ -101,6 +101,7 @@ std::unique_ptr<Kernel> MakeEmbedLayerNormalization(const Node& node) {
                   out.mutable_data<float>().data(), nullptr, nullptr);
     context.set_output(0, std::move(out));
     if (context.wants(1)) context.set_output(1, CountMask(context, ids[0], ids[1]));
+    // NOLINTNEXTLINE(bugprone-use-after-move): moved from above only when it is not kept
     if (keep) context.set_output(2, std::move(sum));
   });
 }

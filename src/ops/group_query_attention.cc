@@ -48,6 +48,12 @@ struct Attributes {
 };
 
 Attributes ReadAttributes(const Node& node) {
+  const int64_t heads = node.RequiredInt("num_heads");
+  const int64_t kv_heads = node.RequiredInt("kv_num_heads");
+  if (heads <= 0 || kv_heads <= 0 || heads % kv_heads != 0) {
+    throw InputError("node '" + node.name() + "': " + std::to_string(heads) +
+                     " query heads cannot share " + std::to_string(kv_heads) + " key heads");
+  }
   for (const char* name : {"k_quant_type", "v_quant_type"}) {
     if (node.String(name, "NONE") != "NONE") {
       throw UnsupportedError("node '" + node.name() + "': a quantized cache (" + name +
@@ -59,11 +65,16 @@ Attributes ReadAttributes(const Node& node) {
                            "': sliding_window_cache is not supported; "
                            "export the model with a full-length cache");
   }
-  return {node.RequiredInt("num_heads"),       node.RequiredInt("kv_num_heads"),
-          node.Float("scale", 0.0f),           node.Float("softcap", 0.0f),
-          node.Int("do_rotary", 0) != 0,       node.Int("rotary_interleaved", 0) != 0,
-          node.Int("causal", 1) != 0,          node.Int("smooth_softmax", 0) != 0,
-          node.Int("local_window_size", -1),   node.Int("qk_output", 0),
+  return {heads,
+          kv_heads,
+          node.Float("scale", 0.0f),
+          node.Float("softcap", 0.0f),
+          node.Int("do_rotary", 0) != 0,
+          node.Int("rotary_interleaved", 0) != 0,
+          node.Int("causal", 1) != 0,
+          node.Int("smooth_softmax", 0) != 0,
+          node.Int("local_window_size", -1),
+          node.Int("qk_output", 0),
           node.Float("qk_norm_epsilon", 1e-6f)};
 }
 

@@ -49,8 +49,8 @@ std::unique_ptr<Kernel> CreateKernel(const Node& node) {
   const KernelEntry* entry = FindEntry(node);
   if (entry == nullptr) {
     const std::string domain = node.domain().empty() ? "ai.onnx" : node.domain();
-    throw UnsupportedError("node '" + node.name() + "': operator " + domain + "::" +
-                           node.op_type() + " (opset " + std::to_string(node.opset()) +
+    throw UnsupportedError("node '" + node.name() + "': operator " + domain +
+                           "::" + node.op_type() + " (opset " + std::to_string(node.opset()) +
                            ") is not supported; docs/supported-operators.md lists those that are");
   }
   return entry->make(node);

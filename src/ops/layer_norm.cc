@@ -115,6 +115,7 @@ void RunSkipNorm(KernelContext& context, NormSpec spec) {
   context.set_output(0, std::move(y));
   if (mean.defined()) context.set_output(1, std::move(mean));
   if (deviation.defined()) context.set_output(2, std::move(deviation));
+  // NOLINTNEXTLINE(bugprone-use-after-move): moved from above only when it is not kept
   if (keep) context.set_output(3, std::move(sum));
 }
 

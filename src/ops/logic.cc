@@ -32,8 +32,7 @@ std::unique_ptr<Kernel> MakeComparison(Function function) {
 
 template <class Function>
 std::unique_ptr<Kernel> MakeLogical(Function function) {
-  return MakeKernel(
-      [function](KernelContext& context) { RunComparison<bool>(context, function); });
+  return MakeKernel([function](KernelContext& context) { RunComparison<bool>(context, function); });
 }
 
 /// A test of each float, of each value of another type it is false.
@@ -139,9 +138,7 @@ std::unique_ptr<Kernel> MakeIsNaN(const Node&) {
 std::unique_ptr<Kernel> MakeIsInf(const Node& node) {
   const bool negative = node.Int("detect_negative", 1) != 0;
   const bool positive = node.Int("detect_positive", 1) != 0;
-  return MakeFloatTest([=](float x) {
-    return std::isinf(x) && (x > 0 ? positive : negative);
-  });
+  return MakeFloatTest([=](float x) { return std::isinf(x) && (x > 0 ? positive : negative); });
 }
 
 std::unique_ptr<Kernel> MakeWhere(const Node&) {

@@ -3,6 +3,7 @@
 #include "broadcast.h"
 #include "fused_activation.h"
 #include "matmul_core.h"
+
 #include "ptq/tensor/gemm.h"
 
 namespace ptq {
@@ -48,10 +49,10 @@ Tensor RunFloatGemm(const KernelContext& context, const GemmAttributes& attribut
   const Tensor& a = context.input(0);
   const Tensor& b = context.input(1);
   if (a.rank() != 2 || b.rank() != 2) throw InputError("Gemm needs two matrices");
-  const MatrixView left{a.data<float>().data(), a.dim(0), a.dim(1),
-                        std::max<int64_t>(1, a.dim(1)), attributes.transpose_a};
-  const MatrixView right{b.data<float>().data(), b.dim(0), b.dim(1),
-                         std::max<int64_t>(1, b.dim(1)), attributes.transpose_b};
+  const MatrixView left{a.data<float>().data(), a.dim(0), a.dim(1), std::max<int64_t>(1, a.dim(1)),
+                        attributes.transpose_a};
+  const MatrixView right{b.data<float>().data(), b.dim(0), b.dim(1), std::max<int64_t>(1, b.dim(1)),
+                         attributes.transpose_b};
   const int64_t m = a.dim(attributes.transpose_a ? 1 : 0);
   const int64_t k = a.dim(attributes.transpose_a ? 0 : 1);
   const int64_t n = b.dim(attributes.transpose_b ? 0 : 1);
@@ -60,8 +61,8 @@ Tensor RunFloatGemm(const KernelContext& context, const GemmAttributes& attribut
                      " do not fit in Gemm");
   }
   const bool adds = context.has_input(2) && attributes.beta != 0.0f;
-  Tensor out = adds ? BroadcastAddend<float>(context.input(2), m, n)
-                    : Tensor(DType::kFloat32, {m, n});
+  Tensor out =
+      adds ? BroadcastAddend<float>(context.input(2), m, n) : Tensor(DType::kFloat32, {m, n});
   float* to = out.mutable_data<float>().data();
   if (!adds && k == 0) std::fill_n(to, out.size(), 0.0f);
   Gemm(attributes.alpha, left, right, adds ? attributes.beta : 0.0f, to, n);
@@ -112,9 +113,8 @@ std::unique_ptr<Kernel> MakeMatMul(const Node&) {
       context.set_output(0, MatMul(a, b));
       return;
     }
-    VisitTypes<int32_t, int64_t, uint32_t, uint64_t>(a.dtype(), [&](auto tag) {
-      context.set_output(0, IntegerMatMul<decltype(tag)>(a, b));
-    });
+    VisitTypes<int32_t, int64_t, uint32_t, uint64_t>(
+        a.dtype(), [&](auto tag) { context.set_output(0, IntegerMatMul<decltype(tag)>(a, b)); });
   });
 }
 

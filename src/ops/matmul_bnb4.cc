@@ -44,6 +44,7 @@ struct Attributes {
 
 void Run(KernelContext& context, const Attributes& a) {
   const Tensor& x = context.input(0);
+  if (context.input(1).dtype() != DType::kUint8) throw InputError("MatMulBnb4: B must be uint8");
   const auto packed = context.input(1).data<uint8_t>();
   const auto largest = context.input(2).data<float>();
   const int64_t inner = a.transposed ? a.k : a.n;
@@ -85,7 +86,8 @@ std::unique_ptr<Kernel> MakeMatMulBnb4(const Node& node) {
   const Attributes attributes{node.RequiredInt("K"), node.RequiredInt("N"),
                               node.RequiredInt("block_size"), node.Int("transB", 1) != 0,
                               type == 0 ? &kFp4 : &kNf4};
-  if (attributes.k <= 0 || attributes.n <= 0 || attributes.block <= 0) {
+  if (attributes.k <= 0 || attributes.n <= 0 || attributes.block <= 0 || attributes.k > INT32_MAX ||
+      attributes.n > INT32_MAX || attributes.block > INT32_MAX) {
     throw InputError("node '" + node.name() + "': K, N and block_size must be positive");
   }
   return MakeKernel([attributes](KernelContext& context) { Run(context, attributes); });

@@ -18,11 +18,11 @@ constexpr int64_t kExactTerms = 256;
 
 /// One operand seen as a stack of matrices.
 struct Operand {
-  Shape batch;          ///< dimensions of the stack
-  int64_t rows = 1;     ///< of a stored matrix
+  Shape batch;       ///< dimensions of the stack
+  int64_t rows = 1;  ///< of a stored matrix
   int64_t cols = 1;
-  int64_t stride = 1;   ///< elements from one row to the next
-  int64_t step = 1;     ///< elements from one matrix to the next
+  int64_t stride = 1;  ///< elements from one row to the next
+  int64_t step = 1;    ///< elements from one matrix to the next
   bool transposed = false;
 
   [[nodiscard]] int64_t op_rows() const { return transposed ? cols : rows; }
@@ -133,8 +133,8 @@ Tensor MatMul(const Tensor& a, const Tensor& b, const MatMulOptions& options) {
   const int64_t grain = std::max<int64_t>(1, kTaskWork / std::max<int64_t>(1, p.m * p.k * p.n));
   ParallelForTiles(count, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      Gemm(options.alpha, ViewOf(p.a, x, a_numbers[size_t(i)]), ViewOf(p.b, y, b_numbers[size_t(i)]),
-           0.0f, to + i * p.m * p.n, p.n);
+      Gemm(options.alpha, ViewOf(p.a, x, a_numbers[size_t(i)]),
+           ViewOf(p.b, y, b_numbers[size_t(i)]), 0.0f, to + i * p.m * p.n, p.n);
     }
   });
   return out;

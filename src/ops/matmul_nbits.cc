@@ -30,6 +30,10 @@ class PackedWeight {
         scales_(context.input(2).data<float>().data()),
         blob_(a_.block * a_.bits / 8),
         zero_row_((a_.blocks() * a_.bits + 7) / 8) {
+    if (context.input(1).dtype() != DType::kUint8) {
+      throw InputError("MatMulNBits: B is " + std::string(DTypeName(context.input(1).dtype())) +
+                       ", expected uint8");
+    }
     Expect(context.input(1).size(), a_.n * a_.blocks() * blob_, "B");
     Expect(context.input(2).size(), a_.n * a_.blocks(), "scales");
     if (context.has_input(3)) {
@@ -37,6 +41,8 @@ class PackedWeight {
       if (zeros.dtype() == DType::kFloat32) {
         Expect(zeros.size(), a_.n * a_.blocks(), "zero_points");
         float_zeros_ = zeros.data<float>().data();
+      } else if (zeros.dtype() != DType::kUint8) {
+        throw InputError("MatMulNBits: zero_points must be uint8 or the type of A");
       } else {
         Expect(zeros.size(), a_.n * zero_row_, "zero_points");
         packed_zeros_ = zeros.data<uint8_t>().data();
@@ -155,7 +161,8 @@ std::unique_ptr<Kernel> MakeMatMulNBits(const Node& node) {
     throw UnsupportedError("node '" + node.name() + "': MatMulNBits with " +
                            std::to_string(attributes.bits) + " bits; 2, 4 and 8 are supported");
   }
-  if (attributes.k <= 0 || attributes.n <= 0 || attributes.block < 8) {
+  if (attributes.k <= 0 || attributes.n <= 0 || attributes.block < 8 || attributes.k > INT32_MAX ||
+      attributes.n > INT32_MAX || attributes.block > INT32_MAX) {
     throw InputError("node '" + node.name() +
                      "': K, N and block_size must be positive and block_size at least 8");
   }

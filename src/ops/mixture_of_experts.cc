@@ -84,6 +84,9 @@ class Projection {
         inputs_(inputs),
         bits_(bits) {
     CheckWeights(inputs * bits / 8);
+    if (weights.dtype() != DType::kUint8 || (zeros.defined() && zeros.dtype() != DType::kUint8)) {
+      throw InputError("QMoE: weights and zero points must be uint8");
+    }
     block_ = block > 0 ? block : inputs;
     by_row_ = block <= 0;
     blocks_ = (inputs + block_ - 1) / block_;
@@ -208,15 +211,12 @@ std::vector<std::vector<Choice>> Route(const float* logits, const float* mixing,
 
 float Activate(Activation activation, float x) {
   switch (activation) {
-    case Activation::kRelu:
-      return std::max(x, 0.0f);
+    case Activation::kRelu: return std::max(x, 0.0f);
     // The tanh form, as ONNX Runtime computes it here.
     case Activation::kGelu:
       return 0.5f * x * (1.0f + std::tanh(0.7978845608f * (x + 0.044715f * x * x * x)));
-    case Activation::kSilu:
-      return x / (1.0f + std::exp(-x));
-    default:
-      return x;
+    case Activation::kSilu: return x / (1.0f + std::exp(-x));
+    default: return x;
   }
 }
 
@@ -254,6 +254,7 @@ void Mix(KernelContext& context, const Attributes& attributes, const Projection&
   const int64_t width = x.dim(-1);
   const int64_t tokens = x.size() / std::max<int64_t>(1, width);
   const int64_t experts = fc1.experts();
+  if (experts == 0) throw InputError("MoE: there are no experts");
   const Tensor& logits = context.input(1);
   if (logits.size() != tokens * experts || fc2.outputs() != width || fc2.experts() != experts) {
     throw InputError("MoE: router_probs " + ToString(logits.shape()) +

@@ -67,33 +67,15 @@ void DequantizeCodes(const uint8_t* bytes, int bits, int64_t count, float scale,
 std::vector<int32_t> UnpackIntegers(const Tensor& tensor, int64_t begin, int64_t count) {
   std::vector<int32_t> out(static_cast<size_t>(count));
   switch (tensor.dtype()) {
-    case DType::kInt8:
-      CopyIntegers<int8_t>(tensor, begin, out);
-      break;
-    case DType::kUint8:
-      CopyIntegers<uint8_t>(tensor, begin, out);
-      break;
-    case DType::kInt16:
-      CopyIntegers<int16_t>(tensor, begin, out);
-      break;
-    case DType::kUint16:
-      CopyIntegers<uint16_t>(tensor, begin, out);
-      break;
-    case DType::kInt32:
-      CopyIntegers<int32_t>(tensor, begin, out);
-      break;
-    case DType::kInt4:
-      CopyPacked(tensor, begin, 4, true, out);
-      break;
-    case DType::kUint4:
-      CopyPacked(tensor, begin, 4, false, out);
-      break;
-    case DType::kInt2:
-      CopyPacked(tensor, begin, 2, true, out);
-      break;
-    case DType::kUint2:
-      CopyPacked(tensor, begin, 2, false, out);
-      break;
+    case DType::kInt8: CopyIntegers<int8_t>(tensor, begin, out); break;
+    case DType::kUint8: CopyIntegers<uint8_t>(tensor, begin, out); break;
+    case DType::kInt16: CopyIntegers<int16_t>(tensor, begin, out); break;
+    case DType::kUint16: CopyIntegers<uint16_t>(tensor, begin, out); break;
+    case DType::kInt32: CopyIntegers<int32_t>(tensor, begin, out); break;
+    case DType::kInt4: CopyPacked(tensor, begin, 4, true, out); break;
+    case DType::kUint4: CopyPacked(tensor, begin, 4, false, out); break;
+    case DType::kInt2: CopyPacked(tensor, begin, 2, true, out); break;
+    case DType::kUint2: CopyPacked(tensor, begin, 2, false, out); break;
     default:
       throw UnsupportedError("quantized values of type " + std::string(DTypeName(tensor.dtype())) +
                              " are not supported");
@@ -103,24 +85,15 @@ std::vector<int32_t> UnpackIntegers(const Tensor& tensor, int64_t begin, int64_t
 
 IntegerRange RangeOf(DType dtype) {
   switch (dtype) {
-    case DType::kInt8:
-      return {-128, 127};
-    case DType::kUint8:
-      return {0, 255};
-    case DType::kInt16:
-      return {-32768, 32767};
-    case DType::kUint16:
-      return {0, 65535};
-    case DType::kInt32:
-      return {INT32_MIN, INT32_MAX};
-    case DType::kInt4:
-      return {-8, 7};
-    case DType::kUint4:
-      return {0, 15};
-    case DType::kInt2:
-      return {-2, 1};
-    case DType::kUint2:
-      return {0, 3};
+    case DType::kInt8: return {-128, 127};
+    case DType::kUint8: return {0, 255};
+    case DType::kInt16: return {-32768, 32767};
+    case DType::kUint16: return {0, 65535};
+    case DType::kInt32: return {INT32_MIN, INT32_MAX};
+    case DType::kInt4: return {-8, 7};
+    case DType::kUint4: return {0, 15};
+    case DType::kInt2: return {-2, 1};
+    case DType::kUint2: return {0, 3};
     default:
       throw UnsupportedError("quantization to " + std::string(DTypeName(dtype)) +
                              " is not supported");

@@ -132,12 +132,8 @@ void Dequantize(KernelContext& context, int64_t axis, int64_t block_size) {
     });
   };
   switch (x.dtype()) {
-    case DType::kInt8:
-      direct(x.data<int8_t>().data());
-      break;
-    case DType::kUint8:
-      direct(x.data<uint8_t>().data());
-      break;
+    case DType::kInt8: direct(x.data<int8_t>().data()); break;
+    case DType::kUint8: direct(x.data<uint8_t>().data()); break;
     default:
       ForEachRun(layout, [&](int64_t begin, int64_t count, int64_t first, int64_t stride) {
         const std::vector<int32_t> codes = UnpackIntegers(x, begin, count);
@@ -184,6 +180,7 @@ void Quantize(KernelContext& context, int64_t axis, int64_t block_size, DType ou
   DType dtype = output_type == DType::kUndefined ? DType::kUint8 : output_type;
   if (context.has_input(2)) dtype = context.input(2).dtype();
   const IntegerRange range = RangeOf(dtype);
+  if (BitsOf(dtype) > 16) throw InputError("QuantizeLinear has no 32-bit form");
   const auto lowest = static_cast<float>(range.lowest);
   const auto highest = static_cast<float>(range.highest);
   std::vector<int32_t> codes(static_cast<size_t>(x.size()));

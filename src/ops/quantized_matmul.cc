@@ -33,8 +33,7 @@ Tensor Combine(const Tensor& a, const Tensor& b, const Function& function) {
 Tensor Centered(const KernelContext& context, const Tensor& codes, size_t zero_index, Side side) {
   const Tensor wide = codes.Cast(DType::kFloat32);
   if (!context.has_input(zero_index)) return wide;
-  const Tensor zero =
-      PerRowOrColumn(context.input(zero_index).Cast(DType::kFloat32), side);
+  const Tensor zero = PerRowOrColumn(context.input(zero_index).Cast(DType::kFloat32), side);
   return Combine(wide, zero, [](const auto& x, const auto& z) { return x - z; });
 }
 
@@ -55,7 +54,8 @@ DynamicQuantized QuantizeDynamically(const Tensor& x) {
   }
   DynamicQuantized result{Tensor(DType::kUint8, x.shape()), 1.0f, 0};
   if (high > low) result.scale = (high - low) / 255.0f;
-  result.zero_point = static_cast<uint8_t>(std::nearbyint(std::clamp(-low / result.scale, 0.0f, 255.0f)));
+  result.zero_point =
+      static_cast<uint8_t>(std::nearbyint(std::clamp(-low / result.scale, 0.0f, 255.0f)));
   uint8_t* codes = result.codes.mutable_data<uint8_t>().data();
   const float zero = result.zero_point;
   ParallelForTiles(x.size(), kElementTile, [&](int64_t begin, int64_t end) {
@@ -84,9 +84,8 @@ Tensor Multiplied(const Tensor& a, const Tensor& b) {
 }
 
 void RunQLinearMatMul(KernelContext& context) {
-  const Tensor product =
-      ExactMatMul(Centered(context, context.input(0), 2, Side::kLeft),
-                  Centered(context, context.input(3), 5, Side::kRight));
+  const Tensor product = ExactMatMul(Centered(context, context.input(0), 2, Side::kLeft),
+                                     Centered(context, context.input(3), 5, Side::kRight));
   const Tensor scale = Multiplied(PerRowOrColumn(context.input(1), Side::kLeft), context.input(4));
   const Tensor result_scale = PerRowOrColumn(context.input(6), Side::kLeft);
   const Tensor zero = PerRowOrColumn(context.input(7).Cast(DType::kFloat32), Side::kLeft);
@@ -94,9 +93,9 @@ void RunQLinearMatMul(KernelContext& context) {
       Combine(scale, result_scale, [](const auto& x, const auto& s) { return x / s; });
   const DType dtype = context.input(7).dtype();
   const float low = dtype == DType::kInt8 ? -128.0f : 0.0f;
-  Tensor codes = Combine(Rescale(product, ratio, nullptr), zero, [low](const auto& x, const auto& z) {
-    return (x.rint() + z).max(low).min(low + 255.0f);
-  });
+  Tensor codes = Combine(
+      Rescale(product, ratio, nullptr), zero,
+      [low](const auto& x, const auto& z) { return (x.rint() + z).max(low).min(low + 255.0f); });
   context.set_output(0, codes.Cast(dtype));
 }
 
@@ -136,8 +135,7 @@ std::unique_ptr<Kernel> MakeDynamicQuantizeMatMul(const Node&) {
     const Tensor zero = Tensor::Scalar<float>(left.zero_point);
     const Tensor codes = Combine(left.codes.Cast(DType::kFloat32), zero,
                                  [](const auto& x, const auto& z) { return x - z; });
-    const Tensor product =
-        ExactMatMul(codes, Centered(context, context.input(1), 3, Side::kRight));
+    const Tensor product = ExactMatMul(codes, Centered(context, context.input(1), 3, Side::kRight));
     const Tensor scale = Multiplied(Tensor::Scalar<float>(left.scale), context.input(2));
     context.set_output(0, Rescale(product, scale, OptionalInput(context, 4)));
   });

@@ -61,26 +61,19 @@ T ReduceRow(Reduction kind, const T* x, int64_t count) {
     const auto plain = [](const auto& v) { return v; };
     const auto square = [](const auto& v) { return v * v; };
     switch (kind) {
-      case Reduction::kSum:
-        return static_cast<T>(SumOf(x, count, plain));
+      case Reduction::kSum: return static_cast<T>(SumOf(x, count, plain));
       case Reduction::kMean:
         if (count == 0) return std::is_floating_point_v<T> ? static_cast<T>(NAN) : T(0);
         return static_cast<T>(SumOf(x, count, plain) / static_cast<T>(count));
-      case Reduction::kMax:
-        return Extreme(x, count, true);
-      case Reduction::kMin:
-        return Extreme(x, count, false);
-      case Reduction::kProd:
-        return count == 0 ? T(1) : ConstArrayMap<T>(x, count).prod();
+      case Reduction::kMax: return Extreme(x, count, true);
+      case Reduction::kMin: return Extreme(x, count, false);
+      case Reduction::kProd: return count == 0 ? T(1) : ConstArrayMap<T>(x, count).prod();
       case Reduction::kL1:
         if constexpr (std::is_unsigned_v<T>) return static_cast<T>(SumOf(x, count, plain));
         return static_cast<T>(SumOf(x, count, [](const auto& v) { return v.abs(); }));
-      case Reduction::kL2:
-        return static_cast<T>(std::sqrt(SumOf(x, count, square)));
-      case Reduction::kSumSquare:
-        return static_cast<T>(SumOf(x, count, square));
-      case Reduction::kLogSum:
-        return static_cast<T>(std::log(SumOf(x, count, plain)));
+      case Reduction::kL2: return static_cast<T>(std::sqrt(SumOf(x, count, square)));
+      case Reduction::kSumSquare: return static_cast<T>(SumOf(x, count, square));
+      case Reduction::kLogSum: return static_cast<T>(std::log(SumOf(x, count, plain)));
       case Reduction::kLogSumExp:
         if constexpr (std::is_floating_point_v<T>) return LogSumExp(x, count);
         break;

@@ -1,4 +1,5 @@
-// How a reduction walks its input: which dimensions fold, and whether they lie last or in the middle.
+// How a reduction walks its input: which dimensions fold, and whether they lie last or in the
+// middle.
 #pragma once
 
 #include <cstdint>

@@ -37,12 +37,9 @@ T Combine(Reduction reduction, T old, T update) {
         return old && update;
       else
         return static_cast<T>(old * update);
-    case Reduction::kMin:
-      return std::min(old, update);
-    case Reduction::kMax:
-      return std::max(old, update);
-    case Reduction::kNone:
-      break;
+    case Reduction::kMin: return std::min(old, update);
+    case Reduction::kMax: return std::max(old, update);
+    case Reduction::kNone: break;
   }
   return update;
 }

@@ -36,16 +36,11 @@ void CopyRows(std::byte* to, int64_t to_stride, const std::byte* from, int64_t f
 template <class Visitor>
 void VisitWidth(size_t bytes, Visitor&& visit) {
   switch (bytes) {
-    case 1:
-      return visit(static_cast<uint8_t*>(nullptr));
-    case 2:
-      return visit(static_cast<uint16_t*>(nullptr));
-    case 4:
-      return visit(static_cast<uint32_t*>(nullptr));
-    case 8:
-      return visit(static_cast<uint64_t*>(nullptr));
-    default:
-      throw UnsupportedError("elements of " + std::to_string(bytes) + " bytes");
+    case 1: return visit(static_cast<uint8_t*>(nullptr));
+    case 2: return visit(static_cast<uint16_t*>(nullptr));
+    case 4: return visit(static_cast<uint32_t*>(nullptr));
+    case 8: return visit(static_cast<uint64_t*>(nullptr));
+    default: throw UnsupportedError("elements of " + std::to_string(bytes) + " bytes");
   }
 }
 

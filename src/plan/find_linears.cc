@@ -21,8 +21,9 @@ ValueId StoredBehind(const Graph& graph, ValueId id) {
   while (graph.value(id).constant == nullptr) {
     const int producer = graph.value(id).producer;
     if (producer < 0 || !IsPassThrough(graph.nodes()[size_t(producer)])) return kNoValue;
-    id = graph.inputs(producer)[0];
-    if (id == kNoValue) return kNoValue;
+    const auto& inputs = graph.inputs(producer);
+    if (inputs.empty() || inputs[0] == kNoValue) return kNoValue;
+    id = inputs[0];
   }
   return id;
 }
@@ -44,24 +45,34 @@ std::optional<Layout> LayoutOf(const Graph& graph, ValueId id) {
   auto layout = LayoutOf(graph, graph.inputs(producer)[0]);
   if (!layout.has_value()) return layout;
   if (node.op_type() == "Transpose") {
-    auto perm = node.Ints("perm");
+    const auto perm = node.Ints("perm");
     const Shape from = layout->shape;
+    const auto rank = int64_t(from.size());
+    const auto valid = [&](int64_t axis) { return axis >= 0 && axis < rank; };
+    if (!perm.empty() && (int64_t(perm.size()) != rank || !std::ranges::all_of(perm, valid))) {
+      return std::nullopt;
+    }
     for (size_t i = 0; i < from.size(); ++i) {
       layout->shape[i] = perm.empty() ? from[from.size() - 1 - i] : from[size_t(perm[i])];
     }
   } else if (node.op_type() == "Cast") {
     layout->dtype = static_cast<DType>(node.Int("to", 1));
   } else if (node.op_type() == "DequantizeLinear") {
-    const auto scale = LayoutOf(graph, graph.inputs(producer)[1]);
+    const auto& inputs = graph.inputs(producer);
+    if (inputs.size() < 2 || StoredBehind(graph, inputs[1]) == kNoValue) return std::nullopt;
+    const auto scale = LayoutOf(graph, inputs[1]);
     layout->dtype = scale.has_value() ? scale->dtype : DType::kFloat32;
   } else if (node.op_type() == "Reshape") {
-    const Value& target = graph.value(graph.inputs(producer)[1]);
+    const auto& inputs = graph.inputs(producer);
+    if (inputs.size() < 2 || inputs[1] == kNoValue) return std::nullopt;
+    const Value& target = graph.value(inputs[1]);
     if (target.constant == nullptr) return std::nullopt;
     const auto dims = graph.model().weights().Read(*target.constant).ToInt64s();
     const int64_t total = NumElements(layout->shape);
     Shape shape;
     int64_t known = 1;
     for (size_t i = 0; i < dims.size(); ++i) {
+      if (dims[i] == 0 && i >= layout->shape.size()) return std::nullopt;
       shape.push_back(dims[i] == 0 ? layout->shape[i] : dims[i]);
       if (shape.back() > 0) known *= shape.back();
     }
@@ -191,6 +202,7 @@ class Finder {
   }
 
   void ConsiderSubgraphs(int index) {
+    if (graph_.inputs(index).empty()) return;
     for (const ValueId id : graph_.captures(index)) {
       if (!execution_.IsConstant(id)) continue;
       const auto layout = LayoutOf(graph_, id);

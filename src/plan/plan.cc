@@ -97,6 +97,12 @@ std::vector<Site> MakeSites(const ExecutionPlan& execution, const std::vector<Li
       sites.push_back(std::move(site));
     }
     Site& site = sites[entry->second];
+    const Linear& first = linears[site.linears.empty() ? i : size_t(site.linears.front())];
+    if (first.k != linear.k) {
+      throw InputError("'" + first.name + "' and '" + linear.name +
+                       "' multiply the same activation, but have " + std::to_string(first.k) +
+                       " and " + std::to_string(linear.k) + " input features");
+    }
     site.linears.push_back(int(i));
     size_t segment = 0;
     while (execution.segments()[segment].end <= linear.node) ++segment;

@@ -235,14 +235,10 @@ void CheckOptions(const CalibrationOptions& options) {
 
 const char* NameOf(TextSplit split) {
   switch (split) {
-    case TextSplit::kAuto:
-      return "auto";
-    case TextSplit::kBlankLine:
-      return "blank-line";
-    case TextSplit::kLine:
-      return "line";
-    case TextSplit::kDocument:
-      return "document";
+    case TextSplit::kAuto: return "auto";
+    case TextSplit::kBlankLine: return "blank-line";
+    case TextSplit::kLine: return "line";
+    case TextSplit::kDocument: return "document";
   }
   return "auto";
 }

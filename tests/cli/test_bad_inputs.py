@@ -193,6 +193,97 @@ def test_model_without_linears(work, tmp_path):
     refused_run(work, 4, "nothing to quantize", model=save(model, tmp_path / "source"))
 
 
+def weight_through(op, *inputs, **attributes):
+    """x times a weight that goes through one node, which the test then makes wrong."""
+    nodes = [
+        helper.make_node(op, ["w", *inputs], ["v"], name="moves", **attributes),
+        helper.make_node("MatMul", ["x", "v"], ["p"], name="product"),
+        helper.make_node("Tanh", ["p"], ["y"], name="last"),
+    ]
+    arrays = {"w": np.ones((16, 16), np.float32), "target": np.array([0, 0, 0], np.int64)}
+    x, y = (
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 16]) for name in "xy"
+    )
+    initializers = [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "g", [x], [y], initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+MALFORMED = {
+    "Transpose without input": lambda: weight_through("Transpose"),
+    "Transpose beyond the rank": lambda: weight_through("Transpose", perm=[0, 7]),
+    "Transpose of another rank": lambda: weight_through("Transpose", perm=[0, 2, 1]),
+    "Reshape without shape": lambda: weight_through("Reshape"),
+    "Reshape copying an absent dimension": lambda: weight_through("Reshape", "target"),
+    "DequantizeLinear without scale": lambda: weight_through("DequantizeLinear"),
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_malformed_node_in_front_of_a_weight(work, tmp_path, what):
+    model = MALFORMED[what]()
+    if "without input" in what:
+        del model.graph.node[0].input[:]
+    folder = save(model, tmp_path / "source")
+    # Without a sample there is nothing to verify on; the model must be refused all the same.
+    done = quantize("run", "--src", folder, "--dst", work / "out", "--method", "rtn", "-q")
+    refused(done, 3, "moves")
+    assert list(work.iterdir()) == []
+
+
+def test_siblings_of_different_widths(work, tmp_path):
+    model = llama()
+    tensor = next(t for t in model.graph.initializer if "k_proj" in t.name)
+    values = np.ones((32, 64), np.float32)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    refused_run(work, 3, "k_proj", "q_proj", model=save(model, tmp_path / "source"))
+
+
+# ---- Arrays for forward ----
+
+
+def forward_refused(source, tmp_path, status, *words, **arrays):
+    np.savez(tmp_path / "in.npz", **arrays)
+    out = tmp_path / "out.npz"
+    done = quantize("forward", source, "--inputs", tmp_path / "in.npz", "--out", out)
+    refused(done, status, *words)
+    assert not out.exists()
+
+
+def test_forward_without_an_input(source, tmp_path):
+    forward_refused(source, tmp_path, 3, "input_ids", other=np.zeros((1, 2), np.int64))
+
+
+def test_forward_with_the_wrong_type(source, tmp_path):
+    forward_refused(source, tmp_path, 3, "input_ids", input_ids=np.zeros((1, 2), np.float32))
+
+
+def test_forward_with_the_wrong_rank(source, tmp_path):
+    forward_refused(source, tmp_path, 3, "input_ids", input_ids=np.zeros(2, np.int64))
+
+
+def test_forward_with_ids_outside_the_table(source, tmp_path):
+    forward_refused(source, tmp_path, 3, "Gather", input_ids=np.full((1, 2), 96))
+
+
+def test_forward_with_a_file_that_holds_no_arrays(source, tmp_path):
+    (tmp_path / "in.npz").write_text("not a zip archive")
+    arguments = ["--inputs", tmp_path / "in.npz", "--out", tmp_path / "out.npz"]
+    refused(quantize("forward", source, *arguments), 3, "in.npz")
+
+
+def test_forward_without_anything_to_do(source, tmp_path):
+    np.savez(tmp_path / "in.npz", input_ids=np.zeros((1, 2), np.int64))
+    refused(quantize("forward", source, "--inputs", tmp_path / "in.npz"), 2, "--out", "--against")
+
+
+def test_forward_against_another_shape(source, tmp_path):
+    arrays = {"in.input_ids": np.zeros((1, 2), np.int64), "out.logits": np.zeros((1, 3, 96))}
+    np.savez(tmp_path / "in.npz", **arrays)
+    done = quantize("forward", source, "--inputs", tmp_path / "in.npz", "--against")
+    assert done.returncode == 7 and "logits" in done.stderr
+
+
 # ---- Calibration --------------------------------------------------------------------------------
 
 
@@ -315,14 +406,15 @@ def test_disk_that_fills_up(source, work):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system")
-def test_small_file_system(source, work):
+@pytest.mark.parametrize("option", ["size=32k", "ro"])
+def test_small_and_read_only_file_systems(source, work, option):
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", work], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", option, "tmpfs", work], capture_output=True, check=False
     )
     if mounted.returncode != 0:
         pytest.skip("tmpfs cannot be mounted here")
     try:
-        refused(run_into(source, work / "out"), 5, "out")
+        refused(run_into(source, work / "out"), 5, str(work))
         assert list(work.iterdir()) == []
     finally:
         subprocess.run(["umount", work], check=True)

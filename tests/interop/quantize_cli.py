@@ -29,6 +29,7 @@ def quantize(*arguments, threads=1, timeout=600, **options):
         [str(part) for part in command],
         capture_output=True,
         text=True,
+        errors="backslashreplace",
         timeout=timeout,
         check=False,
         **options,

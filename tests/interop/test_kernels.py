@@ -134,15 +134,15 @@ def main():
                     error = compare(model, feeds, folder)
                 except Exception as problem:  # every case must be tried, whatever fails
                     failures.append(f"{group}:{name}: {str(problem).splitlines()[0][:300]}")
+                    print("FAILED", failures[-1], file=sys.stderr, flush=True)
                     continue
             worst[operator] = max(worst[operator], error)
             if not error <= TOLERANCE:
                 failures.append(f"{group}:{name}: deviation {error:.3g}")
+                print("FAILED", failures[-1], file=sys.stderr, flush=True)
     for operator in sorted(count):
         print(f"{operator:32} {count[operator]:5} cases  largest deviation {worst[operator]:.2e}")
     print(f"{sum(count.values())} cases of {len(count)} operators, {len(failures)} failed")
-    for failure in failures:
-        print("FAILED", failure)
     return 1 if failures else 0
 
 

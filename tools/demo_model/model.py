@@ -14,12 +14,12 @@ from torch import nn
 @dataclasses.dataclass(frozen=True)
 class Config:
     vocab_size: int = 2048
-    hidden_size: int = 256
-    intermediate_size: int = 768
+    hidden_size: int = 128
+    intermediate_size: int = 384
     num_hidden_layers: int = 4
     num_attention_heads: int = 8
     num_key_value_heads: int = 4
-    head_dim: int = 32
+    head_dim: int = 16
     max_position_embeddings: int = 512
     rope_theta: float = 10000.0
     rms_norm_eps: float = 1e-5

@@ -94,10 +94,10 @@ def parse_arguments():
     parser.add_argument("--steps", type=int, default=1700)
     parser.add_argument("--decay", type=int, default=600, help="the last steps, over which the learning rate falls")
     parser.add_argument("--warmup", type=int, default=150)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--weight-decay", type=float, default=0.1)
-    parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--batch", type=int, default=4, help="windows a step")
+    parser.add_argument("--dropout", type=float, default=0.05)
+    parser.add_argument("--batch", type=int, default=8, help="windows a step")
     parser.add_argument("--seed", type=int, default=13)
     return parser.parse_args()
 

@@ -1,8 +1,9 @@
 #include <cmath>
 #include <limits>
 
-#include "ptq/base/error.h"
 #include "support/kernel_testing.h"
+
+#include "ptq/base/error.h"
 
 namespace ptq::testing {
 namespace {
@@ -42,8 +43,7 @@ TEST(Broadcasting, AgreesWithTheDefinitionForRandomShapes) {
     const Tensor y = OpTest("Sub").Run({a, b});
     ASSERT_EQ(y.shape(), BroadcastShapes(a_shape, b_shape));
     for (int64_t i = 0; i < y.size(); ++i) {
-      ASSERT_EQ(y.data<float>()[static_cast<size_t>(i)],
-                At(a, y.shape(), i) - At(b, y.shape(), i));
+      ASSERT_EQ(y.data<float>()[static_cast<size_t>(i)], At(a, y.shape(), i) - At(b, y.shape(), i));
     }
   }
 }
@@ -226,7 +226,8 @@ TEST(Clip, TakesBoundsFromInputsOrAttributes) {
   ExpectEqual(OpTest("Clip", 6).Float("min", 0).Run({x}), Floats({3}, {0, 0.5f, 9}));
   ExpectEqual(OpTest("Clip", 13).Run({Int64s({2}, {-5, 5}), Int64s({}, {0})}), Int64s({2}, {0, 5}));
   // The upper bound wins when the bounds cross.
-  ExpectEqual(OpTest("Clip", 13).Run({x, Floats({}, {3}), Floats({}, {1})}), Floats({3}, {1, 1, 1}));
+  ExpectEqual(OpTest("Clip", 13).Run({x, Floats({}, {3}), Floats({}, {1})}),
+              Floats({3}, {1, 1, 1}));
 }
 
 TEST(ContribActivation, AddsTheBiasFirst) {

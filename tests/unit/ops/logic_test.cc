@@ -14,7 +14,8 @@ TEST(Comparison, WorksOnFloatsIntegersAndBooleans) {
   ExpectEqual(OpTest("Equal").Run({a, b}), Bools({3}, {true, false, false}));
   ExpectEqual(OpTest("Greater").Run({a, b}), Bools({3}, {false, true, false}));
   ExpectEqual(OpTest("GreaterOrEqual").Run({a, b}), Bools({3}, {true, true, false}));
-  ExpectEqual(OpTest("Less").Run({Int64s({2}, {1, 5}), Int64s({}, {3})}), Bools({2}, {true, false}));
+  ExpectEqual(OpTest("Less").Run({Int64s({2}, {1, 5}), Int64s({}, {3})}),
+              Bools({2}, {true, false}));
   ExpectEqual(OpTest("LessOrEqual").Run({Int64s({2, 1}, {0, 1}), Int64s({2}, {0, 1})}),
               Bools({2, 2}, {true, true, false, true}));
   ExpectEqual(OpTest("Equal").Run({Bools({2}, {true, false}), Bools({}, {false})}),
@@ -50,22 +51,23 @@ TEST(FloatTests, TellNanFromInfinity) {
 }
 
 TEST(Where, BroadcastsAllThreeOperands) {
-  ExpectEqual(OpTest("Where").Run({Bools({2, 1}, {true, false}), Floats({3}, {1, 2, 3}),
-                                   Floats({}, {-1})}),
-              Floats({2, 3}, {1, 2, 3, -1, -1, -1}));
+  ExpectEqual(
+      OpTest("Where").Run({Bools({2, 1}, {true, false}), Floats({3}, {1, 2, 3}), Floats({}, {-1})}),
+      Floats({2, 3}, {1, 2, 3, -1, -1, -1}));
   ExpectEqual(OpTest("Where").Run({Bools({2}, {true, false}), Int64s({2, 2}, {1, 2, 3, 4}),
                                    Int64s({2, 1}, {7, 8})}),
               Int64s({2, 2}, {1, 7, 3, 8}));
-  ExpectEqual(OpTest("Where").Run({Bools({2}, {true, false}), Bools({}, {false}), Bools({}, {true})}),
-              Bools({2}, {false, true}));
+  ExpectEqual(
+      OpTest("Where").Run({Bools({2}, {true, false}), Bools({}, {false}), Bools({}, {true})}),
+      Bools({2}, {false, true}));
 }
 
 TEST(Where, MasksRowsInPlace) {
   // The causal mask of an attention: [1, 1, T, T] chooses between scores and one large negative.
   const Tensor mask = Bools({1, 1, 2, 2}, {true, false, true, true});
-  ExpectEqual(OpTest("Where").Run({mask, Floats({1, 2, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8}),
-                                   Floats({}, {-9})}),
-              Floats({1, 2, 2, 2}, {1, -9, 3, 4, 5, -9, 7, 8}));
+  ExpectEqual(
+      OpTest("Where").Run({mask, Floats({1, 2, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8}), Floats({}, {-9})}),
+      Floats({1, 2, 2, 2}, {1, -9, 3, 4, 5, -9, 7, 8}));
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
 #include <cmath>
 
-#include "ptq/base/error.h"
 #include "support/kernel_testing.h"
+
+#include "ptq/base/error.h"
 
 namespace ptq::testing {
 namespace {
@@ -61,8 +62,9 @@ TEST(MatMul, HandlesZeroSizes) {
   };
   EXPECT_EQ(shape({2, 0, 3}, {3, 4}), (Shape{2, 0, 4}));
   EXPECT_EQ(shape({0, 2, 3}, {0, 3, 4}), (Shape{0, 2, 4}));
-  ExpectEqual(OpTest("MatMul").Run({Tensor(DType::kFloat32, {2, 0}), Tensor(DType::kFloat32, {0, 1})}),
-              Floats({2, 1}, {0, 0}));
+  ExpectEqual(
+      OpTest("MatMul").Run({Tensor(DType::kFloat32, {2, 0}), Tensor(DType::kFloat32, {0, 1})}),
+      Floats({2, 1}, {0, 0}));
 }
 
 TEST(MatMul, MultipliesIntegers) {
@@ -100,8 +102,9 @@ TEST(Gemm, AddsABroadcastAddend) {
   ExpectEqual(OpTest("Gemm").Run({a, b}), Floats({2, 3}, {1, 2, 8, 3, 4, 18}));
   ExpectEqual(OpTest("Gemm").Run({a, b, Floats({3}, {1, 2, 3})}),
               Floats({2, 3}, {2, 4, 11, 4, 6, 21}));
-  ExpectEqual(OpTest("Gemm").Float("alpha", 2).Float("beta", 0.5f).Run({a, b, Floats({2, 1}, {2, 4})}),
-              Floats({2, 3}, {3, 5, 17, 8, 10, 38}));
+  ExpectEqual(
+      OpTest("Gemm").Float("alpha", 2).Float("beta", 0.5f).Run({a, b, Floats({2, 1}, {2, 4})}),
+      Floats({2, 3}, {3, 5, 17, 8, 10, 38}));
   ExpectEqual(OpTest("Gemm").Run({a, b, Floats({}, {1})}), Floats({2, 3}, {2, 3, 9, 4, 5, 19}));
 }
 
@@ -109,8 +112,9 @@ TEST(Gemm, ReadsTransposedOperands) {
   const Tensor a = Floats({2, 2}, {1, 2, 3, 4});
   const Tensor b = Floats({3, 2}, {1, 0, 0, 1, 2, 3});
   ExpectEqual(OpTest("Gemm").Int("transB", 1).Run({a, b}), Floats({2, 3}, {1, 2, 8, 3, 4, 18}));
-  ExpectEqual(OpTest("Gemm").Int("transA", 1).Int("transB", 1).Run({Floats({2, 2}, {1, 3, 2, 4}), b}),
-              Floats({2, 3}, {1, 2, 8, 3, 4, 18}));
+  ExpectEqual(
+      OpTest("Gemm").Int("transA", 1).Int("transB", 1).Run({Floats({2, 2}, {1, 3, 2, 4}), b}),
+      Floats({2, 3}, {1, 2, 8, 3, 4, 18}));
 }
 
 TEST(Gemm, WithNothingToSumGivesTheAddend) {

@@ -3,8 +3,9 @@
 #include <limits>
 #include <map>
 
-#include "ptq/base/error.h"
 #include "support/kernel_testing.h"
+
+#include "ptq/base/error.h"
 
 namespace ptq::testing {
 namespace {
@@ -23,15 +24,37 @@ const std::map<std::string, std::function<double(const Row&)>>& References() {
       {"ReduceMean", [](const Row& r) { return Sum(r) / static_cast<double>(r.size()); }},
       {"ReduceMax", [](const Row& r) { return *std::max_element(r.begin(), r.end()); }},
       {"ReduceMin", [](const Row& r) { return *std::min_element(r.begin(), r.end()); }},
-      {"ReduceProd", [](const Row& r) { double p = 1; for (double x : r) p *= x; return p; }},
-      {"ReduceL1", [](const Row& r) { double s = 0; for (double x : r) s += std::abs(x); return s; }},
+      {"ReduceProd",
+       [](const Row& r) {
+         double p = 1;
+         for (double x : r) p *= x;
+         return p;
+       }},
+      {"ReduceL1",
+       [](const Row& r) {
+         double s = 0;
+         for (double x : r) s += std::abs(x);
+         return s;
+       }},
       {"ReduceL2",
-       [](const Row& r) { double s = 0; for (double x : r) s += x * x; return std::sqrt(s); }},
+       [](const Row& r) {
+         double s = 0;
+         for (double x : r) s += x * x;
+         return std::sqrt(s);
+       }},
       {"ReduceSumSquare",
-       [](const Row& r) { double s = 0; for (double x : r) s += x * x; return s; }},
+       [](const Row& r) {
+         double s = 0;
+         for (double x : r) s += x * x;
+         return s;
+       }},
       {"ReduceLogSum", [](const Row& r) { return std::log(Sum(r)); }},
       {"ReduceLogSumExp",
-       [](const Row& r) { double s = 0; for (double x : r) s += std::exp(x); return std::log(s); }},
+       [](const Row& r) {
+         double s = 0;
+         for (double x : r) s += std::exp(x);
+         return std::log(s);
+       }},
   };
   return kReferences;
 }
@@ -45,7 +68,8 @@ std::vector<Row> Groups(const Tensor& x, const std::vector<bool>& folds) {
   for (int64_t i = 0; i < x.size(); ++i) {
     int64_t at = 0;
     int64_t rest = i;
-    for (size_t d = kept.size(); d-- > 0; rest /= x.shape()[d]) at += rest % x.shape()[d] * strides[d];
+    for (size_t d = kept.size(); d-- > 0; rest /= x.shape()[d])
+      at += rest % x.shape()[d] * strides[d];
     groups[static_cast<size_t>(at)].push_back(x.data<float>()[static_cast<size_t>(i)]);
   }
   return groups;
@@ -117,8 +141,9 @@ TEST(Reduction, KeepsIntegersAndBooleans) {
   ExpectEqual(OpTest("ReduceSum", 13).Run({x, Int64s({0})}), Int64s({1, 3}, {5, 7, 10}));
   ExpectEqual(OpTest("ReduceMax", 18).Run({x, Int64s({1})}), Int64s({2, 1}, {3, 7}));
   ExpectEqual(OpTest("ReduceProd", 18).Int("keepdims", 0).Run({x}), Int64s({}, {840}));
-  ExpectEqual(OpTest("ReduceMax", 20).Run({Bools({2, 2}, {true, false, false, false}), Int64s({1})}),
-              Bools({2, 1}, {true, false}));
+  ExpectEqual(
+      OpTest("ReduceMax", 20).Run({Bools({2, 2}, {true, false, false, false}), Int64s({1})}),
+      Bools({2, 1}, {true, false}));
 }
 
 TEST(Reduction, StaysExactOverLongRows) {
