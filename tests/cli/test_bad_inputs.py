@@ -194,18 +194,18 @@ def test_model_without_linears(work, tmp_path):
 
 
 def weight_through(op, *inputs, **attributes):
-    """x times a weight that goes through one node, which the test then makes wrong."""
+    """Embeddings times a weight that goes through one node, which the test then makes wrong."""
     nodes = [
+        helper.make_node("Gather", ["w", "input_ids"], ["x"], name="embed"),
         helper.make_node(op, ["w", *inputs], ["v"], name="moves", **attributes),
         helper.make_node("MatMul", ["x", "v"], ["p"], name="product"),
         helper.make_node("Tanh", ["p"], ["y"], name="last"),
     ]
     arrays = {"w": np.ones((16, 16), np.float32), "target": np.array([0, 0, 0], np.int64)}
-    x, y = (
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 16]) for name in "xy"
-    )
+    ids = helper.make_tensor_value_info("input_ids", onnx.TensorProto.INT64, ["b", "t"])
+    y = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["b", "t", 16])
     initializers = [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()]
-    graph = helper.make_graph(nodes, "g", [x], [y], initializers)
+    graph = helper.make_graph(nodes, "g", [ids], [y], initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
 
@@ -223,9 +223,8 @@ MALFORMED = {
 def test_malformed_node_in_front_of_a_weight(work, tmp_path, what):
     model = MALFORMED[what]()
     if "without input" in what:
-        del model.graph.node[0].input[:]
+        del model.graph.node[1].input[:]
     folder = save(model, tmp_path / "source")
-    # Without a sample there is nothing to verify on; the model must be refused all the same.
     done = quantize("run", "--src", folder, "--dst", work / "out", "--method", "rtn", "-q")
     refused(done, 3, "moves")
     assert list(work.iterdir()) == []
