@@ -10,6 +10,7 @@ namespace {
 template <class T>
 void CopyIntegers(const Tensor& tensor, int64_t begin, std::vector<int32_t>& out) {
   const T* from = tensor.data<T>().data() + begin;
+  // NOLINTNEXTLINE(bugprone-signed-char-misuse): the sign of an int8 code is meant
   for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<int32_t>(from[i]);
 }
 

@@ -31,7 +31,7 @@ Tensor Combine(const Tensor& a, const Tensor& b, const Function& function) {
 
 /// The codes less their zero point (input `zero_index`, absent: 0), as float.
 Tensor Centered(const KernelContext& context, const Tensor& codes, size_t zero_index, Side side) {
-  const Tensor wide = codes.Cast(DType::kFloat32);
+  Tensor wide = codes.Cast(DType::kFloat32);
   if (!context.has_input(zero_index)) return wide;
   const Tensor zero = PerRowOrColumn(context.input(zero_index).Cast(DType::kFloat32), side);
   return Combine(wide, zero, [](const auto& x, const auto& z) { return x - z; });

@@ -38,12 +38,14 @@ class SiteQuantizer {
   SiteResult Run();
 
  private:
-  LinearTask Task(size_t linear, std::span<const float> w, int64_t n, bool plain) const;
+  [[nodiscard]] LinearTask Task(size_t linear, std::span<const float> w, int64_t n,
+                                bool plain) const;
   void TakeSamples();
-  double SampleScore(std::span<const float> s, bool plain) const;
-  std::vector<size_t> ShortList(const std::vector<ScalingCandidate>& candidates) const;
+  [[nodiscard]] double SampleScore(std::span<const float> s, bool plain) const;
+  [[nodiscard]] std::vector<size_t> ShortList(
+      const std::vector<ScalingCandidate>& candidates) const;
   bool TryScale(const ScalingCandidate& candidate, double none_score, SiteResult& result) const;
-  double Score(const std::vector<double>& losses) const;
+  [[nodiscard]] double Score(const std::vector<double>& losses) const;
 
   const SiteProblem& problem_;
   const ScalingEntry& scaling_;

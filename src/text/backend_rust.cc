@@ -29,7 +29,8 @@ class RustTokenizer : public Handle {
     tokenizer_.reset(created);
   }
 
-  std::vector<int64_t> Encode(std::string_view text, bool add_special_tokens) const override {
+  [[nodiscard]] std::vector<int64_t> Encode(std::string_view text,
+                                            bool add_special_tokens) const override {
     struct Owned {
       ptq_text_ids ids{nullptr, 0};
       ~Owned() { ptq_text_ids_free(ids); }
@@ -39,18 +40,19 @@ class RustTokenizer : public Handle {
     return {owned.ids.data, owned.ids.data + owned.ids.size};
   }
 
-  std::string Decode(std::span<const int64_t> ids, bool skip_special_tokens) const override {
+  [[nodiscard]] std::string Decode(std::span<const int64_t> ids,
+                                   bool skip_special_tokens) const override {
     ptq_text_buffer buffer{nullptr, 0};
     Check(ptq_text_tokenizer_decode(tokenizer_.get(), ids.data(), ids.size(),
                                     skip_special_tokens ? 1 : 0, &buffer));
     return TakeText(buffer);
   }
 
-  int64_t VocabSize() const override {
+  [[nodiscard]] int64_t VocabSize() const override {
     return static_cast<int64_t>(ptq_text_tokenizer_vocab_size(tokenizer_.get()));
   }
 
-  int64_t TokenToId(std::string_view token) const override {
+  [[nodiscard]] int64_t TokenToId(std::string_view token) const override {
     return ptq_text_tokenizer_token_to_id(tokenizer_.get(), token.data(), token.size());
   }
 

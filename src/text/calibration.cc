@@ -84,6 +84,7 @@ void ThinOut(const CalibrationOptions& options, std::mt19937_64& generator, Text
   order.resize(kept);
   std::sort(order.begin(), order.end());
   std::vector<SourceText> texts;
+  texts.reserve(order.size());
   for (const size_t index : order) texts.push_back(std::move(file.texts[index]));
   file.texts = std::move(texts);
 }

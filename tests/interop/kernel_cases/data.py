@@ -365,8 +365,8 @@ def pads(rng):
                 continue
             x = f32(rng, *shape)
             opset = 19 if mode == "wrap" else 13
-            yield f"Pad/{shape},{around},{mode}",
-            node("Pad", opset, [x, i64(*around)], [F], mode=mode)
+            yield f"Pad/{shape},{around},{mode}", node(
+                "Pad", opset, [x, i64(*around)], [F], mode=mode)
             if mode != "wrap":
                 yield f"Pad/attribute,{shape},{around},{mode}", node(
                     "Pad", 10, [x], [F], mode=mode, pads=around, value=0.5)
