@@ -24,7 +24,6 @@ install(EXPORT ptqTargets NAMESPACE ptq:: DESTINATION "${ptq_package_dir}")
 configure_package_config_file(
   "${PROJECT_SOURCE_DIR}/cmake/ptqConfig.cmake.in" "${PROJECT_BINARY_DIR}/ptqConfig.cmake"
   INSTALL_DESTINATION "${ptq_package_dir}"
-  PATH_VARS CMAKE_INSTALL_LIBDIR
 )
 write_basic_package_version_file(
   "${PROJECT_BINARY_DIR}/ptqConfigVersion.cmake" COMPATIBILITY SameMinorVersion
