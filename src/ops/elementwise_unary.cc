@@ -31,7 +31,8 @@ std::unique_ptr<Kernel> MakeSign(const Node&) {
 }
 
 std::unique_ptr<Kernel> MakeSqrt(const Node&) {
-  return MakeFloatUnary([](const auto& x) { return x.sqrt(); });
+  // Eigen's vector form is an estimate refined once, which makes NaN of infinity.
+  return MakeScalarUnary([](float x) { return std::sqrt(x); });
 }
 
 std::unique_ptr<Kernel> MakeReciprocal(const Node&) {
