@@ -55,6 +55,7 @@ ptq_missing_packages() {  # SET...
 ptq_install() {  # SET...
   local missing
   if [ -n "${PTQ_NO_INSTALL:-}" ]; then return 0; fi
+  ptq_packages "$@" >/dev/null || return
   if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     echo "This is not a Debian system. Needed, under Debian's names:"
     ptq_packages "$@" | sort -u | sed 's/^/  /'
