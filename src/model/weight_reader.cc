@@ -139,9 +139,9 @@ WeightReader::External WeightReader::Locate(const onnx::TensorProto& proto) cons
   const int64_t length = keys.length.value_or(needed);
   if (keys.offset > size || length > size - keys.offset || length < needed) {
     throw InputError("external data '" + keys.location + "' is too short: tensor '" + proto.name() +
-                     "' needs bytes " + std::to_string(keys.offset) + " to " +
-                     std::to_string(keys.offset + std::max(length, needed)) + " of " +
-                     std::to_string(size) + "; the file is truncated");
+                     "' needs " + std::to_string(std::max(length, needed)) + " bytes from " +
+                     std::to_string(keys.offset) + " on, the file has " + std::to_string(size) +
+                     "; it is truncated");
   }
   return {file, bytes.subspan(static_cast<size_t>(keys.offset), static_cast<size_t>(needed))};
 }
