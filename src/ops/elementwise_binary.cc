@@ -102,8 +102,8 @@ bool PowerOfCommonExponent(KernelContext& context) {
     } else if (e == 3.0f) {
       y = x * x * x;
     } else if (e == 0.5f) {
-      // pow(-0.0, 0.5) is +0.0.
-      y = x.sqrt() + 0.0f;
+      // Not Eigen's vector form, which makes NaN of infinity; and pow(-0.0, 0.5) is +0.0.
+      y = x.unaryExpr([](float v) { return std::sqrt(v) + 0.0f; });
     } else if (e == -1.0f) {
       y = x.inverse();
     } else {

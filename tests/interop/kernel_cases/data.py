@@ -69,6 +69,15 @@ def cast(rng):
                               to=TensorProto.INT32)
     yield "Cast/double", node("Cast", 13, [f32(rng, 5).astype(np.float64)], [F], to=F)
     yield "Cast/half", node("Cast", 13, [f32(rng, 5).astype(np.float16)], [F], to=F)
+    # Rounded to 16 bits, with numbers too large for the smaller type.
+    x = np.concatenate([f32(rng, 40) * 10, np.array([1e6, -1e-9, np.inf], np.float32)])
+    yield "Cast/to_half", node("Cast", 13, [x], [TensorProto.FLOAT16], to=TensorProto.FLOAT16)
+    for kind in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
+        model, feeds = node("Cast", 13, [x], [F], to=kind)
+        first = model.graph.node[0]
+        first.output[0] = "rounded"
+        model.graph.node.append(helper.make_node("Cast", ["rounded"], ["o0"], to=F))
+        yield f"Cast/through{kind}", (model, feeds)
     for target in TYPES:
         yield f"CastLike/{target.__name__}", node(
             "CastLike", 15, [filled(rng, (2, 3), np.int8) % 3, filled(rng, (1,), target)],

@@ -74,6 +74,8 @@ def arithmetic(rng):
         x = f32(rng, (3, 5), 0.1, 3)
         yield f"Pow/exponent,{e}", node("Pow", 13, [x, np.float32(e).reshape(())], constants=(1,))
         yield f"Pow/exponent64,{e}", node("Pow", 13, [x, np.int64(e).reshape(())], constants=(1,))
+        special = np.array([np.inf, 0.0, 4.0, 1e-30, np.nan], np.float32)
+        yield f"Pow/special,{e}", node("Pow", 13, [special, np.float32(e)], constants=(1,))
     yield "Pow/negative", node("Pow", 13, [f32(rng, (9,)), np.float32(3).reshape(())])
     yield "Pow/int", node("Pow", 13, [ints(rng, (4, 5)), np.array(3, np.int64)])
     yield "Pow/int,float", node("Pow", 13, [ints(rng, (4, 5), np.int32), np.array(2, np.float32)])

@@ -66,11 +66,13 @@ TEST(Shape, ClampsStartAndEnd) {
   ExpectEqual(OpTest("Size").Run({data}), Tensor::Scalar<int64_t>(0));
 }
 
-TEST(Cast, ComputesEveryFloatTypeAsFloat32) {
-  const Tensor third = Floats({1}, {1.0f / 3.0f});
-  for (const int64_t to : {1, 10, 11, 16}) {
-    ExpectEqual(OpTest("Cast").Int("to", to).Run({third}), third);
-  }
+TEST(Cast, RoundsToSixteenBitsAndYieldsFloat32) {
+  const Tensor third = Floats({2}, {1.0f / 3.0f, 1e6f});
+  const auto to = [&](int64_t type) { return OpTest("Cast").Int("to", type).Run({third}); };
+  ExpectEqual(to(1), third);
+  ExpectEqual(to(11), third);
+  ExpectEqual(to(10), Floats({2}, {0.333251953125f, INFINITY}));
+  ExpectEqual(to(16), Floats({2}, {0.333984375f, 999424.0f}));
 }
 
 TEST(Cast, TruncatesToIntegersAndTestsForZero) {
