@@ -65,6 +65,7 @@ T IntegerPower(T base, int64_t exponent) {
   if (exponent < 0) return static_cast<T>(std::pow(static_cast<double>(base), exponent));
   // Unsigned so that overflow wraps around instead of being undefined.
   uint64_t result = 1;
+  // NOLINTNEXTLINE(bugprone-signed-char-misuse): sign extension is meant
   uint64_t factor = static_cast<uint64_t>(base);
   for (; exponent > 0; exponent >>= 1, factor *= factor) {
     if ((exponent & 1) != 0) result *= factor;
