@@ -66,22 +66,32 @@ Tensor ConstantValue(const Node& node) {
   throw UnsupportedError("Constant without a numeric value");
 }
 
+/// A range longer than this is a damaged model, not a tensor.
+constexpr double kMostElements = 1e12;
+
 template <class T>
 Tensor RangeOf(T start, T limit, T delta) {
   if (delta == T{0}) throw InputError("Range: the step is 0");
   const bool any = delta > T{0} ? limit > start : limit < start;
+  const double steps = (static_cast<double>(limit) - static_cast<double>(start)) / delta;
+  if (any && !(steps < kMostElements)) throw InputError("Range: too many elements");
   int64_t count = 0;
   if (any && std::is_floating_point_v<T>) {
     count = static_cast<int64_t>(std::ceil(1.0 * (limit - start) / delta));
   } else if (any) {
-    const auto distance = static_cast<int64_t>(limit) - static_cast<int64_t>(start);
+    int64_t distance = 0;
+    if (__builtin_sub_overflow(static_cast<int64_t>(limit), static_cast<int64_t>(start),
+                               &distance)) {
+      throw InputError("Range: start and limit are too far apart");
+    }
     const int64_t last = delta > T{0} ? distance - 1 : distance + 1;
     count = last / static_cast<int64_t>(delta) + 1;
   }
   Tensor result(kDTypeOf<T>, {count});
   int64_t i = 0;
-  for (T& value : result.mutable_data<T>())
+  for (T& value : result.mutable_data<T>()) {
     value = static_cast<T>(start + static_cast<T>(i++) * delta);
+  }
   return result;
 }
 
@@ -120,7 +130,8 @@ void EyeLike(KernelContext& context, DType dtype, int64_t k) {
   std::byte* to = result.mutable_bytes().data();
   const int64_t columns = input.dim(1);
   for (int64_t row = 0; row < input.dim(0); ++row) {
-    const int64_t column = row + k;
+    // Clamped before adding: k may be any 64-bit number.
+    const int64_t column = row + std::clamp(k, -input.dim(0), columns);
     if (column < 0 || column >= columns) continue;
     std::memcpy(to + static_cast<size_t>(row * columns + column) * width, one.bytes().data(),
                 width);

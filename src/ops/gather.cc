@@ -64,7 +64,7 @@ Tensor GatherElements(const Tensor& data, const Tensor& indices, int64_t axis) {
 }
 
 Tensor GatherNd(const Tensor& data, const Tensor& indices, int64_t batch_dims) {
-  if (indices.rank() < 1 || batch_dims >= indices.rank() || batch_dims > data.rank()) {
+  if (batch_dims < 0 || batch_dims >= indices.rank() || batch_dims > data.rank()) {
     throw InputError("GatherND: indices of shape " + ToString(indices.shape()) +
                      " do not fit data of shape " + ToString(data.shape()));
   }

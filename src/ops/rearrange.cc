@@ -90,13 +90,14 @@ void TensorScatter(KernelContext& context, int64_t axis, bool circular) {
   std::byte* to = cache.mutable_bytes().data();
   for (int64_t b = 0; b < cache.dim(0); ++b) {
     const int64_t start = starts.empty() ? 0 : starts[static_cast<size_t>(b)];
-    if (start < 0 || (!circular && start + length > capacity)) {
+    const bool fits = circular ? capacity > 0 || length == 0 : start <= capacity - length;
+    if (start < 0 || !fits) {
       throw InputError("TensorScatter: entry " + std::to_string(start) + " + " +
                        std::to_string(length) + " is outside a cache of " +
                        std::to_string(capacity));
     }
     for (int64_t t = 0; t < length; ++t) {
-      const int64_t place = circular ? (start + t) % capacity : start + t;
+      const int64_t place = circular ? (start % capacity + t) % capacity : start + t;
       CopyRows(to + (b * rows * capacity + place) * run, capacity * run,
                update.bytes().data() + (b * rows * length + t) * run, length * run, run, rows);
     }

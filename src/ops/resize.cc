@@ -222,7 +222,9 @@ void ScaleAxes(std::vector<AxisScale>& all, const std::vector<int64_t>& axes,
   if (scales.size() != axes.size()) throw InputError("Resize: one scale per axis is needed");
   for (size_t i = 0; i < axes.size(); ++i) {
     AxisScale& axis = all[static_cast<size_t>(axes[i])];
-    if (!(scales[i] > 0)) throw InputError("Resize: scales must be positive");
+    if (!(scales[i] > 0 && std::isfinite(scales[i]))) {
+      throw InputError("Resize: scales must be positive");
+    }
     axis.scale = scales[i];
     // In single precision, as everybody computes the length.
     axis.output = static_cast<int64_t>(std::floor(static_cast<float>(axis.input) * scales[i]));
@@ -236,6 +238,7 @@ void SizeAxes(std::vector<AxisScale>& all, const std::vector<int64_t>& axes,
   double common = 0;
   for (size_t i = 0; i < axes.size(); ++i) {
     AxisScale& axis = all[static_cast<size_t>(axes[i])];
+    if (sizes[i] < 0) throw InputError("Resize: sizes must not be negative");
     axis.output = sizes[i];
     axis.scale =
         axis.input == 0 ? 1 : static_cast<double>(sizes[i]) / static_cast<double>(axis.input);

@@ -56,6 +56,13 @@ TEST(Range, StopsBeforeItsLimit) {
   ExpectEqual(RangeOf(3, 3, 1), Int64s({}));
   ExpectEqual(RangeOf(3, 1, 1), Int64s({}));
   EXPECT_THROW((void)RangeOf(0, 1, 0), InputError);
+  constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
+  EXPECT_THROW((void)RangeOf(0, kMax, 1), InputError);
+  EXPECT_THROW((void)RangeOf(-kMax, kMax, kMax), InputError);
+  ExpectEqual(RangeOf(0, kMax, kMax), Int64s({0}));
+  const Tensor infinity = Tensor::Scalar(INFINITY);
+  EXPECT_THROW((void)OpTest("Range").Run({Tensor::Scalar(0.0f), infinity, Tensor::Scalar(1.0f)}),
+               InputError);
   ExpectEqual(
       OpTest("Range").Run({Tensor::Scalar(0.0f), Tensor::Scalar(1.0f), Tensor::Scalar(0.3f)}),
       Floats({4}, {0.0f, 0.3f, 0.6f, 0.9f}), 1e-6f);

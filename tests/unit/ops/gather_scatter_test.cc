@@ -30,6 +30,8 @@ TEST(GatherNd, ReadsBlocksWithinTheirBatch) {
   ExpectEqual(OpTest("GatherND").Int("batch_dims", 1).Run({data, Int64s({2, 1}, {1, 0})}),
               Int64s({2, 2}, {2, 3, 4, 5}));
   ExpectEqual(OpTest("GatherND").Run({data, Int64s({3}, {1, -1, 0})}), Tensor::Scalar<int64_t>(6));
+  EXPECT_THROW((void)OpTest("GatherND").Int("batch_dims", -1).Run({data, Int64s({2, 1}, {1, 0})}),
+               InputError);
 }
 
 TEST(ScatterNd, WritesAndReducesInOrder) {

@@ -99,6 +99,10 @@ TEST(TensorScatter, WritesAroundTheEndOfACircularCache) {
       OpTest("TensorScatter", 24).String("mode", "circular").Run({cache, update, Int64s({2})}),
       Floats({1, 3, 1}, {9, 2, 8}));
   EXPECT_THROW((void)OpTest("TensorScatter", 24).Run({cache, update, Int64s({2})}), InputError);
+  EXPECT_THROW((void)OpTest("TensorScatter", 24)
+                   .String("mode", "circular")
+                   .Run({Tensor(DType::kFloat32, {1, 0, 1}), update, Int64s({0})}),
+               InputError);
 }
 
 TEST(Dropout, KeepsEverythingInInference) {

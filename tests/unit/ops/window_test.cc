@@ -126,6 +126,9 @@ TEST(Resize, RepeatsOrInterpolates) {
   };
   ExpectEqual(run("nearest", "asymmetric"), Floats({1, 1, 4}, {0, 0, 4, 4}));
   ExpectEqual(run("linear", "half_pixel"), Floats({1, 1, 4}, {0, 1, 3, 4}));
+  EXPECT_THROW((void)OpTest("Resize").Run({x, Tensor(), Floats({3}, {1, 1, INFINITY})}),
+               InputError);
+  EXPECT_THROW((void)OpTest("Resize").Run({x, Tensor(), Tensor(), Int64s({1, 1, -1})}), InputError);
   ExpectEqual(run("linear", "align_corners"), Floats({1, 1, 4}, {0, 4.0f / 3, 8.0f / 3, 4}), 1e-6f);
 }
 
