@@ -207,6 +207,13 @@ TEST(Unary, ExtremesNeitherOverflowNorLeaveDenormals) {
   EXPECT_TRUE(std::isnan(OpTest("Exp").Run({Floats({1}, {NAN})}).data<float>()[0]));
 }
 
+TEST(Unary, KnowsTheRootOfInfinity) {
+  const Tensor x = Floats({5}, {kInfinity, 4, 0, 9, kInfinity});
+  const Tensor expected = Floats({5}, {kInfinity, 2, 0, 3, kInfinity});
+  ExpectEqual(OpTest("Sqrt").Run({x}), expected);
+  ExpectEqual(OpTest("Pow").Run({x, Floats({}, {0.5f})}), expected);
+}
+
 TEST(Unary, RoundsHalvesToEven) {
   ExpectEqual(OpTest("Round").Run({Floats({5}, {0.5f, 1.5f, 2.5f, -0.5f, -2.5f})}),
               Floats({5}, {0, 2, 2, 0, -2}));
