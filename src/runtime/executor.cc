@@ -133,8 +133,9 @@ void Executor::RunStep(const Step& step, std::vector<Tensor>& table, const Value
     // Released before the kernel runs: a dying input is then the context's alone, to write in
     // place.
     for (const ValueId id : release) table[size_t(id)] = Tensor();
-    std::vector<bool> wanted;
-    for (const ValueId id : outputs) wanted.push_back(id != kNoValue);
+    std::vector<bool> wanted(outputs.size());
+    std::transform(outputs.begin(), outputs.end(), wanted.begin(),
+                   [](ValueId id) { return id != kNoValue; });
     KernelContext context(std::move(inputs), outputs.size(), std::move(wanted));
     WithNode(node, [&] { step.kernel->Run(context); });
     results = std::move(context.outputs());
