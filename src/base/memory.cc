@@ -18,7 +18,9 @@ int64_t PeakResidentBytes() {
   return 0;
 }
 
-void ReleaseFreeMemory() { ::malloc_trim(0); }
+void ReleaseFreeMemory(int64_t keep) {
+  if (static_cast<int64_t>(::mallinfo2().fordblks) > keep) ::malloc_trim(0);
+}
 
 std::string FormatBytes(int64_t bytes) {
   constexpr std::array<const char*, 4> kUnits = {"KiB", "MiB", "GiB", "TiB"};

@@ -10,26 +10,15 @@
 namespace ptq {
 namespace {
 
-/// Rows of a tapped activation seen as [rows, k].
-int64_t RowsOf(const Tensor& tensor, int64_t k) {
+/// The activations' sizes vary, and freed ones pile up in gaps. More than this is given back.
+constexpr int64_t kIdleMemory = int64_t{32} << 20;
+
+/// A tapped activation, seen as [rows, k].
+std::span<const float> Activation(const Tensor& tensor, int64_t k) {
   if (tensor.rank() == 0 || tensor.dim(-1) != k) {
     throw InternalError("an activation has not the width of its linears");
   }
-  return tensor.size() / k;
-}
-
-/// Adds the blocks' activations as one matrix: few large products are faster than many small.
-void AddAll(SiteStatistics& statistics, const std::vector<Tensor>& parts, int64_t k) {
-  if (parts.size() == 1) {
-    statistics.Add(parts[0].data<float>(), RowsOf(parts[0], k));
-    return;
-  }
-  std::vector<float> joined;
-  for (const Tensor& part : parts) {
-    const auto values = part.data<float>();
-    joined.insert(joined.end(), values.begin(), values.end());
-  }
-  statistics.Add(joined, int64_t(joined.size()) / k);
+  return tensor.data<float>();
 }
 
 }  // namespace
@@ -68,12 +57,12 @@ StatisticsBySite Calibrator::Observe(const Segment& segment, const Taps& taps, b
                                            [&](ValueId id, const Tensor& x) { own[id] = x; });
     });
     for (auto& [id, sums] : statistics) {
-      std::vector<Tensor> parts;
+      std::vector<std::span<const float>> parts;
       parts.reserve(seen.size());
-      for (auto& block : seen) parts.push_back(std::move(block[id]));
-      AddAll(sums, parts, taps.at(id));
+      for (const auto& block : seen) parts.push_back(Activation(block.at(id), sums.k()));
+      sums.Add(parts);
     }
-    ReleaseFreeMemory();  // the activations' sizes vary, and freed ones would pile up in gaps
+    ReleaseFreeMemory(kIdleMemory);
   }
   return statistics;
 }

@@ -48,6 +48,31 @@ Tensor EffectiveOperand(const Linear& linear, const QuantizedMatrix& q,
   return operand;
 }
 
+/// Divides the quantized scales of each row by the site's scale of the channels that it feeds.
+/// False when a binary16 scale would leave the range of full precision; nothing is changed then.
+bool DivideRows(std::span<const int64_t> row_of_channel, std::span<const float> scale,
+                QuantizedMatrix& q) {
+  const int64_t groups = q.spec.GroupsFor(q.k);
+  std::vector<float> divided = q.scales;
+  std::vector<bool> done(size_t(q.n));
+  for (size_t channel = 0; channel < scale.size(); ++channel) {
+    const int64_t row = row_of_channel[channel];
+    if (done[size_t(row)]) continue;
+    done[size_t(row)] = true;
+    for (int64_t g = 0; g < groups; ++g) {
+      float& value = divided[size_t(row * groups + g)];
+      value /= scale[channel];
+      if (q.spec.scale_type != ScaleType::kFloat16) continue;
+      if (std::abs(value) > kHalfMax || (value != 0 && std::abs(value) < kHalfMinNormal)) {
+        return false;
+      }
+      value = RoundToHalf(value);
+    }
+  }
+  q.scales = std::move(divided);
+  return true;
+}
+
 }  // namespace
 
 SegmentQuantizer::SegmentQuantizer(const Executor& executor, const Plan& plan, Method method)
@@ -94,6 +119,7 @@ void SegmentQuantizer::QuantizeSiteLinears(const Site& site, const std::vector<i
   SiteProblem problem;
   problem.k = plan_.linears[size_t(linears.front())].k;
   problem.scaling_allowed = site.scaling_allowed;
+  problem.row_of_channel = site.fold.row_of_channel;
   std::vector<float> mean_abs;
   if (statistics != nullptr) {
     mean_abs = statistics->MeanAbs();
@@ -162,8 +188,8 @@ void SegmentQuantizer::Record(int linear, const SiteResult& site_result,
   outcome.tokens = statistics != nullptr ? statistics->count() : 0;
 }
 
-/// Row factors go into the quantized scales of the producing linear, where they are exact (a row's
-/// codes do not change when the row is multiplied).
+/// Row factors go into the quantized scales of the producing linear: a row's codes do not change
+/// when the row is multiplied.
 void SegmentQuantizer::FoldRows(SegmentResult& result) {
   for (ScaledSite& scaled : result.scaled) {
     Fold& fold = scaled.site.fold;
@@ -171,19 +197,9 @@ void SegmentQuantizer::FoldRows(SegmentResult& result) {
       const auto producer =
           std::ranges::find(result.linears, fold.linear, &QuantizedLinear::linear);
       if (producer == result.linears.end()) {
-        fold = Fold();  // written already, in an earlier segment
-      } else {
-        QuantizedMatrix& q = producer->q;
-        const int64_t groups = q.spec.GroupsFor(q.k);
-        for (size_t channel = 0; channel < scaled.scale.size(); ++channel) {
-          const int64_t row = fold.row_of_channel[channel];
-          for (int64_t g = 0; g < groups; ++g) {
-            float& value = q.scales[size_t(row * groups + g)];
-            value /= scaled.scale[channel];
-            if (q.spec.scale_type == ScaleType::kFloat16) value = RoundToHalf(value);
-          }
-        }
+        throw InternalError("a scale folds into the rows of a linear of another segment");
       }
+      if (!DivideRows(fold.row_of_channel, scaled.scale, producer->q)) fold = Fold();
     }
     for (const int linear : scaled.site.linears) {
       outcomes_[size_t(linear)].fold = FoldName(fold.kind);

@@ -1,8 +1,9 @@
 #include "folds.h"
 
 #include <algorithm>
-#include <numeric>
 #include <optional>
+
+#include "attention_value.h"
 
 namespace ptq {
 namespace {
@@ -36,16 +37,35 @@ class FoldFinder {
     return Readers(id) == 1 && !graph_.value(id).graph_output;
   }
 
-  /// A constant [K] (any leading ones) at an input of a node.
-  [[nodiscard]] bool IsGain(int node, size_t input) const {
+  [[nodiscard]] bool IsGain(int node, size_t input) const { return IsVector(node, input, k_); }
+
+  /// A constant [length] (any leading ones) at an input of a node.
+  [[nodiscard]] bool IsVector(int node, size_t input, int64_t length) const {
     const auto& inputs = graph_.inputs(node);
     if (inputs.size() <= input || inputs[input] == kNoValue) return false;
     const Value& value = graph_.value(inputs[input]);
     if (value.constant == nullptr || !IsFloat(DType(value.constant->data_type()))) return false;
     int64_t size = 1;
     for (const int64_t dim : value.constant->dims()) size *= dim;
-    return size == k_ && value.constant->dims_size() > 0 &&
-           value.constant->dims(value.constant->dims_size() - 1) == k_;
+    return size == length && value.constant->dims_size() > 0 &&
+           value.constant->dims(value.constant->dims_size() - 1) == length;
+  }
+
+  /// Which of the two inputs is a constant.
+  [[nodiscard]] std::optional<size_t> ConstantInput(int node) const {
+    for (const size_t i : {size_t{0}, size_t{1}}) {
+      const ValueId id = graph_.inputs(node)[i];
+      if (id != kNoValue && graph_.value(id).constant != nullptr) return i;
+    }
+    return std::nullopt;
+  }
+
+  /// Whether the linear is quantized together with the site: earlier codes are written already.
+  [[nodiscard]] bool InSegmentOfSite(int linear) const {
+    const auto of_linear = std::ranges::find_if(plan_.sites, [&](const Site& site) {
+      return std::ranges::find(site.linears, linear) != site.linears.end();
+    });
+    return of_linear != plan_.sites.end() && of_linear->segment == site_.segment;
   }
 
   [[nodiscard]] std::optional<size_t> GainInput(int node) const {
@@ -102,9 +122,13 @@ class FoldFinder {
   }
 
   /// x = up(h) · act(gate(h)): the rows of `up`, whose quantized scales take the factor exactly.
-  /// The same through a bias Add, and for a bare linear.
+  /// The same through a bias Add, for a bare linear, and for the values of an attention.
   [[nodiscard]] std::optional<Fold> FromLinear(ValueId id) const {
     if (auto fold = RowsOf(id)) return fold;
+    if (const auto attention = FindAttentionValue(graph_, id, k_)) {
+      return OnlyUse(attention->value) ? RowsOf(attention->value, attention->head_size)
+                                       : std::nullopt;
+    }
     const int producer = graph_.value(id).producer;
     if (producer < 0) return std::nullopt;
     const Node& node = graph_.nodes()[size_t(producer)];
@@ -118,13 +142,14 @@ class FoldFinder {
     return std::nullopt;
   }
 
-  [[nodiscard]] std::optional<Fold> RowsOf(ValueId id) const {
+  /// With a head size D, each head of the linear's rows may serve several heads of the channels.
+  [[nodiscard]] std::optional<Fold> RowsOf(ValueId id, int64_t head_size = 0) const {
     int producer = graph_.value(id).producer;
     if (producer < 0) return std::nullopt;
     Fold fold;
     fold.kind = Fold::Kind::kLinearRows;
     if (graph_.nodes()[size_t(producer)].op_type() == "Add") {
-      const auto bias = GainInput(producer);
+      const auto bias = ConstantInput(producer);
       if (!bias.has_value()) return std::nullopt;
       const ValueId inner = graph_.inputs(producer)[1 - *bias];
       if (inner == kNoValue || !OnlyUse(inner)) return std::nullopt;
@@ -135,14 +160,23 @@ class FoldFinder {
     for (size_t i = 0; i < plan_.linears.size(); ++i) {
       const Linear& linear = plan_.linears[i];
       if (linear.node != producer || linear.decision != Decision::kQuantize) continue;
-      if (linear.shared || linear.n != k_) return std::nullopt;
+      if (linear.shared || !InSegmentOfSite(int(i))) return std::nullopt;
+      if (head_size > 0 ? k_ % linear.n != 0 || linear.n % head_size != 0 : linear.n != k_) {
+        return std::nullopt;
+      }
+      if (fold.bias.node >= 0 && !IsVector(fold.bias.node, size_t(fold.bias.input), linear.n)) {
+        return std::nullopt;
+      }
       if (linear.bias != kNoValue) {
         if (fold.bias.node >= 0) return std::nullopt;  // a Fold divides one bias, not two
         fold.bias = {producer, 2};
       }
       fold.linear = int(i);
       fold.row_of_channel.resize(size_t(k_));
-      std::iota(fold.row_of_channel.begin(), fold.row_of_channel.end(), 0);
+      const int64_t d = std::max<int64_t>(head_size, 1);
+      for (int64_t c = 0; c < k_; ++c) {
+        fold.row_of_channel[size_t(c)] = c / d / (k_ / linear.n) * d + c % d;
+      }
       return fold;
     }
     return std::nullopt;

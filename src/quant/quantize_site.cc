@@ -12,9 +12,11 @@
 namespace ptq {
 namespace {
 
-/// Rows of each linear that choose among the scales (all rows then confirm the choice).
+/// All scales are compared on a few rows of each linear by min-max rounding, the best of them on
+/// more rows, and the best of those on the method's own grid. (All rows then confirm the choice.)
+constexpr int64_t kScreenRows = 16;
+constexpr size_t kScreened = 12;
 constexpr int64_t kSearchRows = 64;
-/// Scales, best first by min-max rounding, that are scored again on the method's own grid.
 constexpr size_t kShortList = 4;
 /// A scale is kept only if its score is at most this fraction of that of "none". Measured behind
 /// the clip grid and nearest rounding, 1.00 / 0.98 / 0.90 (0.70): all-MiniLM-L6-v2 W4 g32, mean
@@ -40,8 +42,9 @@ class SiteQuantizer {
  private:
   [[nodiscard]] LinearTask Task(size_t linear, std::span<const float> w, int64_t n,
                                 bool plain) const;
-  void TakeSamples();
-  [[nodiscard]] double SampleScore(std::span<const float> s, bool plain) const;
+  [[nodiscard]] std::vector<Sample> TakeSamples(int64_t rows) const;
+  [[nodiscard]] double SampleScore(const std::vector<Sample>& samples, std::span<const float> s,
+                                   bool plain) const;
   [[nodiscard]] std::vector<size_t> ShortList(
       const std::vector<ScalingCandidate>& candidates) const;
   bool TryScale(const ScalingCandidate& candidate, double none_score, SiteResult& result) const;
@@ -55,7 +58,6 @@ class SiteQuantizer {
   const RoundingEntry& plain_rounding_;
   GramView gram_;
   std::vector<double> energies_;
-  std::vector<Sample> samples_;
 };
 
 void Validate(const SiteProblem& problem) {
@@ -105,28 +107,31 @@ LinearTask SiteQuantizer::Task(size_t linear, std::span<const float> w, int64_t 
   return {w, n, problem_.k, own.spec, grid, plain ? plain_rounding_ : rounding_};
 }
 
-void SiteQuantizer::TakeSamples() {
+std::vector<Sample> SiteQuantizer::TakeSamples(int64_t rows) const {
   const int64_t k = problem_.k;
+  std::vector<Sample> samples;
   for (const LinearProblem& linear : problem_.linears) {
     Sample sample;
-    sample.rows = std::min(linear.n, kSearchRows);
+    sample.rows = std::min(linear.n, rows);
     sample.w.resize(size_t(sample.rows * k));
     for (int64_t i = 0; i < sample.rows; ++i) {
       const int64_t row = (2 * i + 1) * linear.n / (2 * sample.rows);
       std::copy_n(linear.w.begin() + row * k, k, sample.w.begin() + i * k);
     }
     sample.energy = Energy(gram_, sample.w, sample.rows);
-    samples_.push_back(std::move(sample));
+    samples.push_back(std::move(sample));
   }
+  return samples;
 }
 
 /// Σ over the linears of loss / energy: normalised for each, since otherwise a sibling with large
 /// weights would decide for all.
-double SiteQuantizer::SampleScore(std::span<const float> s, bool plain) const {
+double SiteQuantizer::SampleScore(const std::vector<Sample>& samples, std::span<const float> s,
+                                  bool plain) const {
   const SiteView site{gram_, s};
   double score = 0;
-  for (size_t i = 0; i < samples_.size(); ++i) {
-    const Sample& sample = samples_[i];
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const Sample& sample = samples[i];
     const double loss = QuantizeLinear(site, Task(i, sample.w, sample.rows, plain), false).loss;
     if (sample.energy > 0) score += loss / sample.energy;
   }
@@ -146,25 +151,30 @@ std::vector<size_t> SiteQuantizer::ShortList(
     const std::vector<ScalingCandidate>& candidates) const {
   const size_t none = candidates.size();
   std::vector<double> scores(candidates.size() + 1);
-  const auto score = [&](const std::vector<size_t>& which, bool plain) {
+  const auto score = [&](const std::vector<size_t>& which, const std::vector<Sample>& samples,
+                         bool plain) {
     ParallelFor(int64_t(which.size()), [&](int64_t i) {
       const size_t c = which[size_t(i)];
       const auto s = c == none ? std::span<const float>() : std::span<const float>(candidates[c].s);
-      scores[c] = SampleScore(s, plain);
+      scores[c] = SampleScore(samples, s, plain);
     });
   };
-  std::vector<size_t> order(candidates.size() + 1);
+  const auto keep_best = [&](std::vector<size_t>& order, size_t count) {
+    std::ranges::stable_sort(order, [&](size_t a, size_t b) { return scores[a] < scores[b]; });
+    order.resize(std::min(order.size(), count));
+  };
+  std::vector<size_t> order(candidates.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  score(order, /*plain=*/true);
-  const auto better = [&](size_t a, size_t b) { return scores[a] < scores[b]; };
-  order.pop_back();
-  std::ranges::stable_sort(order, better);
-  if (order.size() > kShortList) order.resize(kShortList);
+  score(order, TakeSamples(kScreenRows), /*plain=*/true);
+  keep_best(order, kScreened);
+  const std::vector<Sample> samples = TakeSamples(kSearchRows);
+  score(order, samples, /*plain=*/true);
+  keep_best(order, kShortList);
   order.push_back(none);
-  score(order, /*plain=*/false);
+  score(order, samples, /*plain=*/false);
   order.pop_back();
   std::erase_if(order, [&](size_t c) { return !(scores[c] <= kAcceptFraction * scores[none]); });
-  std::ranges::stable_sort(order, better);
+  keep_best(order, kShortList);
   return order;
 }
 
@@ -208,7 +218,6 @@ SiteResult SiteQuantizer::Run() {
   if (!problem_.scaling_allowed || gram_.identity()) return result;
   const std::vector<ScalingCandidate> candidates = scaling_.make(problem_);
   if (candidates.empty()) return result;
-  TakeSamples();
   const double none_score = Score(losses);
   for (const size_t candidate : ShortList(candidates)) {
     if (TryScale(candidates[candidate], none_score, result)) break;

@@ -64,6 +64,20 @@ std::vector<double> MeanRelativeWeight(const SiteProblem& problem) {
   return mean;
 }
 
+/// Channels that must get one scale get their mean.
+void ShareAmongTied(std::span<const int64_t> row_of_channel, std::vector<double>& values) {
+  if (row_of_channel.empty()) return;
+  const auto rows = size_t(std::ranges::max(row_of_channel)) + 1;
+  std::vector<double> sums(rows, 0.0), counts(rows, 0.0);
+  for (size_t j = 0; j < values.size(); ++j) {
+    sums[size_t(row_of_channel[j])] += values[j];
+    counts[size_t(row_of_channel[j])] += 1.0;
+  }
+  for (size_t j = 0; j < values.size(); ++j) {
+    values[j] = sums[size_t(row_of_channel[j])] / counts[size_t(row_of_channel[j])];
+  }
+}
+
 /// exp(log s) normalised by sqrt(max·min), moved and then clamped into the bounds, and rounded to
 /// what the graph stores. Empty when the bounds leave no room.
 std::vector<float> Normalised(const std::vector<double>& log_s, const SiteProblem& problem,
@@ -92,9 +106,11 @@ std::vector<float> Normalised(const std::vector<double>& log_s, const SiteProble
 /// authors' code that also looks at the weights, s = x^alpha / w̄^(1 − alpha) ("duo").
 std::vector<ScalingCandidate> MakeAwqScaling(const SiteProblem& problem) {
   std::vector<double> x(problem.mean_abs.begin(), problem.mean_abs.end());
+  ShareAmongTied(problem.row_of_channel, x);
   const auto finite = [](double value) { return std::isfinite(value); };
   if (x.empty() || !std::ranges::all_of(x, finite) || !FloorAtSmallestPositive(x)) return {};
   std::vector<double> w = MeanRelativeWeight(problem);
+  ShareAmongTied(problem.row_of_channel, w);
   if (!FloorAtSmallestPositive(w)) return {};
   const bool half = std::ranges::any_of(problem.linears, [](const LinearProblem& linear) {
     return linear.spec.scale_type == ScaleType::kFloat16;

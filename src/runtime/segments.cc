@@ -128,17 +128,19 @@ class Cutter {
     return live;
   }
 
-  /// Live activations at each gap (before step i), without what stems from before the first
-  /// product.
+  /// Live activations at each gap (before step i), without masks, rotary tables and their like:
+  /// what stems from before the first product and serves many.
   [[nodiscard]] std::vector<int> Widths() const {
     std::vector<int> change(size_t(count_) + 2, 0);
     for (size_t id = 0; id < last_use_.size(); ++id) {
       const int producer = graph_.values()[id].producer;
       // Graph outputs (caches) must be kept, but they need not come over the cut again.
-      if (constant_[id] || shape_only_[id] || producer < products_.front()) continue;
+      if (constant_[id] || shape_only_[id]) continue;
       int last = -1;
       for (const Use& use : graph_.values()[id].uses) last = std::max(last, use.node);
       if (last <= producer) continue;
+      const auto served = std::ranges::upper_bound(products_, last) - products_.begin();
+      if (producer < products_.front() && served > 2 * int64_t(kWindow)) continue;
       ++change[size_t(producer) + 1];
       --change[size_t(last) + 1];
     }

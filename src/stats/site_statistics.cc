@@ -1,6 +1,7 @@
 #include "ptq/stats/site_statistics.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "ptq/base/error.h"
@@ -11,7 +12,7 @@ namespace ptq {
 namespace {
 
 /// Channels that one task sums, over all tokens and in their order.
-constexpr int64_t kChannelTile = 256;
+constexpr int64_t kChannelTile = 64;
 
 }  // namespace
 
@@ -20,22 +21,31 @@ SiteStatistics::SiteStatistics(int64_t k, bool with_gram)
   if (with_gram) gram_.assign(size_t(k * k), 0.0f);
 }
 
-void SiteStatistics::Add(std::span<const float> x, int64_t rows) {
-  if (static_cast<int64_t>(x.size()) != rows * k_) {
-    throw InternalError("statistics: the activation does not have K columns");
+void SiteStatistics::Add(std::span<const std::span<const float>> parts) {
+  for (const auto& part : parts) {
+    if (static_cast<int64_t>(part.size()) % k_ != 0) {
+      throw InternalError("statistics: the activation does not have K columns");
+    }
+    count_ += static_cast<int64_t>(part.size()) / k_;
   }
-  count_ += rows;
   ParallelForTiles(k_, kChannelTile, [&](int64_t begin, int64_t end) {
-    for (int64_t row = 0; row < rows; ++row) {
-      const float* values = x.data() + row * k_;
-      for (int64_t j = begin; j < end; ++j) {
-        const float magnitude = std::abs(values[j]);
-        abs_sum_[size_t(j)] += double{magnitude};
-        max_abs_[size_t(j)] = std::max(max_abs_[size_t(j)], magnitude);
+    std::array<float, kChannelTile> sums;  // of one part: short enough for float
+    float* const largest = max_abs_.data() + begin;
+    const auto width = static_cast<size_t>(end - begin);
+    for (const auto& part : parts) {
+      sums.fill(0.0f);
+      for (size_t row = 0; row < part.size(); row += static_cast<size_t>(k_)) {
+        const float* values = part.data() + row + begin;
+        for (size_t j = 0; j < width; ++j) {
+          const float magnitude = std::abs(values[j]);
+          sums[j] += magnitude;
+          largest[j] = largest[j] < magnitude ? magnitude : largest[j];
+        }
       }
+      for (size_t j = 0; j < width; ++j) abs_sum_[static_cast<size_t>(begin) + j] += sums[j];
     }
   });
-  if (!gram_.empty()) AccumulateGram(x.data(), rows, k_, gram_.data());
+  if (!gram_.empty()) AccumulateGram(parts, k_, gram_.data());
 }
 
 void SiteStatistics::Merge(const SiteStatistics& other) {

@@ -63,8 +63,7 @@ void Gemm(float alpha, const MatrixView& a, const MatrixView& b, float beta, flo
   }
 }
 
-void AccumulateGram(const float* x, int64_t rows, int64_t k, float* gram) {
-  if (rows == 0) return;
+void AccumulateGram(std::span<const std::span<const float>> parts, int64_t k, float* gram) {
   const int64_t blocks = (k + kGramTile - 1) / kGramTile;
   // The tiles of the lower triangle, numbered row by row.
   ParallelFor(blocks * (blocks + 1) / 2, [&](int64_t index) {
@@ -76,12 +75,17 @@ void AccumulateGram(const float* x, int64_t rows, int64_t k, float* gram) {
     const int64_t height = std::min(kGramTile, k - row);
     const int64_t width = std::min(kGramTile, k - col);
     float* out = gram + row * k + col;
-    if (block_row == block_col) {
-      cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, ToInt(height), ToInt(rows), 1.0f, x + row,
-                  ToInt(k), 1.0f, out, ToInt(k));
-    } else {
-      cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, ToInt(height), ToInt(width), ToInt(rows),
-                  1.0f, x + row, ToInt(k), x + col, ToInt(k), 1.0f, out, ToInt(k));
+    for (const auto& x : parts) {
+      const int64_t rows = static_cast<int64_t>(x.size()) / k;
+      if (rows == 0) continue;
+      if (block_row == block_col) {
+        cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, ToInt(height), ToInt(rows), 1.0f,
+                    x.data() + row, ToInt(k), 1.0f, out, ToInt(k));
+      } else {
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, ToInt(height), ToInt(width),
+                    ToInt(rows), 1.0f, x.data() + row, ToInt(k), x.data() + col, ToInt(k), 1.0f,
+                    out, ToInt(k));
+      }
     }
   });
 }

@@ -16,6 +16,8 @@ struct BFloat16 {
 };
 
 inline constexpr float kHalfMax = 65504.0f;
+/// Smaller numbers have fewer digits.
+inline constexpr float kHalfMinNormal = 0x1p-14f;
 
 [[nodiscard]] float ToFloat(Half value);
 [[nodiscard]] float ToFloat(BFloat16 value);

@@ -10,7 +10,7 @@ namespace ptq {
 [[nodiscard]] int64_t PeakResidentBytes();
 
 /// Gives pages that the allocator holds but nobody uses back to the system.
-void ReleaseFreeMemory();
+void ReleaseFreeMemory(int64_t keep = 0);
 
 /// "1.5 GiB", "12.0 MiB", "312 B".
 [[nodiscard]] std::string FormatBytes(int64_t bytes);

@@ -38,7 +38,10 @@ struct SiteProblem {
   std::span<const float> gram;  ///< [K, K] lower triangle of Σ x xᵀ, row-major; empty without
   std::vector<LinearProblem> linears;
   bool scaling_allowed = true;  ///< false for tied weights
-  float scale_min = 1e-2f;      ///< bounds on s; tighter where a folded producer could overflow
+  /// [K] or empty: channels with the same number get the same scale, since it folds into one row of
+  /// the producer (grouped-query attention).
+  std::span<const int64_t> row_of_channel;
+  float scale_min = 1e-2f;  ///< bounds on s; tighter where a folded producer could overflow
   float scale_max = 1e2f;
 };
 

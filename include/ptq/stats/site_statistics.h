@@ -12,8 +12,8 @@ class SiteStatistics {
  public:
   explicit SiteStatistics(int64_t k, bool with_gram = true);
 
-  /// Adds `rows` tokens, row-major [rows, K].
-  void Add(std::span<const float> x, int64_t rows);
+  /// Adds the tokens of every part, row-major [rows, K], in their order.
+  void Add(std::span<const std::span<const float>> parts);
   /// Adds what another one has seen. Throws InternalError when the sizes differ.
   void Merge(const SiteStatistics& other);
 

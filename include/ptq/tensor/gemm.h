@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 namespace ptq {
 
@@ -19,7 +20,8 @@ struct MatrixView {
 void Gemm(float alpha, const MatrixView& a, const MatrixView& b, float beta, float* c,
           int64_t c_stride);
 
-/// H[k, k] += Xᵀ X for X[rows, k], lower triangle only (column index ≤ row index), row-major.
-void AccumulateGram(const float* x, int64_t rows, int64_t k, float* gram);
+/// H[k, k] += Xᵀ X for X[rows, k], lower triangle only (column index ≤ row index), row-major. X is
+/// given in parts of whole rows, added in their order.
+void AccumulateGram(std::span<const std::span<const float>> parts, int64_t k, float* gram);
 
 }  // namespace ptq

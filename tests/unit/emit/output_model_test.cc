@@ -195,15 +195,18 @@ TEST(OutputModel, DividesTheBiasOfRowsThatWereReplacedAlready) {
   builder.Input("x", {3, kWidth})
       .Random("w.first", {kWidth, 96})
       .Random("bias", {96})
-      .Random("w.second.x", {96, 32})
+      .Random("w.second.x", {96, kWidth})
+      .Random("w.third.xy", {kWidth, 32})
       .Node("Gemm", {"x", "w.first", "bias"}, "a")
-      .Node("MatMul", {"a", "w.second.x"}, "y")
+      .Node("MatMul", {"a", "w.second.x"}, "b")
+      .Node("Add", {"b", "x"}, "residual")
+      .Node("MatMul", {"residual", "w.third.xy"}, "y")
       .Output("y", {3, 32});
   Emission emission(builder.proto, {"matmulnbits", 0, false});
   const Site& site = emission.SiteOf("a");
   ASSERT_EQ(site.fold.kind, Fold::Kind::kLinearRows);
   const auto scale = Powers(96);
-  emission.QuantizeAll({{"y", scale}}, {{"a", scale}});
+  emission.QuantizeAll({{"b", scale}}, {{"a", scale}});
   emission.output_->ScaleSite(site, scale);
   emission.FinishAndCompare();
 }

@@ -7,6 +7,12 @@ namespace {
 using testing::GraphBuilder;
 using testing::Planned;
 
+/// x + `result` into one more linear, so that the narrowest place to cut is behind the sum.
+GraphBuilder& Residual(GraphBuilder& b, const std::string& result) {
+  b.Op("Add", {result, "x"}, "sum").Random("next.weight", {16, 16});
+  return b.Op("MatMul", {"sum", "next.weight"}, "next").Op("Relu", {"next"}, "y");
+}
+
 /// x · gain, then a linear on it.
 GraphBuilder GainThenLinear() {
   GraphBuilder b;
@@ -16,15 +22,14 @@ GraphBuilder GainThenLinear() {
   return b;
 }
 
-/// gate and up of x, multiplied, then down. `activated` is what goes into the product.
+/// gate and up of x, multiplied, then down.
 GraphBuilder Mlp() {
   GraphBuilder b;
   b.Input("x", {-1, 16}).Random("gate.weight", {16, 32}).Random("up.weight", {16, 32});
   b.Random("down.weight", {32, 16}).Op("MatMul", {"x", "gate.weight"}, "g");
   b.Op("Sigmoid", {"g"}, "act").Op("MatMul", {"x", "up.weight"}, "u");
-  b.Op("Mul", {"act", "u"}, "m").Op("MatMul", {"m", "down.weight"}, "d").Op("Relu", {"d"}, "y");
-  b.Output("y", {-1, 16});
-  return b;
+  b.Op("Mul", {"act", "u"}, "m").Op("MatMul", {"m", "down.weight"}, "d");
+  return Residual(b, "d").Output("y", {-1, 16});
 }
 
 TEST(Folds, GoIntoTheGainInFrontOfTheLinear) {
@@ -108,12 +113,21 @@ TEST(Folds, DivideTheBiasBehindTheRowsToo) {
   GraphBuilder b;
   b.Input("x", {-1, 16}).Random("up.weight", {16, 32}).Random("bias", {32});
   b.Random("down.weight", {32, 16}).Op("MatMul", {"x", "up.weight"}, "u");
-  b.Op("Add", {"u", "bias"}, "m").Op("MatMul", {"m", "down.weight"}, "d").Op("Relu", {"d"}, "y");
-  const Planned planned(b.Output("y", {-1, 16}));
+  b.Op("Add", {"u", "bias"}, "m").Op("MatMul", {"m", "down.weight"}, "d");
+  const Planned planned(Residual(b, "d").Output("y", {-1, 16}));
   const Fold& fold = planned.SiteOf("m").fold;
   ASSERT_EQ(fold.kind, Fold::Kind::kLinearRows);
   EXPECT_EQ(fold.bias.input, 1);
   EXPECT_EQ(planned.graph.nodes()[static_cast<size_t>(fold.bias.node)].op_type(), "Add");
+}
+
+TEST(Folds, DoNotGoIntoALinearOfAnEarlierSegment) {
+  GraphBuilder b;  // without a residual: cut between the two
+  b.Input("x", {-1, 16}).Random("up.weight", {16, 32}).Random("down.weight", {32, 16});
+  b.Op("MatMul", {"x", "up.weight"}, "m").Op("MatMul", {"m", "down.weight"}, "d");
+  const Planned planned(b.Op("Relu", {"d"}, "y").Output("y", {-1, 16}));
+  ASSERT_EQ(planned.execution.segments().size(), 2u);
+  EXPECT_EQ(planned.SiteOf("m").fold.kind, Fold::Kind::kMul);
 }
 
 TEST(Folds, DoNotPassANonlinearFunction) {
@@ -131,6 +145,79 @@ TEST(Folds, DoNotGoIntoRowsBehindTwoBiases) {
   b.Random("down.weight", {32, 16}).Op("Gemm", {"x", "up.weight", "c"}, "u");
   b.Op("Add", {"u", "bias"}, "m").Op("MatMul", {"m", "down.weight"}, "d").Op("Relu", {"d"}, "y");
   EXPECT_EQ(Planned(b.Output("y", {-1, 16})).SiteOf("m").fold.kind, Fold::Kind::kMul);
+}
+
+/// v of x as heads of 4, weighted by the input `probabilities`, merged, then o. `repeats` heads of
+/// the result share a head of v.
+GraphBuilder Attention(int repeats) {
+  const int64_t rows = 8, k = rows * repeats;
+  GraphBuilder b;
+  b.Input("x", {1, -1, 16}).Input("probabilities", {1, -1, -1, -1});
+  b.Random("v.weight", {16, rows}).Random("v.bias", {rows}).Random("o.weight", {k, 16});
+  b.Weight("split", Tensor::From<int64_t>({4}, {0, 0, -1, 4}))
+      .Weight("merge", Tensor::From<int64_t>({3}, {0, 0, k}));
+  b.Weight("axes", Tensor::From<int64_t>({1}, {2}))
+      .Weight("wide", Tensor::From<int64_t>({5}, {1, 1, repeats, 1, 1}));
+  b.Weight("flat", Tensor::From<int64_t>({4}, {1, k / 4, -1, 4}));
+  b.Op("MatMul", {"x", "v.weight"}, "v0").Op("Add", {"v0", "v.bias"}, "v1");
+  b.Op("Reshape", {"v1", "split"}, "v2").Op("Transpose", {"v2"}, "heads");
+  b.Ints("perm", {0, 2, 1, 3});
+  if (repeats > 1) {
+    b.Op("Unsqueeze", {"heads", "axes"}, "v4").Op("Expand", {"v4", "wide"}, "v5");
+    b.Op("Reshape", {"v5", "flat"}, "repeated");
+  }
+  b.Op("MatMul", {"probabilities", repeats > 1 ? "repeated" : "heads"}, "a0");
+  b.Op("Transpose", {"a0"}, "a1").Ints("perm", {0, 2, 1, 3}).Op("Reshape", {"a1", "merge"}, "a");
+  b.Op("MatMul", {"a", "o.weight"}, "o");
+  return Residual(b, "o").Output("y", {1, -1, 16});
+}
+
+TEST(Folds, GoThroughAttentionIntoTheRowsOfItsValues) {
+  const Planned planned(Attention(1));
+  const Fold& fold = planned.SiteOf("a").fold;
+  ASSERT_EQ(fold.kind, Fold::Kind::kLinearRows);
+  EXPECT_EQ(planned.plan.linears[static_cast<size_t>(fold.linear)].name, "v");
+  EXPECT_EQ(fold.bias.input, 1);
+  EXPECT_EQ(fold.row_of_channel, (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7}));
+}
+
+TEST(Folds, ShareARowAmongTheHeadsThatReadIt) {
+  const Planned planned(Attention(2));
+  const Fold& fold = planned.SiteOf("a").fold;
+  ASSERT_EQ(fold.kind, Fold::Kind::kLinearRows);
+  EXPECT_EQ(fold.row_of_channel,
+            (std::vector<int64_t>{0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 6, 7, 4, 5, 6, 7}));
+}
+
+// A cache that is given out must hold the values themselves.
+TEST(Folds, DoNotGoIntoValuesThatAreAnOutput) {
+  GraphBuilder b = Attention(2);
+  b.Output("heads", {1, 2, -1, 4});
+  EXPECT_EQ(Planned(b).SiteOf("a").fold.kind, Fold::Kind::kMul);
+}
+
+TEST(Folds, GoThroughAttentionOperatorsWithoutACache) {
+  for (const bool cache : {false, true}) {
+    GraphBuilder b(23);
+    b.Input("x", {1, -1, 16}).Input("past", {1, 2, -1, 4});
+    for (const char* name : {"q", "k", "v", "o"}) {
+      b.Random(std::string(name) + ".weight", {16, *name == 'k' || *name == 'v' ? 8 : 16});
+    }
+    b.Op("MatMul", {"x", "q.weight"}, "q").Op("MatMul", {"x", "k.weight"}, "k");
+    b.Op("MatMul", {"x", "v.weight"}, "v");
+    const std::string past = cache ? "past" : "";
+    b.Op("Attention", {"q", "k", "v", "", past, past}, "a");
+    b.Int("q_num_heads", 4).Int("kv_num_heads", 2);
+    b.Op("MatMul", {"a", "o.weight"}, "o");
+    const Planned planned(Residual(b, "o").Output("y", {1, -1, 16}));
+    const Fold& fold = planned.SiteOf("a").fold;
+    if (cache) {
+      EXPECT_EQ(fold.kind, Fold::Kind::kMul);
+    } else {
+      ASSERT_EQ(fold.kind, Fold::Kind::kLinearRows);
+      EXPECT_EQ(fold.row_of_channel[9], 5);
+    }
+  }
 }
 
 }  // namespace

@@ -55,6 +55,7 @@ struct Layer {
   std::vector<Values> weights;
   std::vector<QuantSpec> specs;
   bool scaling_allowed = true;
+  std::vector<int64_t> row_of_channel;
   float scale_min = 1e-2f;
   float scale_max = 1e2f;
 
@@ -88,6 +89,7 @@ struct Layer {
     problem.mean_abs = mean_abs;
     problem.gram = gram;
     problem.scaling_allowed = scaling_allowed;
+    problem.row_of_channel = row_of_channel;
     problem.scale_min = scale_min;
     problem.scale_max = scale_max;
     for (size_t i = 0; i < weights.size(); ++i) {

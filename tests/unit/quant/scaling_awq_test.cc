@@ -72,7 +72,7 @@ TEST(AwqScaling, FindsTheBestOfAllCandidatesByTheNormalisedLoss) {
       Layer layer = WithOutliers(random, 51, 8.0f);
       // Of very different size: without normalising, the first would decide alone.
       layer.Add(Normal(random, 20 * 51, 100.0f), Spec(4, 16, symmetric, type));
-      layer.Add(Normal(random, 60 * 51, 0.01f), Spec(4, 32, symmetric, type));
+      layer.Add(Normal(random, 30 * 51, 0.01f), Spec(4, 32, symmetric, type));
       const SiteResult site = QuantizeSite(layer.Problem(), Pieces("awq", "minmax"));
       ASSERT_FALSE(site.scale.empty());
       double energy[2];
@@ -103,6 +103,21 @@ TEST(AwqScaling, ProtectsLoudChannels) {
     EXPECT_LT(linear.loss, 0.5 * linear.loss_rtn);
   }
   for (const float s : site.scale) EXPECT_EQ(s, RoundToHalf(s));
+}
+
+TEST(AwqScaling, GivesChannelsOfOneRowOneScale) {
+  std::mt19937 random(27);
+  Layer layer = WithOutliers(random, 64, 30.0f);
+  layer.Add(Normal(random, 200 * 64), Spec(4, 32, true, ScaleType::kFloat16));
+  for (int64_t j = 0; j < 64; ++j) layer.row_of_channel.push_back(j / 8 / 2 * 8 + j % 8);
+  const SiteResult site = QuantizeSite(layer.Problem(), MethodFromPreset("awq"));
+  ASSERT_EQ(site.scale.size(), 64u);
+  for (int64_t j = 0; j < 64; j += 16) {
+    for (int64_t d = 0; d < 8; ++d) {
+      EXPECT_EQ(site.scale[size_t(j + d)], site.scale[size_t(j + 8 + d)]);
+    }
+  }
+  EXPECT_LT(site.linears[0].loss, site.linears[0].loss_rtn);
 }
 
 TEST(AwqScaling, IsNotUsedWhereItIsForbiddenOrBlind) {

@@ -15,10 +15,17 @@ namespace {
 
 using ::testing::ElementsAre;
 
+/// Adds one part.
+void Add(SiteStatistics& statistics, const std::vector<float>& x) {
+  const std::span<const float> part = x;
+  statistics.Add({&part, 1});
+}
+
 TEST(SiteStatistics, SumsWhatItSees) {
   SiteStatistics statistics(2);
-  statistics.Add(std::vector<float>{1, -2, -3, 4}, 2);
-  statistics.Add(std::vector<float>{2, 0}, 1);
+  const std::vector<float> two = {1, -2, -3, 4}, one = {2, 0};
+  const std::vector<std::span<const float>> parts = {two, {}, one};
+  statistics.Add(parts);
   EXPECT_EQ(statistics.count(), 3);
   EXPECT_THAT(statistics.MeanAbs(), ElementsAre(2, 2));
   EXPECT_THAT(statistics.max_abs(), ElementsAre(3, 4));
@@ -38,9 +45,9 @@ TEST(SiteStatistics, IsZeroBeforeAnythingIsSeen) {
 TEST(SiteStatistics, MergesToWhatOneWouldHaveSeen) {
   const std::vector<float> x = {1, 2, -3, 4, 5, -6};
   SiteStatistics whole(2), first(2), second(2);
-  whole.Add(x, 3);
-  first.Add(std::span(x).first(2), 1);
-  second.Add(std::span(x).subspan(2), 2);
+  Add(whole, x);
+  Add(first, {1, 2});
+  Add(second, {-3, 4, 5, -6});
   first.Merge(second);
   EXPECT_EQ(first.count(), whole.count());
   EXPECT_EQ(first.MeanAbs(), whole.MeanAbs());
@@ -50,7 +57,7 @@ TEST(SiteStatistics, MergesToWhatOneWouldHaveSeen) {
 
 TEST(SiteStatistics, RefusesOtherSizes) {
   SiteStatistics statistics(2);
-  EXPECT_THROW(statistics.Add(std::vector<float>{1, 2, 3}, 1), InternalError);
+  EXPECT_THROW(Add(statistics, {1, 2, 3}), InternalError);
   EXPECT_THROW(statistics.Merge(SiteStatistics(3)), InternalError);
   EXPECT_THROW(statistics.Merge(SiteStatistics(2, false)), InternalError);
 }
@@ -59,7 +66,7 @@ TEST(SiteStatistics, NoticesWhatIsNotFinite) {
   for (const float bad :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), 3e38f}) {
     SiteStatistics statistics(2);
-    statistics.Add(std::vector<float>{1, bad}, 1);  // 3e38 squared overflows
+    Add(statistics, {1, bad});  // 3e38 squared overflows
     EXPECT_FALSE(statistics.IsFinite()) << bad;
   }
 }
@@ -71,7 +78,7 @@ TEST(SiteStatistics, IsTheSameForAnyNumberOfThreads) {
   std::vector<SiteStatistics> results;
   for (const int threads : {1, 2}) {
     const ThreadLimit limit(threads);
-    results.emplace_back(k).Add(x, rows);
+    Add(results.emplace_back(k), x);
   }
   EXPECT_EQ(results[0].MeanAbs(), results[1].MeanAbs());
   EXPECT_TRUE(std::ranges::equal(results[0].gram(), results[1].gram()));
