@@ -52,6 +52,14 @@ def run_seconds(command):
     return time.perf_counter() - begin, result.stdout
 
 
+def blas_kernels(quantize):
+    """Which kernels OpenBLAS takes, and whether the environment made it take them."""
+    version = subprocess.run([quantize, "--version"], capture_output=True, text=True, check=True)
+    blas = next(line.split() for line in version.stdout.splitlines() if line.strip().startswith("BLAS"))
+    forced = os.environ.get("OPENBLAS_CORETYPE")
+    return f"{blas[-2]}" + (", forced by OPENBLAS_CORETYPE" if forced else "")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("quantize")
@@ -88,6 +96,7 @@ def main():
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     size = os.path.getsize(model)
     print(text, end="")
+    print(f"OpenBLAS kernels    {blas_kernels(args.quantize)}")
     print(f"tokens              {ids.size}")
     print(f"ONNX Runtime        {min(forward):.2f} s for one forward pass, {args.threads} threads")
     print(f"quantize run        {min(run):.2f} s, the whole process")

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "array.h"
+#include "vector_math.h"
 
 #include "ptq/base/error.h"
 #include "ptq/base/parallel.h"
@@ -137,7 +138,7 @@ class Block {
     const bool extra = p_.sinks != nullptr || p_.smooth;
     const float sink = p_.sinks != nullptr ? p_.sinks[head_] : 0.0f;
     if (extra) largest = std::max(largest, sink);
-    values = (values - largest).exp();
+    StoreExp(values - largest, values);
     const float sum = values.sum() + (extra ? std::exp(sink - largest) : 0.0f);
     values *= 1.0f / sum;
   }

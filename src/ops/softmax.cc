@@ -30,7 +30,7 @@ using Row = ArrayMap<float>;
 using ConstRow = ConstArrayMap<float>;
 
 void SoftmaxRow(const ConstRow& x, Row y) {
-  y = ExpOf(x - x.maxCoeff<Eigen::PropagateNaN>());
+  StoreExp(x - x.maxCoeff<Eigen::PropagateNaN>(), y);
   y *= 1.0f / y.sum();
 }
 
