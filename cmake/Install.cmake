@@ -46,15 +46,11 @@ install(
   DESTINATION "${CMAKE_INSTALL_DOCDIR}"
   FILES_MATCHING PATTERN "*.md" PATTERN "*.json" PATTERN "man" EXCLUDE
 )
-if(EXISTS "${PROJECT_SOURCE_DIR}/docs/man/quantize.1")
-  install(
-    FILES "${PROJECT_SOURCE_DIR}/docs/man/quantize.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1"
-  )
-endif()
-if(EXISTS "${PROJECT_SOURCE_DIR}/tools/completion/quantize.bash")
-  install(
-    FILES "${PROJECT_SOURCE_DIR}/tools/completion/quantize.bash"
-    DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions"
-    RENAME quantize
-  )
-endif()
+install(
+  FILES "${PROJECT_SOURCE_DIR}/docs/man/quantize.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1"
+)
+install(
+  FILES "${PROJECT_SOURCE_DIR}/tools/completion/quantize.bash"
+  DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions"
+  RENAME quantize
+)
