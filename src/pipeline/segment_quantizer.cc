@@ -134,6 +134,15 @@ void SegmentQuantizer::QuantizeSiteLinears(const Site& site, const std::vector<i
     problem.linears.push_back({linear.name, weights.back(), linear.n, linear.spec, true});
   }
   SiteResult found = QuantizeSite(problem, method_);
+  Site scaled = site;
+  scaled.linears = linears;
+  const auto channels = int64_t(site.fold.row_of_channel.size());
+  if (found.scale.empty() && channels > 0 && plan_.linears[size_t(site.fold.linear)].n < channels) {
+    // One scale for all heads that share a row does not pay; one for each, with a Mul, may.
+    problem.row_of_channel = {};
+    found = QuantizeSite(problem, method_);
+    scaled.fold = Fold();
+  }
   for (size_t i = 0; i < linears.size(); ++i) {
     const Linear& linear = plan_.linears[size_t(linears[i])];
     LinearResult& own = found.linears[i];
@@ -142,8 +151,6 @@ void SegmentQuantizer::QuantizeSiteLinears(const Site& site, const std::vector<i
     result.linears.push_back({linears[i], std::move(own.q)});
   }
   if (!found.scale.empty()) {
-    Site scaled = site;
-    scaled.linears = linears;
     result.scaled.push_back({std::move(scaled), std::move(found.scale)});
   }
 }
