@@ -1,6 +1,6 @@
 #include "ptq/pipeline/calibrator.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "ptq/base/error.h"
 #include "ptq/base/interrupt.h"
@@ -21,62 +21,92 @@ std::span<const float> Activation(const Tensor& tensor, int64_t k) {
   return tensor.data<float>();
 }
 
+std::vector<ValueId> Keys(const Taps& taps) {
+  std::vector<ValueId> keys;
+  keys.reserve(taps.size());
+  for (const auto& [id, k] : taps) keys.push_back(id);
+  return keys;
+}
+
+/// What each segment must hand on for the taps of later ones. The LM head's input is not needed
+/// when nothing behind it is tapped, and neither are the caches that the graph gives out.
+std::vector<std::vector<ValueId>> GoalsFor(const Executor& executor,
+                                           const std::vector<Taps>& taps) {
+  const auto& segments = executor.plan().segments();
+  std::vector<std::vector<ValueId>> goals(segments.size());
+  for (size_t i = segments.size(); i-- > 1;) {
+    goals[i - 1] = executor.MakeJob(segments[i], goals[i], Keys(taps[i])).inputs;
+  }
+  return goals;
+}
+
 }  // namespace
 
 Calibrator::Calibrator(const Executor& executor, const Feeder& feeder,
-                       const std::vector<MicroBatch>& batches, bool propagates)
-    : executor_(executor), propagates_(propagates) {
+                       const std::vector<MicroBatch>& batches, const std::vector<Taps>& taps,
+                       bool propagates, CutStore cuts)
+    : executor_(executor),
+      taps_(taps),
+      propagates_(propagates),
+      cuts_(std::move(cuts)),
+      goals_(GoalsFor(executor, taps)) {
+  size_t block = 0;
   for (const MicroBatch& batch : batches) {
-    auto& blocks = before_.emplace_back();
-    for (const TokenBlock& block : batch.blocks) {
-      blocks.push_back(feeder.Make(block.ids, block.batch, block.length));
+    first_block_.push_back(block);
+    for (const TokenBlock& tokens : batch.blocks) {
+      cuts_.Put(block++, feeder.Make(tokens.ids, tokens.batch, tokens.length));
     }
   }
+  first_block_.push_back(block);
 }
 
-StatisticsBySite Calibrator::Observe(const Segment& segment, const Taps& taps, bool keep_cut) {
+/// Runs the blocks of a micro-batch. `advance`: their goals take the place of their inputs.
+void Calibrator::RunBatch(const Job& job, const Values& constants, size_t batch, bool advance,
+                          std::vector<std::map<ValueId, Tensor>>* seen) {
+  const size_t first = first_block_[batch];
+  ParallelFor(int64_t(first_block_[batch + 1] - first), [&](int64_t i) {
+    const size_t block = first + size_t(i);
+    Tap tap;
+    if (seen != nullptr) {
+      tap = [&own = (*seen)[size_t(i)]](ValueId id, const Tensor& x) { own[id] = x; };
+    }
+    Values inputs = advance ? cuts_.Take(block) : cuts_.Get(block);
+    const Values goals = executor_.Run(job, constants, std::move(inputs), tap);
+    if (advance) cuts_.Put(block, goals);
+  });
+  ReleaseFreeMemory(kIdleMemory);
+}
+
+StatisticsBySite Calibrator::Observe(size_t segment) {
+  const Taps& taps = taps_[segment];
   StatisticsBySite statistics;
-  std::vector<ValueId> tapped;
-  for (const auto& [id, k] : taps) {
-    tapped.push_back(id);
-    statistics.try_emplace(id, k);
-  }
+  for (const auto& [id, k] : taps) statistics.try_emplace(id, k);
+  const bool advance = !propagates_;
   const Job job =
-      executor_.MakeJob(segment, keep_cut ? segment.live_out : std::vector<ValueId>(), tapped);
+      executor_.MakeJob(executor_.plan().segments()[segment],
+                        advance ? goals_[segment] : std::vector<ValueId>(), Keys(taps));
   const Values constants = executor_.LoadConstants(job);
-  after_.assign(before_.size(), {});
-  for (size_t b = 0; b < before_.size(); ++b) {
+  for (size_t batch = 0; batch + 1 < first_block_.size(); ++batch) {
     CheckInterrupt();
-    auto& blocks = before_[b];
-    after_[b].resize(blocks.size());
-    std::vector<std::map<ValueId, Tensor>> seen(blocks.size());
-    ParallelFor(int64_t(blocks.size()), [&](int64_t i) {
-      auto& own = seen[size_t(i)];
-      Values inputs = propagates_ ? blocks[size_t(i)] : std::move(blocks[size_t(i)]);
-      after_[b][size_t(i)] = executor_.Run(job, constants, std::move(inputs),
-                                           [&](ValueId id, const Tensor& x) { own[id] = x; });
-    });
+    std::vector<std::map<ValueId, Tensor>> seen(first_block_[batch + 1] - first_block_[batch]);
+    RunBatch(job, constants, batch, advance, &seen);
     for (auto& [id, sums] : statistics) {
       std::vector<std::span<const float>> parts;
       parts.reserve(seen.size());
       for (const auto& block : seen) parts.push_back(Activation(block.at(id), sums.k()));
       sums.Add(parts);
     }
-    ReleaseFreeMemory(kIdleMemory);
   }
   return statistics;
 }
 
-void Calibrator::Propagate(const Segment& segment, const Values& overrides) {
-  const Job job = executor_.MakeJob(segment, segment.live_out, {});
+void Calibrator::Propagate(size_t segment, const Values& overrides) {
+  const Job job = executor_.MakeJob(executor_.plan().segments()[segment], goals_[segment], {});
   const Values constants = executor_.LoadConstants(job, overrides);
-  for (size_t b = 0; b < before_.size(); ++b) {
-    ParallelFor(int64_t(before_[b].size()), [&](int64_t i) {
-      after_[b][size_t(i)] = executor_.Run(job, constants, std::move(before_[b][size_t(i)]));
-    });
+  for (size_t batch = 0; batch + 1 < first_block_.size(); ++batch) {
+    CheckInterrupt();
+    RunBatch(job, constants, batch, /*advance=*/true, nullptr);
   }
 }
-
-void Calibrator::Advance() { before_ = std::move(after_); }
 
 }  // namespace ptq

@@ -1,6 +1,7 @@
 #include "ptq/pipeline/run.h"
 
 #include <chrono>
+#include <limits>
 #include <set>
 
 #include "predict.h"
@@ -26,6 +27,7 @@ namespace {
 /// Tokens whose activations are held at once. A fixed number: results must not depend on the
 /// machine.
 constexpr int64_t kMicroBatchTokens = 2048;
+constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
 /// Largest relative difference that reordering of float32 sums, and roundings to binary16, explain.
 constexpr double kFloatTolerance = 1e-3;
 constexpr double kHalfTolerance = 2e-2;
@@ -92,6 +94,12 @@ int64_t DirectoryBytes(const Model& model) {
   return bytes;
 }
 
+size_t CountBlocks(const std::vector<MicroBatch>& batches) {
+  size_t count = 0;
+  for (const MicroBatch& batch : batches) count += batch.blocks.size();
+  return count;
+}
+
 /// Weights that are stored as FP16 count as rounded in the expectation, too.
 std::vector<ValueId> HalfConstants(const Plan& plan) {
   std::vector<ValueId> halves;
@@ -122,7 +130,7 @@ class Road {
     Progress progress("quantizing", int64_t(segments.size()));
     for (size_t i = 0; i < segments.size(); ++i) {
       CheckInterrupt();
-      if (i <= last && !report_.plan.sites.empty()) QuantizeSegment(i, i < last);
+      if (i <= last && !report_.plan.sites.empty()) QuantizeSegment(i);
       CarryExpectation(i);
       progress.Advance();
     }
@@ -151,7 +159,8 @@ class Road {
       const TokenBlock& first = batches.front().blocks.front();
       sample.length = first.length;
       sample.ids.assign(first.ids.begin(), first.ids.begin() + first.length);
-      calibrator_.emplace(source_.executor, *feeder, batches, recipe_.propagate);
+      calibrator_.emplace(source_.executor, *feeder, batches, TapsBySegment(), recipe_.propagate,
+                          CutStore(CountBlocks(batches), kUnlimited, staged_.path()));
     }
     if (!recipe_.verify) {
       report_.verification.note = "not asked for (--no-verify)";
@@ -169,29 +178,28 @@ class Road {
     }
   }
 
-  void QuantizeSegment(size_t index, bool more) {
-    const Segment& segment = source_.executor.plan().segments()[index];
+  [[nodiscard]] std::vector<Taps> TapsBySegment() const {
+    std::vector<Taps> taps(source_.executor.plan().segments().size());
+    for (const Site& site : report_.plan.sites) {
+      taps[site.segment][site.value] = report_.plan.linears[size_t(site.linears.front())].k;
+    }
+    return taps;
+  }
+
+  void QuantizeSegment(size_t index) {
     StatisticsBySite statistics;
     if (calibrator_.has_value()) {
       const Stopwatch watch(report_.timings.calibrate);
-      Taps taps;
-      for (const Site& site : report_.plan.sites) {
-        if (site.segment != index) continue;
-        taps[site.value] = report_.plan.linears[size_t(site.linears.front())].k;
-      }
-      statistics = calibrator_->Observe(segment, taps, more);
+      statistics = calibrator_->Observe(index);
     }
     SegmentResult result;
     {
       const Stopwatch watch(report_.timings.search);
       result = quantizer_.Quantize(index, std::move(statistics));
     }
-    if (calibrator_.has_value() && more) {
+    if (calibrator_.has_value() && recipe_.propagate) {
       const Stopwatch watch(report_.timings.calibrate);
-      if (recipe_.propagate && !quantizer_.HasPending()) {
-        calibrator_->Propagate(segment, result.overrides);
-      }
-      calibrator_->Advance();
+      calibrator_->Propagate(index, result.overrides);
     }
     const Stopwatch watch(report_.timings.write);
     for (const ScaledSite& scaled : result.scaled) output_.ScaleSite(scaled.site, scaled.scale);

@@ -47,6 +47,7 @@ ExecutionPlan::ExecutionPlan(const Graph& graph) : graph_(&graph) {
     steps_.push_back(std::move(step));
   }
   MarkConstants();
+  MarkAmbient();
   MakeSegments();
 }
 
@@ -66,7 +67,28 @@ void ExecutionPlan::MarkConstants() {
   }
 }
 
-void ExecutionPlan::MakeSegments() { segments_ = CutIntoSegments(*graph_, steps_, constant_); }
+void ExecutionPlan::MarkAmbient() {
+  ambient_.assign(graph_->values().size(), false);
+  for (const ValueId id : graph_->graph_inputs()) ambient_[size_t(id)] = true;
+  const std::vector<int> products = FindWeightProducts(*graph_, steps_, constant_);
+  const std::set<int> weighted(products.begin(), products.end());
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const Step& step = steps_[i];
+    if (step.constant || step.kernel == nullptr || weighted.contains(int(i))) continue;
+    if (IsRandom(graph_->nodes()[size_t(step.node)])) continue;
+    const bool known = std::ranges::all_of(graph_->inputs(step.node), [&](ValueId id) {
+      return id == kNoValue || constant_[size_t(id)] || ambient_[size_t(id)];
+    });
+    if (!known || !graph_->captures(step.node).empty()) continue;
+    for (const ValueId id : graph_->outputs(step.node)) {
+      if (id != kNoValue) ambient_[size_t(id)] = true;
+    }
+  }
+}
+
+void ExecutionPlan::MakeSegments() {
+  segments_ = CutIntoSegments(*graph_, steps_, constant_, ambient_);
+}
 
 size_t ExecutionPlan::SegmentOf(ValueId id) const {
   const int producer = graph_->value(id).producer;
@@ -80,11 +102,13 @@ std::vector<int> ExecutionPlan::StepsFor(const Segment& segment,
                                          const std::vector<ValueId>& goals) const {
   std::set<ValueId> needed(goals.begin(), goals.end());
   std::vector<int> steps;
-  for (int i = segment.end - 1; i >= segment.begin; --i) {
+  for (int i = segment.end - 1; i >= 0; --i) {
     const Step& step = steps_[size_t(i)];
     const auto& outputs = graph_->outputs(step.node);
-    const bool used = std::ranges::any_of(
-        outputs, [&](ValueId id) { return id != kNoValue && needed.contains(id); });
+    const bool earlier = i < segment.begin;
+    const bool used = std::ranges::any_of(outputs, [&](ValueId id) {
+      return id != kNoValue && needed.contains(id) && (!earlier || ambient_[size_t(id)]);
+    });
     if (step.constant || !used) continue;
     steps.push_back(i);
     for (const auto* list : {&graph_->inputs(step.node), &graph_->captures(step.node)}) {

@@ -33,6 +33,7 @@ Job Executor::MakeJob(const Segment& segment, std::vector<ValueId> goals,
   std::vector<ValueId> wanted = goals;
   wanted.insert(wanted.end(), taps.begin(), taps.end());
   job.steps = plan_.StepsFor(segment, wanted);
+  job.inputs = InputsOf(job.steps, wanted);
   job.goals = std::move(goals);
   job.taps = std::move(taps);
   job.release.resize(job.steps.size());
@@ -51,6 +52,25 @@ Job Executor::MakeJob(const Segment& segment, std::vector<ValueId> goals,
     }
   }
   return job;
+}
+
+/// What the steps read, or the caller wants, that none of the steps makes.
+std::vector<ValueId> Executor::InputsOf(const std::vector<int>& steps,
+                                        const std::vector<ValueId>& wanted) const {
+  std::set<ValueId> needed(wanted.begin(), wanted.end());
+  std::set<ValueId> made;
+  for (const int step : steps) {
+    const int node = plan_.steps()[size_t(step)].node;
+    for (const auto* list : {&graph().inputs(node), &graph().captures(node)}) {
+      needed.insert(list->begin(), list->end());
+    }
+    made.insert(graph().outputs(node).begin(), graph().outputs(node).end());
+  }
+  std::vector<ValueId> inputs;
+  for (const ValueId id : needed) {
+    if (id != kNoValue && !plan_.IsConstant(id) && !made.contains(id)) inputs.push_back(id);
+  }
+  return inputs;
 }
 
 Tensor Executor::EvaluateConstant(ValueId id, const Values& overrides, Values& known) const {

@@ -13,11 +13,31 @@ constexpr size_t kWindow = 4;
 /// A constant operand with fewer elements is a scale or a table, not a weight.
 constexpr int64_t kSmallWeight = 256;
 
+/// Follows a constant back through Transpose, Cast and their like to a stored matrix.
+bool IsWeight(const Graph& graph, const std::vector<bool>& constant, ValueId id) {
+  if (!constant[size_t(id)]) return false;
+  const Value& value = graph.value(id);
+  if (value.constant != nullptr) {
+    int64_t size = 1;
+    for (const int64_t dim : value.constant->dims()) size *= dim;
+    return value.constant->dims_size() >= 2 && size >= kSmallWeight;
+  }
+  return value.producer >= 0 &&
+         std::ranges::any_of(graph.inputs(value.producer), [&](ValueId input) {
+           return input != kNoValue && IsWeight(graph, constant, input);
+         });
+}
+
 class Cutter {
  public:
-  Cutter(const Graph& graph, const std::vector<Step>& steps, const std::vector<bool>& constant)
-      : graph_(graph), steps_(steps), constant_(constant), count_(int(steps.size())) {
-    FindWeightProducts();
+  Cutter(const Graph& graph, const std::vector<Step>& steps, const std::vector<bool>& constant,
+         const std::vector<bool>& ambient)
+      : graph_(graph),
+        steps_(steps),
+        constant_(constant),
+        ambient_(ambient),
+        count_(int(steps.size())),
+        products_(FindWeightProducts(graph, steps, constant)) {
     MarkShapeOnly();
     FindLastUses();
     ForbidCutsBetweenSiblings();
@@ -45,34 +65,6 @@ class Cutter {
   }
 
  private:
-  void FindWeightProducts() {
-    static const std::set<std::string> kProducts = {
-        "MatMul",        "Gemm",       "FusedMatMul", "Attention", "MatMulNBits", "MatMulBnb4",
-        "MatMulInteger", "QAttention", "MoE",         "QMoE",      "Conv",        "If"};
-    for (int i = 0; i < count_; ++i) {
-      const Node& node = graph_.nodes()[size_t(steps_[size_t(i)].node)];
-      if (steps_[size_t(i)].constant || !kProducts.contains(node.op_type())) continue;
-      const bool weighted =
-          std::ranges::any_of(graph_.inputs(steps_[size_t(i)].node),
-                              [&](ValueId id) { return id != kNoValue && IsWeight(id); });
-      if (weighted) products_.push_back(i);
-    }
-  }
-
-  /// Follows a constant back through Transpose, Cast and their like to a stored matrix.
-  [[nodiscard]] bool IsWeight(ValueId id) const {
-    if (!constant_[size_t(id)]) return false;
-    const Value& value = graph_.value(id);
-    if (value.constant != nullptr) {
-      int64_t size = 1;
-      for (const int64_t dim : value.constant->dims()) size *= dim;
-      return value.constant->dims_size() >= 2 && size >= kSmallWeight;
-    }
-    return value.producer >= 0 &&
-           std::ranges::any_of(graph_.inputs(value.producer),
-                               [&](ValueId input) { return input != kNoValue && IsWeight(input); });
-  }
-
   /// Values that depend on shapes only are small and cheap: they do not make a cut wide.
   void MarkShapeOnly() {
     shape_only_ = constant_;
@@ -98,6 +90,16 @@ class Cutter {
       }
       if (value.graph_output) last_use_[id] = count_;
     }
+    // What an ambient value is computed from is needed wherever that value is.
+    for (size_t i = steps_.size(); i-- > 0;) {
+      for (const ValueId output : graph_.outputs(steps_[i].node)) {
+        if (output == kNoValue || !ambient_[size_t(output)]) continue;
+        for (const ValueId input : graph_.inputs(steps_[i].node)) {
+          if (input == kNoValue) continue;
+          last_use_[size_t(input)] = std::max(last_use_[size_t(input)], last_use_[size_t(output)]);
+        }
+      }
+    }
   }
 
   /// Products of one activation share statistics and scales, so they stay in one segment.
@@ -117,7 +119,9 @@ class Cutter {
     const Value& value = graph_.values()[id];
     const bool exists =
         value.producer >= 0 ? value.producer < gap : value.graph_input || value.captured;
-    return !constant_[id] && exists && last_use_[id] >= gap;
+    // What is ambient is computed again on the other side, from the inputs.
+    const bool carried = !constant_[id] && (!ambient_[id] || value.graph_input);
+    return carried && exists && last_use_[id] >= gap;
   }
 
   [[nodiscard]] std::vector<ValueId> LiveAt(int gap) const {
@@ -139,8 +143,9 @@ class Cutter {
       int last = -1;
       for (const Use& use : graph_.values()[id].uses) last = std::max(last, use.node);
       if (last <= producer) continue;
+      // The embedding counts like any other residual stream, so that the first block stays whole.
       const auto served = std::ranges::upper_bound(products_, last) - products_.begin();
-      if (producer < products_.front() && served > 2 * int64_t(kWindow)) continue;
+      if (ambient_[id] && served > 2 * int64_t(kWindow)) continue;
       ++change[size_t(producer) + 1];
       --change[size_t(last) + 1];
     }
@@ -177,8 +182,9 @@ class Cutter {
   const Graph& graph_;
   const std::vector<Step>& steps_;
   const std::vector<bool>& constant_;
+  const std::vector<bool>& ambient_;
   const int count_;
-  std::vector<int> products_;
+  const std::vector<int> products_;  ///< steps
   std::vector<bool> allowed_;  ///< by gap
   std::vector<bool> shape_only_;
   std::vector<int> last_use_;
@@ -186,9 +192,28 @@ class Cutter {
 
 }  // namespace
 
+std::vector<int> FindWeightProducts(const Graph& graph, const std::vector<Step>& steps,
+                                    const std::vector<bool>& constant) {
+  static const std::set<std::string> kProducts = {
+      "MatMul",        "Gemm",       "FusedMatMul", "Attention", "MatMulNBits", "MatMulBnb4",
+      "MatMulInteger", "QAttention", "MoE",         "QMoE",      "Conv",        "If"};
+  std::vector<int> products;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const Node& node = graph.nodes()[size_t(steps[i].node)];
+    if (steps[i].constant || !kProducts.contains(node.op_type())) continue;
+    const auto& inputs = graph.inputs(steps[i].node);
+    const bool weighted = std::ranges::any_of(inputs, [&](ValueId id) {
+      return id != kNoValue && IsWeight(graph, constant, id);
+    });
+    if (weighted) products.push_back(int(i));
+  }
+  return products;
+}
+
 std::vector<Segment> CutIntoSegments(const Graph& graph, const std::vector<Step>& steps,
-                                     const std::vector<bool>& constant) {
-  return Cutter(graph, steps, constant).Cut();
+                                     const std::vector<bool>& constant,
+                                     const std::vector<bool>& ambient) {
+  return Cutter(graph, steps, constant, ambient).Cut();
 }
 
 }  // namespace ptq

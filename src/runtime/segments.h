@@ -7,10 +7,16 @@
 
 namespace ptq {
 
+/// The steps that multiply by a stored matrix, in order. `constant`: by value number.
+[[nodiscard]] std::vector<int> FindWeightProducts(const Graph& graph,
+                                                  const std::vector<Step>& steps,
+                                                  const std::vector<bool>& constant);
+
 /// Cuts where the fewest activations are alive (in a decoder: the residual stream between blocks),
-/// at least one weight product in each segment. `constant`: by value number.
+/// at least one weight product in each segment. `constant` and `ambient`: by value number.
 [[nodiscard]] std::vector<Segment> CutIntoSegments(const Graph& graph,
                                                    const std::vector<Step>& steps,
-                                                   const std::vector<bool>& constant);
+                                                   const std::vector<bool>& constant,
+                                                   const std::vector<bool>& ambient);
 
 }  // namespace ptq

@@ -1,9 +1,11 @@
 // Streams calibration samples through the model, one segment at a time.
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <vector>
 
+#include "ptq/pipeline/cut_store.h"
 #include "ptq/runtime/executor.h"
 #include "ptq/runtime/feeds.h"
 #include "ptq/stats/site_statistics.h"
@@ -15,30 +17,35 @@ namespace ptq {
 using Taps = std::map<ValueId, int64_t>;
 using StatisticsBySite = std::map<ValueId, SiteStatistics>;
 
-/// Holds the activations on the current cut for every sample. Segments are taken in graph order:
-/// Observe, then perhaps Propagate, then Advance. The blocks of a micro-batch run in parallel; sums
-/// are taken in a fixed order, so they do not depend on the number of threads.
+/// Holds the activations on the current cut for every sample. Segments are taken in graph order, up
+/// to the last that has taps: Observe, then, when it propagates, Propagate. The blocks of a
+/// micro-batch run in parallel; sums are taken in a fixed order, so they do not depend on the
+/// number of threads.
 class Calibrator {
  public:
-  /// `propagates`: whether Propagate will be called, for which the cut before must be kept.
+  /// `taps` of each segment. `propagates`: later segments see what the quantized weights give, and
+  /// Propagate moves to the next cut; otherwise Observe does. `cuts` is empty, with a place for
+  /// each block of `batches`.
   Calibrator(const Executor& executor, const Feeder& feeder, const std::vector<MicroBatch>& batches,
-             bool propagates);
+             const std::vector<Taps>& taps, bool propagates, CutStore cuts);
 
-  /// Runs a segment with the original weights and returns the statistics of the taps. `keep_cut`:
-  /// whether a later segment will be observed, so that the cut behind this one is needed.
-  [[nodiscard]] StatisticsBySite Observe(const Segment& segment, const Taps& taps, bool keep_cut);
-  /// Runs the segment again from the cut before it with constants replaced, so that the cut behind
-  /// it holds what the quantized model gives.
-  void Propagate(const Segment& segment, const Values& overrides);
-  /// Moves to the cut behind the segment and frees the one before it.
-  void Advance();
+  /// Runs a segment with the original weights and returns the statistics of its taps.
+  [[nodiscard]] StatisticsBySite Observe(size_t segment);
+  /// Runs the segment again, with constants replaced.
+  void Propagate(size_t segment, const Values& overrides);
+
+  /// The activations on the current cut.
+  [[nodiscard]] CutStore& cuts() { return cuts_; }
 
  private:
-  using Cut = std::vector<std::vector<Values>>;  ///< [micro-batch][block]
+  void RunBatch(const Job& job, const Values& constants, size_t batch, bool advance,
+                std::vector<std::map<ValueId, Tensor>>* seen);
   const Executor& executor_;
+  const std::vector<Taps> taps_;
   const bool propagates_;
-  Cut before_;
-  Cut after_;
+  std::vector<size_t> first_block_;  ///< of each micro-batch, and one past the last
+  CutStore cuts_;
+  std::vector<std::vector<ValueId>> goals_;  ///< of each segment: what later taps need
 };
 
 }  // namespace ptq

@@ -32,7 +32,8 @@ struct Step {
 struct Segment {
   int begin = 0;                  ///< first step
   int end = 0;                    ///< one past the last
-  std::vector<ValueId> live_in;   ///< values that come over the cut before it (not constants)
+  std::vector<ValueId> live_in;   ///< values that come over the cut before it: neither constant
+                                  ///< nor ambient, but for graph inputs
   std::vector<ValueId> live_out;  ///< values that later segments or the caller need
 };
 
@@ -47,18 +48,25 @@ class ExecutionPlan {
   [[nodiscard]] const std::vector<Segment>& segments() const { return segments_; }
   /// Whether the value depends on nothing but weights (folded once per segment, not per batch).
   [[nodiscard]] bool IsConstant(ValueId id) const { return constant_[size_t(id)]; }
+  /// Whether the value depends on the graph's inputs through no product with a weight: masks,
+  /// positions, rotary tables, embeddings. Cheap and wide, so a segment computes what it needs of
+  /// them again instead of receiving it.
+  [[nodiscard]] bool IsAmbient(ValueId id) const { return ambient_[size_t(id)]; }
   /// Index of the segment whose steps produce the value; the first for inputs.
   [[nodiscard]] size_t SegmentOf(ValueId id) const;
-  /// Steps of a segment that are needed for `goals`, in order; constants are not among them.
+  /// Steps of a segment that are needed for `goals`, in order, with the earlier steps that compute
+  /// ambient values again; constants are not among them.
   [[nodiscard]] std::vector<int> StepsFor(const Segment& segment,
                                           const std::vector<ValueId>& goals) const;
 
  private:
   void MarkConstants();
+  void MarkAmbient();
   void MakeSegments();
   const Graph* graph_;
   std::vector<Step> steps_;
   std::vector<bool> constant_;
+  std::vector<bool> ambient_;
   std::vector<Segment> segments_;
 };
 

@@ -22,6 +22,7 @@ struct Job {
   std::vector<int> steps;
   std::vector<ValueId> goals;  ///< kept in the result
   std::vector<ValueId> taps;   ///< handed to the Tap
+  std::vector<ValueId> inputs; ///< what must come over the cut, or from the caller
   /// For each step, the values that no later step of the job, goal or tap needs.
   std::vector<std::vector<ValueId>> release;
 };
@@ -51,6 +52,8 @@ class Executor {
   [[nodiscard]] Values RunAll(Values inputs, const Values& overrides = {}) const;
 
  private:
+  [[nodiscard]] std::vector<ValueId> InputsOf(const std::vector<int>& steps,
+                                              const std::vector<ValueId>& wanted) const;
   Tensor EvaluateConstant(ValueId id, const Values& overrides, Values& known) const;
   void RunStep(const Step& step, std::vector<Tensor>& table, const Values& constants,
                const std::vector<ValueId>& release) const;
