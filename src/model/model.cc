@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <set>
 
+#include "detach_weights.h"
 #include "function_inliner.h"
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
 #include "ptq/base/error.h"
 
@@ -51,16 +51,12 @@ onnx::ModelProto Parse(const std::filesystem::path& path) {
                      "' is larger than 2 GiB, the limit of a protobuf file; save it with external "
                      "data");
   }
-  onnx::ModelProto proto;
-  google::protobuf::io::ArrayInputStream stream(bytes.data(), static_cast<int>(bytes.size()));
-  google::protobuf::io::CodedInputStream coded(&stream);
-  coded.SetTotalBytesLimit(std::numeric_limits<int>::max());
-  const bool parsed = proto.ParseFromCodedStream(&coded) && coded.ConsumedEntireMessage();
-  if (!parsed || !proto.has_graph() || proto.ir_version() == 0) {
+  std::optional<onnx::ModelProto> proto = ParseDetached(bytes, path.filename().string());
+  if (!proto.has_value() || !proto->has_graph() || proto->ir_version() == 0) {
     throw InputError("'" + path.string() +
                      "' is not an ONNX model, or it is truncated: its protobuf does not parse");
   }
-  return proto;
+  return std::move(*proto);
 }
 
 void CollectTensors(const onnx::GraphProto& graph, const auto& visit) {
@@ -80,7 +76,7 @@ Model Model::Load(const std::filesystem::path& path) {
   model.path_ = FindModelFile(path);
   model.proto_ = std::make_unique<onnx::ModelProto>(Parse(model.path_));
   InlineFunctions(*model.proto_);
-  model.weights_ = std::make_unique<WeightReader>(model.directory());
+  model.weights_ = std::make_unique<WeightReader>(model.path_);
   return model;
 }
 
@@ -122,6 +118,7 @@ std::vector<std::string> Model::ExternalFiles() const {
       if (entry.key() == "location") names.insert(entry.value());
     }
   });
+  names.erase(path_.filename().string());  // weights of the model file itself
   return {names.begin(), names.end()};
 }
 

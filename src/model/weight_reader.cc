@@ -137,6 +137,11 @@ WeightReader::External WeightReader::Locate(const onnx::TensorProto& proto) cons
                      std::to_string(proto.data_type()) + " without a length");
   }
   const int64_t length = keys.length.value_or(needed);
+  if (relative == model_name_ && length < needed) {
+    throw InputError("tensor '" + proto.name() + "' of shape " + ToString(ShapeOf(proto)) +
+                     " needs " + std::to_string(needed) + " bytes, the model holds " +
+                     std::to_string(length));
+  }
   if (keys.offset > size || length > size - keys.offset || length < needed) {
     throw InputError("external data '" + keys.location + "' is too short: tensor '" + proto.name() +
                      "' needs " + std::to_string(std::max(length, needed)) + " bytes from " +

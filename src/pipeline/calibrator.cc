@@ -6,6 +6,7 @@
 #include "ptq/base/interrupt.h"
 #include "ptq/base/memory.h"
 #include "ptq/base/parallel.h"
+#include "ptq/base/stopwatch.h"
 
 namespace ptq {
 namespace {
@@ -77,19 +78,26 @@ void Calibrator::RunBatch(const Job& job, const Values& constants, size_t batch,
   ReleaseFreeMemory(kIdleMemory);
 }
 
-StatisticsBySite Calibrator::Observe(size_t segment) {
+StatisticsBySite Calibrator::Observe(size_t segment, Timings& timings) {
   const Taps& taps = taps_[segment];
   StatisticsBySite statistics;
   for (const auto& [id, k] : taps) statistics.try_emplace(id, k);
   const bool advance = !propagates_;
-  const Job job =
-      executor_.MakeJob(executor_.plan().segments()[segment],
-                        advance ? goals_[segment] : std::vector<ValueId>(), Keys(taps));
-  const Values constants = executor_.LoadConstants(job);
+  const Job job = executor_.MakeJob(executor_.plan().segments()[segment],
+                                    advance ? goals_[segment] : std::vector<ValueId>(), Keys(taps));
+  Values constants;
+  {
+    const Stopwatch watch(timings.forward);
+    constants = executor_.LoadConstants(job);
+  }
   for (size_t batch = 0; batch + 1 < first_block_.size(); ++batch) {
     CheckInterrupt();
     std::vector<std::map<ValueId, Tensor>> seen(first_block_[batch + 1] - first_block_[batch]);
-    RunBatch(job, constants, batch, advance, &seen);
+    {
+      const Stopwatch watch(timings.forward);
+      RunBatch(job, constants, batch, advance, &seen);
+    }
+    const Stopwatch watch(timings.statistics);
     for (auto& [id, sums] : statistics) {
       std::vector<std::span<const float>> parts;
       parts.reserve(seen.size());
@@ -101,6 +109,7 @@ StatisticsBySite Calibrator::Observe(size_t segment) {
 }
 
 void Calibrator::Propagate(size_t segment, const Values& overrides) {
+  if (goals_[segment].empty()) return;
   const Job job = executor_.MakeJob(executor_.plan().segments()[segment], goals_[segment], {});
   const Values constants = executor_.LoadConstants(job, overrides);
   for (size_t batch = 0; batch + 1 < first_block_.size(); ++batch) {

@@ -15,6 +15,7 @@
 #include "ptq/base/interrupt.h"
 #include "ptq/base/memory.h"
 #include "ptq/base/progress.h"
+#include "ptq/base/stopwatch.h"
 #include "ptq/emit/metadata.h"
 #include "ptq/emit/output_model.h"
 #include "ptq/emit/sidecars.h"
@@ -31,21 +32,6 @@ constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
 /// Largest relative difference that reordering of float32 sums, and roundings to binary16, explain.
 constexpr double kFloatTolerance = 1e-3;
 constexpr double kHalfTolerance = 2e-2;
-
-/// Adds the time between construction and destruction to a counter.
-class Stopwatch {
- public:
-  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
-  ~Stopwatch() {
-    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-
- private:
-  double& seconds_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 /// The source, read and understood.
 struct Source {
@@ -132,6 +118,7 @@ class Road {
       CheckInterrupt();
       if (i <= last && !report_.plan.sites.empty()) QuantizeSegment(i);
       CarryExpectation(i);
+      source_.executor.DropWeights(segments[i]);
       progress.Advance();
     }
     Write();
@@ -188,20 +175,17 @@ class Road {
 
   void QuantizeSegment(size_t index) {
     StatisticsBySite statistics;
-    if (calibrator_.has_value()) {
-      const Stopwatch watch(report_.timings.calibrate);
-      statistics = calibrator_->Observe(index);
-    }
+    if (calibrator_.has_value()) statistics = calibrator_->Observe(index, report_.timings);
     SegmentResult result;
     {
       const Stopwatch watch(report_.timings.search);
       result = quantizer_.Quantize(index, std::move(statistics));
     }
     if (calibrator_.has_value() && recipe_.propagate) {
-      const Stopwatch watch(report_.timings.calibrate);
+      const Stopwatch watch(report_.timings.propagate);
       calibrator_->Propagate(index, result.overrides);
     }
-    const Stopwatch watch(report_.timings.write);
+    const Stopwatch watch(report_.timings.pack);
     for (const ScaledSite& scaled : result.scaled) output_.ScaleSite(scaled.site, scaled.scale);
     for (const QuantizedLinear& linear : result.linears) {
       report_.outcomes[size_t(linear.linear)].bytes_after =

@@ -9,6 +9,7 @@
 #include "ptq/base/half.h"
 #include "ptq/base/parallel.h"
 #include "ptq/emit/metadata.h"
+#include "ptq/tensor/transpose.h"
 
 namespace ptq {
 namespace {
@@ -17,15 +18,6 @@ namespace {
 constexpr float kHalfHeadroom = 0.25f * kHalfMax;
 /// Rows that one task copies.
 constexpr int64_t kRowTile = 64;
-
-/// Transposes src[rows, cols] into dst[cols, rows].
-void Transpose(const float* src, int64_t rows, int64_t cols, float* dst) {
-  ParallelForTiles(cols, kRowTile, [&](int64_t begin, int64_t end) {
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t c = begin; c < end; ++c) dst[c * rows + r] = src[r * cols + c];
-    }
-  });
-}
 
 /// The weight that makes the original graph compute what the quantized one does:
 /// Q(W·diag(s))·diag(s)⁻¹ in the operand's layout.
@@ -44,7 +36,8 @@ Tensor EffectiveOperand(const Linear& linear, const QuantizedMatrix& q,
   }
   if (linear.operand_is_nk) return rows;
   Tensor operand(DType::kFloat32, {linear.k, linear.n});
-  Transpose(rows.data<float>().data(), linear.n, linear.k, operand.mutable_data<float>().data());
+  TransposeMatrix(rows.data<float>().data(), linear.n, linear.k,
+                  operand.mutable_data<float>().data());
   return operand;
 }
 
@@ -221,7 +214,7 @@ std::vector<float> SegmentQuantizer::WeightRows(const Linear& linear) const {
   if (linear.operand_is_nk) {
     std::ranges::copy(values, rows.begin());
   } else {
-    Transpose(values.data(), linear.k, linear.n, rows.data());
+    TransposeMatrix(values.data(), linear.k, linear.n, rows.data());
   }
   return rows;
 }

@@ -4,6 +4,8 @@
 #include "group_grid.h"
 #include "pieces.h"
 
+#include "ptq/base/simd.h"
+
 namespace ptq {
 namespace {
 
@@ -12,8 +14,8 @@ constexpr int kShrinkSteps = 10;
 constexpr float kShrinkStep = 1.0f / 20;
 
 /// Round-to-nearest's error on one group, in the coordinates of the unscaled weight.
-void GroupError(const float* w, const float* s, int64_t count, const GroupGrid& grid,
-                const QuantSpec& spec, float* delta) {
+PTQ_VECTOR_CLONES void GroupError(const float* w, const float* s, int64_t count,
+                                  const GroupGrid& grid, const QuantSpec& spec, float* delta) {
   const float lowest = -float(grid.zero_point);
   const float highest = float(spec.levels() - 1) + lowest;
   for (int64_t j = 0; j < count; ++j) {

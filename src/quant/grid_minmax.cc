@@ -6,6 +6,7 @@
 #include "pieces.h"
 
 #include "ptq/base/half.h"
+#include "ptq/base/simd.h"
 
 namespace ptq {
 namespace {
@@ -15,8 +16,8 @@ constexpr float kSmallestFloat = std::numeric_limits<float>::min();
 
 }  // namespace
 
-GroupRange RangeOf(const float* w, int64_t count) {
-  constexpr int kLanes = 8;  // independent, so that the loop can be vectorised
+PTQ_VECTOR_CLONES GroupRange RangeOf(const float* w, int64_t count) {
+  constexpr int kLanes = 16;  // independent, so that the loop can be vectorised
   float low[kLanes] = {};
   float high[kLanes] = {};
   int64_t j = 0;

@@ -30,6 +30,10 @@ struct GroupGrid {
 /// both ends are codes, and zero is exactly representable.
 [[nodiscard]] GroupGrid GridOf(const GroupRange& range, float shrink, const QuantSpec& spec);
 
+/// The codes of a group by rounding to nearest.
+void RoundGroup(const float* w, int64_t count, float scale, float zero, float highest_code,
+                uint8_t* codes);
+
 /// The code nearest to w (ties to even) minus the zero point: an integer in [lowest, highest].
 [[nodiscard]] inline float SignedCode(float w, float scale, float lowest, float highest) {
   // Adding 1.5·2^23 leaves no bits for a fraction, so the addition itself rounds half to even.

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "ptq/base/parallel.h"
+#include "ptq/base/simd.h"
 
 namespace ptq {
 namespace {
@@ -23,7 +24,8 @@ struct TileBuffers {
 };
 
 /// Δ = Q(W·diag(s))·diag(s)⁻¹ − W for the rows of a block.
-void Errors(const RowBlock& block, const float* original, std::span<const float> s, float* delta) {
+PTQ_VECTOR_CLONES void Errors(const RowBlock& block, const float* original,
+                              std::span<const float> s, float* delta) {
   const int64_t group = block.spec.GroupSizeFor(block.k);
   const int64_t groups = block.spec.GroupsFor(block.k);
   for (int64_t r = 0; r < block.rows; ++r) {

@@ -5,16 +5,20 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include <cblas.h>
 
 #include "ptq/base/parallel.h"
+#include "ptq/base/simd.h"
 
 namespace ptq {
 namespace {
 
 constexpr int64_t kRowTile = 64;
+/// Independent sums, so that a vector holds several.
+constexpr int kLanes = 8;
 /// Marks a row whose error left the range of float.
 constexpr int kOverflow = std::numeric_limits<int>::max();
 /// Rows within 2^±24 of the unit need no change of scale.
@@ -22,7 +26,7 @@ constexpr int kSafeExponent = 24;
 
 /// max |d_j|; infinite or NaN when any value is. The bits of non-negative numbers order as integers
 /// do, and a maximum of integers can be vectorised.
-float LargestMagnitude(const float* d, int64_t cols) {
+PTQ_VECTOR_CLONES float LargestMagnitude(const float* d, int64_t cols) {
   int32_t largest = 0;
   for (int64_t j = 0; j < cols; ++j) {
     largest = std::max(largest, std::bit_cast<int32_t>(d[j]) & 0x7fffffff);
@@ -31,11 +35,12 @@ float LargestMagnitude(const float* d, int64_t cols) {
 }
 
 /// Σ (2·y_j − h_j·d_j)·d_j, in double and in a fixed order.
-double Contract(const float* y, const float* d, const float* diagonal, int64_t cols) {
-  double sums[4] = {0, 0, 0, 0};
+PTQ_VECTOR_CLONES double Contract(const float* y, const float* d, const float* diagonal,
+                                  int64_t cols) {
+  double sums[kLanes] = {};
   int64_t j = 0;
-  for (; j + 4 <= cols; j += 4) {
-    for (int lane = 0; lane < 4; ++lane) {
+  for (; j + kLanes <= cols; j += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) {
       const double dj = d[j + lane];
       sums[lane] += (2.0 * double(y[j + lane]) - double(diagonal[j + lane]) * dj) * dj;
     }
@@ -44,17 +49,18 @@ double Contract(const float* y, const float* d, const float* diagonal, int64_t c
     const double dj = d[j];
     sums[0] += (2.0 * double(y[j]) - double(diagonal[j]) * dj) * dj;
   }
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  return std::accumulate(sums, sums + kLanes, 0.0);
 }
 
-double SumOfSquares(const float* d, int64_t cols) {
-  double sums[4] = {0, 0, 0, 0};
+PTQ_VECTOR_CLONES double SumOfSquares(const float* d, int64_t cols) {
+  double sums[kLanes] = {};
   int64_t j = 0;
-  for (; j + 4 <= cols; j += 4) {
-    for (int lane = 0; lane < 4; ++lane) sums[lane] += double(d[j + lane]) * double(d[j + lane]);
+  for (; j + kLanes <= cols; j += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane)
+      sums[lane] += double(d[j + lane]) * double(d[j + lane]);
   }
   for (; j < cols; ++j) sums[0] += double(d[j]) * double(d[j]);
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  return std::accumulate(sums, sums + kLanes, 0.0);
 }
 
 }  // namespace

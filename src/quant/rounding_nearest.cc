@@ -3,7 +3,16 @@
 #include "group_grid.h"
 #include "pieces.h"
 
+#include "ptq/base/simd.h"
+
 namespace ptq {
+
+PTQ_VECTOR_CLONES void RoundGroup(const float* w, int64_t count, float scale, float zero,
+                                  float highest_code, uint8_t* codes) {
+  for (int64_t j = 0; j < count; ++j) {
+    codes[j] = uint8_t(int(SignedCode(w[j], scale, -zero, highest_code - zero) + zero));
+  }
+}
 
 Rounding MakeNearestRounding(const SiteView&) {
   return [](const RowBlock& block) {
@@ -16,11 +25,8 @@ Rounding MakeNearestRounding(const SiteView&) {
         const float* w = block.w + r * block.k + begin;
         uint8_t* codes = block.codes + r * block.k + begin;
         const float scale = block.scales[r * groups + g];
-        const float zero = float(block.zero_points[r * groups + g]);
-        const float highest = float(block.spec.levels() - 1) - zero;
-        for (int64_t j = 0; j < count; ++j) {
-          codes[j] = uint8_t(int(SignedCode(w[j], scale, -zero, highest) + zero));
-        }
+        RoundGroup(w, count, scale, float(block.zero_points[r * groups + g]),
+                   float(block.spec.levels() - 1), codes);
       }
     }
   };

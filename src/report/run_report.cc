@@ -51,6 +51,28 @@ std::string FormOf(const Linear& linear) {
          (linear.spec.symmetric ? "" : " asym");
 }
 
+struct Phase {
+  const char* name;
+  double seconds;
+};
+
+std::vector<Phase> PhasesOf(const Timings& t) {
+  return {{"read", t.read},     {"forward", t.forward}, {"statistics", t.statistics},
+          {"search", t.search}, {"pack", t.pack},       {"propagate", t.propagate},
+          {"write", t.write},   {"verify", t.verify}};
+}
+
+/// The phases that took part, in the order of the road.
+std::string PhaseText(const Timings& timings) {
+  std::string text;
+  for (const Phase& phase : PhasesOf(timings)) {
+    if (phase.seconds == 0) continue;
+    text +=
+        (text.empty() ? "" : ", ") + std::string(phase.name) + " " + FormatSeconds(phase.seconds);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string PlanText(const RunReport& report) {
@@ -126,9 +148,7 @@ std::string SummaryText(const RunReport& report) {
   }
   text << "output error  " << FormatPercent(totals.loss) << " of the linears' output energy ("
        << FormatPercent(totals.loss_rtn) << " by rounding to nearest)\n"
-       << "time          " << FormatSeconds(t.total) << ": read " << FormatSeconds(t.read)
-       << ", calibrate " << FormatSeconds(t.calibrate) << ", search " << FormatSeconds(t.search)
-       << ", write " << FormatSeconds(t.write) << ", verify " << FormatSeconds(t.verify) << '\n'
+       << "time          " << FormatSeconds(t.total) << ": " << PhaseText(t) << '\n'
        << "peak memory   " << FormatBytes(PeakResidentBytes()) << " ("
        << FormatBytes(report.predicted_peak_bytes) << " predicted)\n"
        << "verification  ";
@@ -156,8 +176,8 @@ nlohmann::ordered_json SummaryJson(const RunReport& report) {
   json["calibration"] = {{"samples", report.samples}, {"tokens", report.tokens}};
   json["relative_loss"] = totals.loss;
   json["relative_loss_rtn"] = totals.loss_rtn;
-  json["seconds"] = {{"read", t.read},   {"calibrate", t.calibrate}, {"search", t.search},
-                     {"write", t.write}, {"verify", t.verify},       {"total", t.total}};
+  for (const Phase& phase : PhasesOf(t)) json["seconds"][phase.name] = phase.seconds;
+  json["seconds"]["total"] = t.total;
   json["peak_resident_bytes"] = PeakResidentBytes();
   json["predicted_peak_bytes"] = report.predicted_peak_bytes;
   json["verification"] = {{"done", report.verification.done},

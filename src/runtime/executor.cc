@@ -78,7 +78,11 @@ Tensor Executor::EvaluateConstant(ValueId id, const Values& overrides, Values& k
   if (const auto found = known.find(id); found != known.end()) return found->second;
   const Value& value = graph().value(id);
   if (value.constant != nullptr) {
-    return known[id] = Widened(graph().model().weights().Read(*value.constant));
+    const WeightReader& weights = graph().model().weights();
+    const Tensor stored = weights.Read(*value.constant);
+    const Tensor wide = Widened(stored);
+    if (wide.dtype() != stored.dtype()) weights.Drop(*value.constant);
+    return known[id] = wide;
   }
   const Step& step = plan_.steps()[size_t(value.producer)];
   std::vector<Tensor> inputs;
@@ -94,6 +98,13 @@ Tensor Executor::EvaluateConstant(ValueId id, const Values& overrides, Values& k
   return known.at(id);
 }
 
+/// Whether the node gathers from a stored table.
+bool Executor::IsTable(int node) const {
+  const ValueId data = graph().inputs(node).empty() ? kNoValue : graph().inputs(node)[0];
+  return data != kNoValue && graph().value(data).constant != nullptr &&
+         graph().nodes()[size_t(node)].op_type() == "Gather";
+}
+
 Values Executor::LoadConstants(const Job& job, const Values& overrides) const {
   Values known;
   Values constants;
@@ -102,19 +113,44 @@ Values Executor::LoadConstants(const Job& job, const Values& overrides) const {
       constants[id] = EvaluateConstant(id, overrides, known);
     }
   };
+  std::vector<ValueId> tables;
   for (const int step : job.steps) {
     const int node = plan_.steps()[size_t(step)].node;
-    for (const ValueId id : graph().inputs(node)) load(id);
+    const auto& inputs = graph().inputs(node);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (i == 0 && IsTable(node) && !overrides.contains(inputs[0])) {
+        tables.push_back(inputs[0]);
+      } else {
+        load(inputs[i]);
+      }
+    }
     for (const ValueId id : graph().captures(node)) load(id);
   }
   for (const ValueId id : job.goals) load(id);
   for (const ValueId id : job.taps) load(id);
+  // Of a table a few rows are read: they are widened when they have been gathered.
+  for (const ValueId id : tables) {
+    if (constants.contains(id)) continue;
+    constants[id] = graph().model().weights().Read(*graph().value(id).constant);
+  }
   return constants;
 }
 
 Tensor Executor::LoadConstant(ValueId id) const {
   Values known;
   return EvaluateConstant(id, {}, known);
+}
+
+void Executor::DropWeights(const Segment& segment) const {
+  const auto drop = [&](ValueId id) {
+    if (id == kNoValue || graph().value(id).constant == nullptr) return;
+    graph().model().weights().Drop(*graph().value(id).constant);
+  };
+  for (int i = segment.begin; i < segment.end; ++i) {
+    const int node = plan_.steps()[size_t(i)].node;
+    for (const ValueId id : graph().inputs(node)) drop(id);
+    for (const ValueId id : graph().captures(node)) drop(id);
+  }
 }
 
 std::vector<Tensor> Executor::RunBranch(const Step& step, const std::vector<Tensor>& inputs,
@@ -161,7 +197,8 @@ void Executor::RunStep(const Step& step, std::vector<Tensor>& table, const Value
     results = std::move(context.outputs());
   }
   for (size_t i = 0; i < outputs.size() && i < results.size(); ++i) {
-    if (outputs[i] != kNoValue) table[size_t(outputs[i])] = std::move(results[i]);
+    if (outputs[i] == kNoValue) continue;
+    table[size_t(outputs[i])] = results[i].defined() ? Widened(results[i]) : Tensor();
   }
 }
 
@@ -200,6 +237,7 @@ Values Executor::RunAll(Values inputs, const Values& overrides) const {
     const Job job = MakeJob(segment, std::move(goals), {});
     const Values constants = LoadConstants(job, overrides);
     inputs = Run(job, constants, std::move(inputs));
+    DropWeights(segment);
   }
   return inputs;
 }

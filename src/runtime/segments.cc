@@ -185,7 +185,7 @@ class Cutter {
   const std::vector<bool>& ambient_;
   const int count_;
   const std::vector<int> products_;  ///< steps
-  std::vector<bool> allowed_;  ///< by gap
+  std::vector<bool> allowed_;        ///< by gap
   std::vector<bool> shape_only_;
   std::vector<int> last_use_;
 };
@@ -202,9 +202,8 @@ std::vector<int> FindWeightProducts(const Graph& graph, const std::vector<Step>&
     const Node& node = graph.nodes()[size_t(steps[i].node)];
     if (steps[i].constant || !kProducts.contains(node.op_type())) continue;
     const auto& inputs = graph.inputs(steps[i].node);
-    const bool weighted = std::ranges::any_of(inputs, [&](ValueId id) {
-      return id != kNoValue && IsWeight(graph, constant, id);
-    });
+    const bool weighted = std::ranges::any_of(
+        inputs, [&](ValueId id) { return id != kNoValue && IsWeight(graph, constant, id); });
     if (weighted) products.push_back(int(i));
   }
   return products;

@@ -6,6 +6,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/parallel.h"
+#include "ptq/base/simd.h"
 #include "ptq/tensor/gemm.h"
 
 namespace ptq {
@@ -13,6 +14,19 @@ namespace {
 
 /// Channels that one task sums, over all tokens and in their order.
 constexpr int64_t kChannelTile = 64;
+
+/// Adds |x| of the columns [0, width) of each row to `sums`, and takes it into `largest`.
+PTQ_VECTOR_CLONES void AddMagnitudes(const float* x, size_t rows, size_t stride, size_t width,
+                                     float* sums, float* largest) {
+  for (size_t row = 0; row < rows; ++row) {
+    const float* values = x + row * stride;
+    for (size_t j = 0; j < width; ++j) {
+      const float magnitude = std::abs(values[j]);
+      sums[j] += magnitude;
+      largest[j] = largest[j] < magnitude ? magnitude : largest[j];
+    }
+  }
+}
 
 }  // namespace
 
@@ -34,14 +48,8 @@ void SiteStatistics::Add(std::span<const std::span<const float>> parts) {
     const auto width = static_cast<size_t>(end - begin);
     for (const auto& part : parts) {
       sums.fill(0.0f);
-      for (size_t row = 0; row < part.size(); row += static_cast<size_t>(k_)) {
-        const float* values = part.data() + row + begin;
-        for (size_t j = 0; j < width; ++j) {
-          const float magnitude = std::abs(values[j]);
-          sums[j] += magnitude;
-          largest[j] = largest[j] < magnitude ? magnitude : largest[j];
-        }
-      }
+      const auto stride = static_cast<size_t>(k_);
+      AddMagnitudes(part.data() + begin, part.size() / stride, stride, width, sums.data(), largest);
       for (size_t j = 0; j < width; ++j) abs_sum_[static_cast<size_t>(begin) + j] += sums[j];
     }
   });

@@ -18,7 +18,9 @@ namespace ptq {
 /// Reads the elements of a TensorProto, inline or external. External files are mapped once each.
 class WeightReader {
  public:
-  explicit WeightReader(std::filesystem::path directory) : directory_(std::move(directory)) {}
+  /// `model`: the model's file, which names external data relative to its directory.
+  explicit WeightReader(const std::filesystem::path& model)
+      : directory_(model.parent_path()), model_name_(model.filename().string()) {}
 
   /// Views stay valid as long as `proto` (inline) or any Tensor of the mapping lives.
   /// Throws InputError when the data is missing, short, or outside the model's directory.
@@ -40,10 +42,12 @@ class WeightReader {
   };
   [[nodiscard]] External Locate(const onnx::TensorProto& proto) const;
   std::filesystem::path directory_;
+  std::string model_name_;
   mutable std::map<std::string, std::shared_ptr<const MappedFile>> files_;
 };
 
-/// A loaded model. Model-local functions are inlined on load.
+/// A loaded model. Model-local functions are inlined on load. Large initializers of the main graph
+/// stay in the file and are external in the proto, whatever form they have there.
 class Model {
  public:
   /// `path`: the .onnx file, or a directory that holds exactly one (or a `model.onnx`, also below

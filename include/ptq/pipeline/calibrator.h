@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ptq/pipeline/cut_store.h"
+#include "ptq/pipeline/timings.h"
 #include "ptq/runtime/executor.h"
 #include "ptq/runtime/feeds.h"
 #include "ptq/stats/site_statistics.h"
@@ -29,8 +30,9 @@ class Calibrator {
   Calibrator(const Executor& executor, const Feeder& feeder, const std::vector<MicroBatch>& batches,
              const std::vector<Taps>& taps, bool propagates, CutStore cuts);
 
-  /// Runs a segment with the original weights and returns the statistics of its taps.
-  [[nodiscard]] StatisticsBySite Observe(size_t segment);
+  /// Runs a segment with the original weights and returns the statistics of its taps. Adds to
+  /// `timings`.
+  [[nodiscard]] StatisticsBySite Observe(size_t segment, Timings& timings);
   /// Runs the segment again, with constants replaced.
   void Propagate(size_t segment, const Values& overrides);
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ptq/pipeline/recipe.h"
+#include "ptq/pipeline/timings.h"
 #include "ptq/plan/plan.h"
 
 namespace ptq {
@@ -23,16 +24,6 @@ struct LinearOutcome {
   int64_t tokens = 0;  ///< calibration tokens seen at its site
   int64_t bytes_before = 0;
   int64_t bytes_after = 0;
-};
-
-/// Seconds spent in each part of the road.
-struct Timings {
-  double read = 0;
-  double calibrate = 0;
-  double search = 0;
-  double write = 0;
-  double verify = 0;
-  double total = 0;
 };
 
 /// How the written model compares with what the executor expects of it.

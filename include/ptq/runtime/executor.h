@@ -20,9 +20,9 @@ using Tap = std::function<void(ValueId, const Tensor&)>;
 /// A part of a segment to run: the values wanted from it and the steps they need.
 struct Job {
   std::vector<int> steps;
-  std::vector<ValueId> goals;  ///< kept in the result
-  std::vector<ValueId> taps;   ///< handed to the Tap
-  std::vector<ValueId> inputs; ///< what must come over the cut, or from the caller
+  std::vector<ValueId> goals;   ///< kept in the result
+  std::vector<ValueId> taps;    ///< handed to the Tap
+  std::vector<ValueId> inputs;  ///< what must come over the cut, or from the caller
   /// For each step, the values that no later step of the job, goal or tap needs.
   std::vector<std::vector<ValueId>> release;
 };
@@ -43,6 +43,9 @@ class Executor {
   /// One constant value, widened to float32 and folded. Thread-safe.
   [[nodiscard]] Tensor LoadConstant(ValueId id) const;
 
+  /// Lets the pages of the segment's stored weights go; they are read again when needed.
+  void DropWeights(const Segment& segment) const;
+
   /// Runs a job on the values that come over the cut; returns its goals. Inputs that the job no
   /// longer needs are freed as it goes when `inputs` is moved in. Const and thread-safe.
   [[nodiscard]] Values Run(const Job& job, const Values& constants, Values inputs,
@@ -54,6 +57,7 @@ class Executor {
  private:
   [[nodiscard]] std::vector<ValueId> InputsOf(const std::vector<int>& steps,
                                               const std::vector<ValueId>& wanted) const;
+  [[nodiscard]] bool IsTable(int node) const;
   Tensor EvaluateConstant(ValueId id, const Values& overrides, Values& known) const;
   void RunStep(const Step& step, std::vector<Tensor>& table, const Values& constants,
                const std::vector<ValueId>& release) const;

@@ -38,7 +38,7 @@ TEST(TensorStore, KeepsSmallTensorsInlineAndAlignsTheOthers) {
   EXPECT_EQ(EntryOf(tensors[1], "offset") % 64, 0);
   EXPECT_EQ(EntryOf(tensors[2], "offset") % 4096, 0);
   EXPECT_EQ(EntryOf(tensors[3], "offset") % 65536, 0);
-  const WeightReader reader(directory.path());
+  const WeightReader reader(directory.path() / "model.onnx");
   for (size_t i = 0; i < tensors.size(); ++i) {
     const Tensor read = reader.Read(tensors[i]);
     const auto expected = Bytes(read.bytes().size(), int(i) + 1);

@@ -53,7 +53,7 @@ class ExternalData : public ::testing::Test {
     }
   }
   TempDirectory directory_;
-  WeightReader reader_{directory_.path() / "model"};
+  WeightReader reader_{directory_.path() / "model" / "model.onnx"};
 };
 
 TEST_F(ExternalData, IsReadAtItsOffset) {

@@ -91,5 +91,41 @@ TEST(Segments, RunOnlyTheStepsThatAGoalNeeds) {
             "Gather");
 }
 
+/// `blocks` blocks that add a mask, computed from the input, to what a product gives.
+GraphBuilder Masked(int blocks) {
+  GraphBuilder b;
+  b.Input("ids", {-1, 4}, DType::kInt64).Random("table", {50, 32});
+  b.Op("Gather", {"table", "ids"}, "h0").Op("Cast", {"ids"}, "float").Int("to", 1);
+  b.Op("ReduceMean", {"float"}, "mask").Ints("axes", {1}).Int("keepdims", 1);
+  for (int i = 0; i < blocks; ++i) {
+    const std::string n = std::to_string(i), in = "h" + n, out = "h" + std::to_string(i + 1);
+    b.Random("w" + n, {32, 32}).Random("v" + n, {32, 32});
+    b.Op("MatMul", {in, "w" + n}, "p" + n).Op("Transpose", {"p" + n}, "t" + n);
+    b.Ints("perm", {2, 0, 1}).Op("Mul", {"t" + n, "mask"}, "m" + n);
+    b.Op("Transpose", {"m" + n}, "u" + n).Ints("perm", {1, 2, 0});
+    b.Op("MatMul", {"u" + n, "v" + n}, "q" + n).Op("Add", {"q" + n, in}, out);
+  }
+  return b.Output("h" + std::to_string(blocks), {-1, 4, 32});
+}
+
+TEST(Segments, ComputeMasksAgainInsteadOfHandingThemOver) {
+  const Model model = Masked(8).Build();
+  const Graph graph(model);
+  const ExecutionPlan plan(graph);
+  EXPECT_TRUE(plan.IsAmbient(graph.Find("mask")));
+  EXPECT_FALSE(plan.IsAmbient(graph.Find("h1")));
+  ASSERT_GE(plan.segments().size(), 4u);
+  const ValueId ids = graph.Find("ids");
+  for (size_t i = 0; i + 1 < plan.segments().size(); ++i) {
+    const auto& out = plan.segments()[i].live_out;
+    EXPECT_EQ(std::ranges::count(out, graph.Find("mask")), 0) << i;
+    EXPECT_EQ(std::ranges::count(out, ids), 1) << i;
+  }
+  const Segment& last = plan.segments().back();
+  const auto steps = plan.StepsFor(last, {graph.Find("h8")});
+  EXPECT_LT(steps.front(), last.begin) << "the mask's steps come first";
+  EXPECT_EQ(std::ranges::count(steps, graph.value(graph.Find("h0")).producer), 0);
+}
+
 }  // namespace
 }  // namespace ptq
