@@ -41,6 +41,10 @@ PTQ_VECTOR_CLONES void NarrowAll(const float* from, Half* to, size_t count) {
   for (size_t i = 0; i < count; ++i) to[i].bits = static_cast<uint16_t>(Narrow(from[i]));
 }
 
+PTQ_VECTOR_CLONES void RoundAll(const float* from, float* to, size_t count) {
+  for (size_t i = 0; i < count; ++i) to[i] = Widen(Narrow(from[i]));
+}
+
 }  // namespace
 
 float ToFloat(Half value) { return Widen(value.bits); }
@@ -54,6 +58,10 @@ BFloat16 ToBFloat16(float value) {
 }
 
 float RoundToHalf(float value) { return ToFloat(ToHalf(value)); }
+
+void RoundToHalf(std::span<const float> from, std::span<float> to) {
+  RoundAll(from.data(), to.data(), to.size());
+}
 
 void Convert(std::span<const Half> from, std::span<float> to) {
   WidenAll(from.data(), to.data(), from.size());

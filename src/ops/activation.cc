@@ -12,13 +12,12 @@ namespace ptq {
 namespace {
 
 /// y = function(x + bias), the bias being optional.
-template <class Function>
-void RunBiased(KernelContext& context, const Function& function) {
-  if (context.has_input(1)) {
-    RunArrays(context, [&](const auto& x, const auto& b) { return function(x + b); });
-  } else {
-    RunUnary<float>(context, function);
-  }
+void RunBiased(KernelContext& context, void (*function)(const float*, float*, int64_t)) {
+  if (!context.has_input(1)) return RunFloatArray(context, function);
+  RunArrays(context, [](const auto& x, const auto& bias) { return x + bias; });
+  KernelContext second({std::move(context.outputs()[0])}, 1, {true});
+  RunFloatArray(second, function);
+  context.set_output(0, std::move(second.outputs()[0]));
 }
 
 template <class T>
@@ -106,12 +105,14 @@ std::unique_ptr<Kernel> MakeMish(const Node&) {
 
 std::unique_ptr<Kernel> MakeSwish(const Node& node) {
   const float alpha = node.Float("alpha", 1.0f);
-  return MakeFloatUnary([=](const auto& x) { return x * SigmoidOf(alpha * x); });
+  return MakeFloatArray(
+      [=](const float* x, float* y, int64_t count) { SwishArray(alpha, x, y, count); });
 }
 
 std::unique_ptr<Kernel> MakeQuickGelu(const Node& node) {
   const float alpha = node.Float("alpha", 1.702f);
-  return MakeFloatUnary([=](const auto& x) { return x * SigmoidOf(alpha * x); });
+  return MakeFloatArray(
+      [=](const float* x, float* y, int64_t count) { SwishArray(alpha, x, y, count); });
 }
 
 std::unique_ptr<Kernel> MakeShrink(const Node& node) {
@@ -125,20 +126,17 @@ std::unique_ptr<Kernel> MakeShrink(const Node& node) {
 
 std::unique_ptr<Kernel> MakeGelu(const Node& node) {
   const std::string approximate = node.String("approximate", "none");
-  if (approximate == "tanh") return MakeFloatUnary([](const auto& x) { return TanhGeluOf(x); });
+  if (approximate == "tanh") return MakeFloatArray(TanhGeluArray);
   if (approximate != "none") throw UnsupportedError("Gelu approximation '" + approximate + "'");
-  return MakeFloatUnary([](const auto& x) { return GeluOf(x); });
+  return MakeFloatArray(GeluArray);
 }
 
 std::unique_ptr<Kernel> MakeBiasGelu(const Node&) {
-  return MakeKernel(
-      [](KernelContext& context) { RunBiased(context, [](const auto& x) { return GeluOf(x); }); });
+  return MakeKernel([](KernelContext& context) { RunBiased(context, GeluArray); });
 }
 
 std::unique_ptr<Kernel> MakeFastGelu(const Node&) {
-  return MakeKernel([](KernelContext& context) {
-    RunBiased(context, [](const auto& x) { return TanhGeluOf(x); });
-  });
+  return MakeKernel([](KernelContext& context) { RunBiased(context, TanhGeluArray); });
 }
 
 /// com.microsoft BiasAdd: input + bias + skip.

@@ -129,18 +129,17 @@ class Block {
 
   void Normalize(float* x, int64_t count) const {
     if (count == 0) return;
-    ArrayMap<float> values(x, count);
-    float largest = values.maxCoeff();
+    float largest = LargestOf(x, count);
     if (largest == kMinusInfinity) {
-      values.setZero();
+      std::fill_n(x, count, 0.0f);
       return;
     }
     const bool extra = p_.sinks != nullptr || p_.smooth;
     const float sink = p_.sinks != nullptr ? p_.sinks[head_] : 0.0f;
     if (extra) largest = std::max(largest, sink);
-    StoreExp(values - largest, values);
-    const float sum = values.sum() + (extra ? std::exp(sink - largest) : 0.0f);
-    values *= 1.0f / sum;
+    const float sum =
+        ExpDifferences(x, largest, x, count) + (extra ? std::exp(sink - largest) : 0.0f);
+    ArrayMap<float>(x, count) *= 1.0f / sum;
   }
 
   const AttentionProblem& p_;

@@ -1,3 +1,6 @@
+#include "unary.h"
+
+#include "ptq/base/half.h"
 #include "ptq/ops/kernel.h"
 
 namespace ptq {
@@ -5,6 +8,11 @@ namespace {
 
 /// Every float type is float32 here, but an explicit cast to 16 bits rounds as the graph says.
 void CastTo(KernelContext& context, DType to) {
+  if (to == DType::kFloat16 && context.input(0).dtype() == DType::kFloat32) {
+    return RunFloatArray(context, [](const float* x, float* y, int64_t count) {
+      RoundToHalf({x, size_t(count)}, {y, size_t(count)});
+    });
+  }
   const Tensor cast = context.TakeInput(0).Cast(to);
   context.set_output(0, IsFloat(to) ? cast.ToFloat32() : cast);
 }

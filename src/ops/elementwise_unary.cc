@@ -39,19 +39,13 @@ std::unique_ptr<Kernel> MakeReciprocal(const Node&) {
   return MakeFloatUnary([](const auto& x) { return x.inverse(); });
 }
 
-std::unique_ptr<Kernel> MakeExp(const Node&) {
-  return MakeFloatUnary([](const auto& x) {
-    return (x > 88.72283f).select(std::numeric_limits<float>::infinity(), ExpOf(x));
-  });
-}
+std::unique_ptr<Kernel> MakeExp(const Node&) { return MakeFloatArray(ExpArray); }
 
 std::unique_ptr<Kernel> MakeLog(const Node&) {
   return MakeFloatUnary([](const auto& x) { return x.log(); });
 }
 
-std::unique_ptr<Kernel> MakeErf(const Node&) {
-  return MakeFloatUnary([](const auto& x) { return Eigen::erf(x); });
-}
+std::unique_ptr<Kernel> MakeErf(const Node&) { return MakeFloatArray(ErfArray); }
 
 std::unique_ptr<Kernel> MakeSin(const Node&) {
   return MakeFloatUnary([](const auto& x) { return x.sin(); });
@@ -101,9 +95,7 @@ std::unique_ptr<Kernel> MakeTanh(const Node&) {
   return MakeFloatUnary([](const auto& x) { return x.tanh(); });
 }
 
-std::unique_ptr<Kernel> MakeSigmoid(const Node&) {
-  return MakeFloatUnary([](const auto& x) { return SigmoidOf(x); });
-}
+std::unique_ptr<Kernel> MakeSigmoid(const Node&) { return MakeFloatArray(SigmoidArray); }
 
 std::unique_ptr<Kernel> MakeFloor(const Node&) {
   return MakeFloatUnary([](const auto& x) { return x.floor(); });

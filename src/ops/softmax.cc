@@ -30,8 +30,8 @@ using Row = ArrayMap<float>;
 using ConstRow = ConstArrayMap<float>;
 
 void SoftmaxRow(const ConstRow& x, Row y) {
-  StoreExp(x - x.maxCoeff<Eigen::PropagateNaN>(), y);
-  y *= 1.0f / y.sum();
+  const float largest = LargestOf(x.data(), x.size());
+  y *= 1.0f / ExpDifferences(x.data(), largest, y.data(), x.size());
 }
 
 void LogSoftmaxRow(const ConstRow& x, Row y) {

@@ -27,6 +27,25 @@ std::unique_ptr<Kernel> MakeFloatUnary(Function function) {
   return MakeKernel([function](KernelContext& context) { RunUnary<float>(context, function); });
 }
 
+/// As RunUnary, for a function (const float* x, float* y, int64_t count).
+template <class Function>
+void RunFloatArray(KernelContext& context, const Function& function) {
+  const float* from = context.input(0).data<float>().data();
+  const Shape shape = context.input(0).shape();
+  Tensor out = ReuseInput(context, 0, DType::kFloat32, shape);
+  float* to = out.mutable_data<float>().data();
+  ParallelForTiles(out.size(), kElementTile, [&](int64_t begin, int64_t end) {
+    function(from + begin, to + begin, end - begin);
+  });
+  context.set_output(0, std::move(out));
+}
+
+/// A kernel from a function (const float* x, float* y, int64_t count).
+template <class Function>
+std::unique_ptr<Kernel> MakeFloatArray(Function function) {
+  return MakeKernel([function](KernelContext& context) { RunFloatArray(context, function); });
+}
+
 /// A kernel from a function of one float, for those with no vector form.
 template <class Function>
 std::unique_ptr<Kernel> MakeScalarUnary(Function function) {

@@ -1,46 +1,33 @@
-// Vectorised functions of float arrays that several kernels share.
+// Functions of float arrays on the processor's own vectors, shared by several kernels.
 #pragma once
 
 #include <Eigen/Core>
-#include <limits>
-#include <unsupported/Eigen/SpecialFunctions>
+#include <cstdint>
 
 namespace ptq {
 
-/// exp(x), exactly 0 below the smallest normal result: Eigen's clamps there to a denormal number,
-/// which would slow down every later product with a masked attention weight.
+/// y[i] = f(x[i]); y may be x. NaN stays NaN.
+void ExpArray(const float* x, float* y, int64_t count);
+void ErfArray(const float* x, float* y, int64_t count);
+/// 1 / (1 + exp(−x)).
+void SigmoidArray(const float* x, float* y, int64_t count);
+/// x · sigmoid(alpha·x).
+void SwishArray(float alpha, const float* x, float* y, int64_t count);
+/// x · Φ(x), the exact GELU.
+void GeluArray(const float* x, float* y, int64_t count);
+/// GELU with the tanh approximation.
+void TanhGeluArray(const float* x, float* y, int64_t count);
+
+/// max x[i]; NaN when any is. −infinity for nothing.
+[[nodiscard]] float LargestOf(const float* x, int64_t count);
+/// y[i] = exp(x[i] − largest); returns Σ y[i]. What is below the smallest normal number is exactly
+/// 0: a denormal attention weight of a masked token would slow down every later product.
+float ExpDifferences(const float* x, float largest, float* y, int64_t count);
+
+/// exp(x) of an array expression, with the same zeros.
 template <class Derived>
 auto ExpOf(const Eigen::ArrayBase<Derived>& x) {
   return (x.derived() < -87.3f).select(0.0f, x.derived().exp());
-}
-
-/// y = exp(x) with the same zeros, for a y in memory: unlike ExpOf all of it runs on vectors.
-template <class Derived, class Result>
-void StoreExp(const Eigen::ArrayBase<Derived>& x, Result&& y) {
-  y = x.derived().exp();
-  float* const values = y.data();
-  const Eigen::Index count = y.size();
-  for (Eigen::Index i = 0; i < count; ++i) {
-    values[i] = values[i] < std::numeric_limits<float>::min() ? 0.0f : values[i];
-  }
-}
-
-template <class Derived>
-auto SigmoidOf(const Eigen::ArrayBase<Derived>& x) {
-  return (1.0f + (-x.derived()).exp()).inverse();
-}
-
-/// x · Φ(x), the exact GELU.
-template <class Derived>
-auto GeluOf(const Eigen::ArrayBase<Derived>& x) {
-  return 0.5f * x.derived() * (1.0f + Eigen::erf(x.derived() * 0.70710678f));
-}
-
-/// GELU with the tanh approximation.
-template <class Derived>
-auto TanhGeluOf(const Eigen::ArrayBase<Derived>& x) {
-  return 0.5f * x.derived() *
-         (1.0f + (x.derived() * (0.79788456f + 0.035677408f * x.derived() * x.derived())).tanh());
 }
 
 }  // namespace ptq

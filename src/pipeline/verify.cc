@@ -75,7 +75,8 @@ void Expectation::Advance(const Segment& segment, Values overrides) {
   for (const ValueId id : halves_) {
     if (!Reads(executor_, job, id)) continue;
     Tensor rounded = executor_.LoadConstant(id);
-    for (float& value : rounded.mutable_data<float>()) value = RoundToHalf(value);
+    const auto values = rounded.mutable_data<float>();
+    RoundToHalf(values, values);
     overrides[id] = std::move(rounded);
   }
   const Values constants = executor_.LoadConstants(job, overrides);

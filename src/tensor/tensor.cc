@@ -3,8 +3,14 @@
 #include <limits>
 #include <new>
 
+#include "ptq/base/half.h"
+#include "ptq/base/parallel.h"
+
 namespace ptq {
 namespace {
+
+/// Elements that one task converts.
+constexpr int64_t kCastTile = 1 << 16;
 
 std::shared_ptr<const void> Allocate(int64_t bytes) {
   // 64-byte alignment: a cache line, and the widest vector registers.
@@ -68,6 +74,17 @@ To ConvertTo(Value value) {
     return static_cast<To>(value);
   } else {
     return static_cast<To>(value);
+  }
+}
+
+template <class From, class To>
+void CastAll(std::span<const From> from, std::span<To> to) {
+  constexpr bool kWidens = kIsHalf<From> && std::is_same_v<To, float>;
+  constexpr bool kNarrows = std::is_same_v<From, float> && kIsHalf<To>;
+  if constexpr (kWidens || kNarrows) {
+    Convert(from, to);
+  } else {
+    for (size_t i = 0; i < to.size(); ++i) to[i] = ConvertTo<To>(Widen(from[i]));
   }
 }
 
@@ -148,7 +165,11 @@ Tensor Tensor::Cast(DType to) const {
     VisitNumeric(to, [&](auto* to_tag) {
       using To = std::remove_pointer_t<decltype(to_tag)>;
       const auto out = result.mutable_data<To>();
-      for (size_t i = 0; i < out.size(); ++i) out[i] = ConvertTo<To>(Widen(from[i]));
+      ParallelForTiles(size_, kCastTile, [&](int64_t begin, int64_t end) {
+        const auto count = static_cast<size_t>(end - begin);
+        const auto part = from.subspan(static_cast<size_t>(begin), count);
+        CastAll(part, out.subspan(static_cast<size_t>(begin), count));
+      });
     });
   });
   return result;

@@ -27,6 +27,9 @@ inline constexpr float kHalfMinNormal = 0x1p-14f;
 /// `value` as the nearest binary16 would hold it.
 [[nodiscard]] float RoundToHalf(float value);
 
+/// The same for every element of an array; `to` may be `from`.
+void RoundToHalf(std::span<const float> from, std::span<float> to);
+
 /// Whole arrays; both spans have the same length.
 void Convert(std::span<const Half> from, std::span<float> to);
 void Convert(std::span<const BFloat16> from, std::span<float> to);
