@@ -53,15 +53,18 @@ void ForEachIndex(int64_t count, const std::function<void(int64_t)>& body) {
 
 }  // namespace
 
+/// Made in its place: a copy of a global_control would be none, and its original's end the end of
+/// the limit.
 struct ThreadLimit::Control {
+  explicit Control(int threads)
+      : limit(tbb::global_control::max_allowed_parallelism, static_cast<size_t>(threads)) {}
   tbb::global_control limit;
 };
 
 ThreadLimit::ThreadLimit(int threads)
     : threads_(threads > 0 ? threads : tbb::info::default_concurrency()) {
   openblas_set_num_threads(1);
-  control_ = std::make_unique<Control>(Control{tbb::global_control(
-      tbb::global_control::max_allowed_parallelism, static_cast<size_t>(threads_))});
+  control_ = std::make_unique<Control>(threads_);
 }
 
 ThreadLimit::~ThreadLimit() = default;

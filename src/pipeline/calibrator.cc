@@ -11,9 +11,6 @@
 namespace ptq {
 namespace {
 
-/// The activations' sizes vary, and freed ones pile up in gaps. More than this is given back.
-constexpr int64_t kIdleMemory = int64_t{32} << 20;
-
 /// A tapped activation, seen as [rows, k].
 std::span<const float> Activation(const Tensor& tensor, int64_t k) {
   if (tensor.rank() == 0 || tensor.dim(-1) != k) {
@@ -45,11 +42,12 @@ std::vector<std::vector<ValueId>> GoalsFor(const Executor& executor,
 
 Calibrator::Calibrator(const Executor& executor, const Feeder& feeder,
                        const std::vector<MicroBatch>& batches, const std::vector<Taps>& taps,
-                       bool propagates, CutStore cuts)
+                       bool propagates, CutStore cuts, int64_t idle_bytes)
     : executor_(executor),
       taps_(taps),
       propagates_(propagates),
       cuts_(std::move(cuts)),
+      idle_bytes_(idle_bytes),
       goals_(GoalsFor(executor, taps)) {
   size_t block = 0;
   for (const MicroBatch& batch : batches) {
@@ -75,7 +73,7 @@ void Calibrator::RunBatch(const Job& job, const Values& constants, size_t batch,
     const Values goals = executor_.Run(job, constants, std::move(inputs), tap);
     if (advance) cuts_.Put(block, goals);
   });
-  ReleaseFreeMemory(kIdleMemory);
+  ReleaseFreeMemory(idle_bytes_);  // activations' sizes vary, and freed ones pile up in gaps
 }
 
 StatisticsBySite Calibrator::Observe(size_t segment, Timings& timings) {

@@ -6,6 +6,8 @@
 namespace ptq {
 namespace {
 
+constexpr int64_t kLeastIdle = 32 << 20;
+constexpr int64_t kMostIdle = 256 << 20;
 /// Code, libraries and their tables.
 constexpr int64_t kProgramBytes = 40 << 20;
 /// Tokens whose activations are held at once; the calibrator's micro-batch.
@@ -41,6 +43,12 @@ int64_t ResultBytes(const Linear& linear) {
   return bytes;
 }
 
+int64_t IdleBytes(const Graph& graph, const Plan& plan) {
+  int64_t stored = 0;
+  for (const Linear& linear : plan.linears) stored += StoredBytes(graph, linear);
+  return std::clamp(stored / 4, kLeastIdle, kMostIdle);
+}
+
 int64_t PredictPeakBytes(const Executor& executor, const Plan& plan, int64_t tokens) {
   std::vector<int64_t> segment_bytes(executor.plan().segments().size(), 0);
   int64_t width = 0;  // of the residual stream: what most linears read
@@ -60,7 +68,8 @@ int64_t PredictPeakBytes(const Executor& executor, const Plan& plan, int64_t tok
   const int64_t largest = segment_bytes.empty() ? 0 : *std::ranges::max_element(segment_bytes);
   // The cut before a segment and the one behind it.
   const int64_t cut = 2 * tokens * width * 4;
-  return kProgramBytes + InlineBytes(executor.graph()) + largest + cut;
+  const int64_t idle = tokens > 0 ? IdleBytes(executor.graph(), plan) : 0;
+  return kProgramBytes + InlineBytes(executor.graph()) + largest + cut + idle;
 }
 
 }  // namespace ptq

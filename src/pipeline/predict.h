@@ -14,4 +14,9 @@ namespace ptq {
 /// activations + the cut's activations of `tokens` calibration tokens (0: not calibrated).
 [[nodiscard]] int64_t PredictPeakBytes(const Executor& executor, const Plan& plan, int64_t tokens);
 
+/// Bytes of freed memory that calibration keeps for reuse before it gives them back: a part of the
+/// model's size, since giving back and asking again costs time, and small models are run in little
+/// memory.
+[[nodiscard]] int64_t IdleBytes(const Graph& graph, const Plan& plan);
+
 }  // namespace ptq

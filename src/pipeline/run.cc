@@ -147,7 +147,8 @@ class Road {
       sample.length = first.length;
       sample.ids.assign(first.ids.begin(), first.ids.begin() + first.length);
       calibrator_.emplace(source_.executor, *feeder, batches, TapsBySegment(), recipe_.propagate,
-                          CutStore(CountBlocks(batches), kUnlimited, staged_.path()));
+                          CutStore(CountBlocks(batches), kUnlimited, staged_.path()),
+                          IdleBytes(source_.graph, report_.plan));
     }
     if (!recipe_.verify) {
       report_.verification.note = "not asked for (--no-verify)";

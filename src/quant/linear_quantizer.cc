@@ -1,6 +1,7 @@
 #include "linear_quantizer.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "ptq/base/parallel.h"
@@ -9,8 +10,9 @@
 namespace ptq {
 namespace {
 
-/// Rows of one task: enough for the matrix library, few enough to stay in the cache.
-constexpr int64_t kRowTile = 64;
+/// Rows of one task. A product with the Gram matrix first packs all K² numbers of it, which pays for
+/// many rows only; where K is small, so is N, and all threads should get some.
+int64_t RowTile(int64_t k) { return std::clamp<int64_t>(k / 4, 64, 512); }
 
 /// Scales, zero points and codes of one tile.
 struct TileBuffers {
@@ -108,54 +110,82 @@ const float* ScaledRows(const float* w, int64_t rows, int64_t k, std::span<const
 
 }  // namespace
 
-LinearOutcome QuantizeLinear(const SiteView& site, const LinearTask& task, bool keep_codes) {
+LinearOutcome QuantizeLinear(const SiteView& site, const LinearTask& task) {
   const int64_t k = task.k;
   const int64_t groups = task.spec.GroupsFor(k);
   LinearOutcome outcome;
-  outcome.q.spec = task.spec;
-  outcome.q.n = task.n;
-  outcome.q.k = k;
-  if (keep_codes) {
-    outcome.q.codes.resize(size_t(task.n * k));
-    outcome.q.scales.resize(size_t(task.n * groups));
-    outcome.q.zero_points.resize(size_t(task.n * groups));
-  }
+  QuantizedMatrix& q = outcome.q;
+  q.spec = task.spec;
+  q.n = task.n;
+  q.k = k;
+  q.codes.resize(size_t(task.n * k));
+  q.scales.resize(size_t(task.n * groups));
+  q.zero_points.resize(size_t(task.n * groups));
   std::vector<double> losses(static_cast<size_t>(task.n));
   std::vector<double> plain_losses(static_cast<size_t>(task.n));
   const RowMethods methods(site, task);
-  ParallelForTiles(task.n, kRowTile, [&](int64_t begin, int64_t end) {
+  ParallelForTiles(task.n, RowTile(k), [&](int64_t begin, int64_t end) {
     const int64_t rows = end - begin;
     const float* original = task.w.data() + begin * k;
     std::vector<float> scaled;
     const float* w = ScaledRows(original, rows, k, site.s, scaled);
-    double* own = losses.data() + begin;
-    double* own_plain = plain_losses.data() + begin;
-    if (keep_codes) {
-      QuantizedMatrix& q = outcome.q;
-      const RowBlock block{task.spec,
-                           rows,
-                           k,
-                           w,
-                           q.scales.data() + begin * groups,
-                           q.zero_points.data() + begin * groups,
-                           q.codes.data() + begin * k};
-      QuantizeTile(site, methods, block, original, own, own_plain);
-    } else {
-      TileBuffers buffers(rows, groups, k);
-      const RowBlock block{
-          task.spec,           rows, k, w, buffers.scales.data(), buffers.zero_points.data(),
-          buffers.codes.data()};
-      QuantizeTile(site, methods, block, original, own, own_plain);
-    }
+    const RowBlock block{task.spec,
+                         rows,
+                         k,
+                         w,
+                         q.scales.data() + begin * groups,
+                         q.zero_points.data() + begin * groups,
+                         q.codes.data() + begin * k};
+    QuantizeTile(site, methods, block, original, losses.data() + begin,
+                 plain_losses.data() + begin);
   });
   outcome.loss = std::accumulate(losses.begin(), losses.end(), 0.0);
   outcome.loss_plain = std::accumulate(plain_losses.begin(), plain_losses.end(), 0.0);
   return outcome;
 }
 
+std::vector<double> LossesOf(const GramView& gram, std::span<const std::span<const float>> scales,
+                             const LinearTask& task) {
+  const auto count = static_cast<int64_t>(scales.size());
+  const int64_t rows = task.n;
+  const int64_t k = task.k;
+  const bool plain_only = RowMethods(SiteView{gram, {}}, task).plain_only;
+  std::vector<float> plain(size_t(count * rows * k));
+  std::vector<float> other(plain_only ? 0 : plain.size());
+  ParallelFor(count, [&](int64_t i) {
+    const SiteView site{gram, scales[size_t(i)]};
+    const RowMethods methods(site, task);
+    std::vector<float> scaled;
+    const float* w = ScaledRows(task.w.data(), rows, k, site.s, scaled);
+    TileBuffers buffers(rows, task.spec.GroupsFor(k), k);
+    const RowBlock block{
+        task.spec,           rows, k, w, buffers.scales.data(), buffers.zero_points.data(),
+        buffers.codes.data()};
+    methods.plain_grid(block);
+    methods.plain_rounding(block);
+    Errors(block, task.w.data(), site.s, plain.data() + i * rows * k);
+    if (plain_only) return;
+    methods.grid(block);
+    methods.rounding(block);
+    Errors(block, task.w.data(), site.s, other.data() + i * rows * k);
+  });
+  std::vector<double> losses(size_t(count * rows));
+  std::vector<double> other_losses(losses.size(), std::numeric_limits<double>::infinity());
+  ParallelForTiles(count * rows, RowTile(k), [&](int64_t begin, int64_t end) {
+    gram.RowLosses(plain.data() + begin * k, end - begin, 0, k, losses.data() + begin);
+    if (plain_only) return;
+    gram.RowLosses(other.data() + begin * k, end - begin, 0, k, other_losses.data() + begin);
+  });
+  std::vector<double> sums(scales.size(), 0.0);
+  for (size_t i = 0; i < losses.size(); ++i) {
+    sums[i / size_t(rows)] += std::min(losses[i], other_losses[i]);
+  }
+  return sums;
+}
+
 double Energy(const GramView& gram, std::span<const float> w, int64_t n) {
   std::vector<double> energies(static_cast<size_t>(n));
-  ParallelForTiles(n, kRowTile, [&](int64_t begin, int64_t end) {
+  ParallelForTiles(n, RowTile(gram.k()), [&](int64_t begin, int64_t end) {
     std::vector<float> rows(w.begin() + begin * gram.k(), w.begin() + end * gram.k());
     gram.RowLosses(rows.data(), end - begin, 0, gram.k(), energies.data() + begin);
   });

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "pieces.h"
 
@@ -19,7 +20,7 @@ struct LinearTask {
 };
 
 struct LinearOutcome {
-  QuantizedMatrix q;      ///< of W · diag(s); empty unless asked for
+  QuantizedMatrix q;      ///< of W · diag(s)
   double loss = 0;        ///< tr(ΔHΔᵀ) in the coordinates of the unscaled weight
   double loss_plain = 0;  ///< the same had every row been rounded to nearest on the min-max grid
 };
@@ -27,8 +28,14 @@ struct LinearOutcome {
 /// Quantizes every row twice, by the method's grid and rounding and by min-max and nearest, and
 /// keeps for each row what costs less; so loss ≤ loss_plain. Losses are in double and do not depend
 /// on the number of threads.
-[[nodiscard]] LinearOutcome QuantizeLinear(const SiteView& site, const LinearTask& task,
-                                           bool keep_codes);
+[[nodiscard]] LinearOutcome QuantizeLinear(const SiteView& site, const LinearTask& task);
+
+/// The loss of QuantizeLinear under each scale of the channels (an empty one is none). All rows of
+/// all scales are judged together: a product of few rows with the Gram matrix costs nearly as much
+/// as one of many.
+[[nodiscard]] std::vector<double> LossesOf(const GramView& gram,
+                                           std::span<const std::span<const float>> scales,
+                                           const LinearTask& task);
 
 /// tr(WHWᵀ)
 [[nodiscard]] double Energy(const GramView& gram, std::span<const float> w, int64_t n);

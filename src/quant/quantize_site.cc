@@ -43,8 +43,9 @@ class SiteQuantizer {
   [[nodiscard]] LinearTask Task(size_t linear, std::span<const float> w, int64_t n,
                                 bool plain) const;
   [[nodiscard]] std::vector<Sample> TakeSamples(int64_t rows) const;
-  [[nodiscard]] double SampleScore(const std::vector<Sample>& samples, std::span<const float> s,
-                                   bool plain) const;
+  [[nodiscard]] std::vector<double> SampleScores(const std::vector<Sample>& samples,
+                                                 std::span<const std::span<const float>> scales,
+                                                 bool plain) const;
   [[nodiscard]] std::vector<size_t> ShortList(
       const std::vector<ScalingCandidate>& candidates) const;
   bool TryScale(const ScalingCandidate& candidate, double none_score, SiteResult& result) const;
@@ -124,18 +125,19 @@ std::vector<Sample> SiteQuantizer::TakeSamples(int64_t rows) const {
   return samples;
 }
 
-/// Σ over the linears of loss / energy: normalised for each, since otherwise a sibling with large
-/// weights would decide for all.
-double SiteQuantizer::SampleScore(const std::vector<Sample>& samples, std::span<const float> s,
-                                  bool plain) const {
-  const SiteView site{gram_, s};
-  double score = 0;
+/// For each scale Σ over the linears of loss / energy: normalised for each, since otherwise a
+/// sibling with large weights would decide for all.
+std::vector<double> SiteQuantizer::SampleScores(const std::vector<Sample>& samples,
+                                                std::span<const std::span<const float>> scales,
+                                                bool plain) const {
+  std::vector<double> scores(scales.size(), 0.0);
   for (size_t i = 0; i < samples.size(); ++i) {
     const Sample& sample = samples[i];
-    const double loss = QuantizeLinear(site, Task(i, sample.w, sample.rows, plain), false).loss;
-    if (sample.energy > 0) score += loss / sample.energy;
+    if (!(sample.energy > 0)) continue;
+    const auto losses = LossesOf(gram_, scales, Task(i, sample.w, sample.rows, plain));
+    for (size_t c = 0; c < scores.size(); ++c) scores[c] += losses[c] / sample.energy;
   }
-  return score;
+  return scores;
 }
 
 double SiteQuantizer::Score(const std::vector<double>& losses) const {
@@ -153,11 +155,12 @@ std::vector<size_t> SiteQuantizer::ShortList(
   std::vector<double> scores(candidates.size() + 1);
   const auto score = [&](const std::vector<size_t>& which, const std::vector<Sample>& samples,
                          bool plain) {
-    ParallelFor(int64_t(which.size()), [&](int64_t i) {
-      const size_t c = which[size_t(i)];
-      const auto s = c == none ? std::span<const float>() : std::span<const float>(candidates[c].s);
-      scores[c] = SampleScore(samples, s, plain);
-    });
+    std::vector<std::span<const float>> scales;
+    for (const size_t c : which) {
+      scales.push_back(c == none ? std::span<const float>() : std::span(candidates[c].s));
+    }
+    const std::vector<double> found = SampleScores(samples, scales, plain);
+    for (size_t i = 0; i < which.size(); ++i) scores[which[i]] = found[i];
   };
   const auto keep_best = [&](std::vector<size_t>& order, size_t count) {
     std::ranges::stable_sort(order, [&](size_t a, size_t b) { return scores[a] < scores[b]; });
@@ -187,7 +190,7 @@ bool SiteQuantizer::TryScale(const ScalingCandidate& candidate, double none_scor
   std::vector<double> losses;
   for (size_t i = 0; i < problem_.linears.size(); ++i) {
     const LinearProblem& linear = problem_.linears[i];
-    outcomes.push_back(QuantizeLinear(site, Task(i, linear.w, linear.n, false), true));
+    outcomes.push_back(QuantizeLinear(site, Task(i, linear.w, linear.n, false)));
     losses.push_back(outcomes.back().loss);
     if (!(losses.back() <= result.linears[i].loss_rtn)) return false;
   }
@@ -208,8 +211,7 @@ SiteResult SiteQuantizer::Run() {
   std::vector<double> losses;
   for (size_t i = 0; i < problem_.linears.size(); ++i) {
     const LinearProblem& linear = problem_.linears[i];
-    LinearOutcome outcome =
-        QuantizeLinear(unscaled, Task(i, linear.w, linear.n, false), /*keep_codes=*/true);
+    LinearOutcome outcome = QuantizeLinear(unscaled, Task(i, linear.w, linear.n, false));
     losses.push_back(outcome.loss);
     result.linears.push_back(
         {std::move(outcome.q), outcome.loss, outcome.loss_plain, energies_[i]});

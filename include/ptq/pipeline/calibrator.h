@@ -26,9 +26,9 @@ class Calibrator {
  public:
   /// `taps` of each segment. `propagates`: later segments see what the quantized weights give, and
   /// Propagate moves to the next cut; otherwise Observe does. `cuts` is empty, with a place for
-  /// each block of `batches`.
+  /// each block of `batches`. More than `idle_bytes` of freed memory is given back.
   Calibrator(const Executor& executor, const Feeder& feeder, const std::vector<MicroBatch>& batches,
-             const std::vector<Taps>& taps, bool propagates, CutStore cuts);
+             const std::vector<Taps>& taps, bool propagates, CutStore cuts, int64_t idle_bytes);
 
   /// Runs a segment with the original weights and returns the statistics of its taps. Adds to
   /// `timings`.
@@ -47,6 +47,7 @@ class Calibrator {
   const bool propagates_;
   std::vector<size_t> first_block_;  ///< of each micro-batch, and one past the last
   CutStore cuts_;
+  const int64_t idle_bytes_;
   std::vector<std::vector<ValueId>> goals_;  ///< of each segment: what later taps need
 };
 

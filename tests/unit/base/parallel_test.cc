@@ -1,8 +1,10 @@
 #include "ptq/base/parallel.h"
 
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <set>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -37,6 +39,23 @@ TEST(ParallelForTiles, CutsTheSameTilesForAnyNumberOfThreads) {
   EXPECT_EQ(TilesOf(10, 4, 1), expected);
   EXPECT_EQ(TilesOf(10, 4, 2), expected);
   EXPECT_TRUE(TilesOf(0, 4, 2).empty());
+}
+
+TEST(ThreadLimit, HoldsWhileItLives) {
+  for (const int threads : {1, 2}) {
+    const ThreadLimit limit(threads);
+    EXPECT_EQ(limit.threads(), threads);
+    std::mutex mutex;
+    std::set<std::thread::id> seen;
+    ParallelFor(200, [&](int64_t) {
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+      const std::scoped_lock lock(mutex);
+      seen.insert(std::this_thread::get_id());
+    });
+#ifndef __SANITIZE_THREAD__  // where loops have threads of their own
+    EXPECT_LE(seen.size(), static_cast<size_t>(threads));
+#endif
+  }
 }
 
 TEST(ParallelForTiles, RethrowsWhatABodyThrows) {
