@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,6 +20,8 @@ namespace ptq {
 namespace {
 
 constexpr size_t kWriteBuffer = 1 << 20;
+/// Held by the process that works in a staged directory.
+constexpr const char* kLockName = "lock";
 
 std::string ErrnoText() { return std::strerror(errno); }
 
@@ -33,6 +36,14 @@ void WriteAll(int fd, const char* data, size_t size, const std::filesystem::path
     data += written;
     size -= static_cast<size_t>(written);
   }
+}
+
+/// Makes a rename durable. A file system that cannot is no reason to fail.
+void SyncDirectory(const std::filesystem::path& directory) {
+  const int fd = ::open(directory.empty() ? "." : directory.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  (void)::fsync(fd);
+  ::close(fd);
 }
 
 }  // namespace
@@ -87,6 +98,18 @@ FileWriter::FileWriter(const std::filesystem::path& path) : path_(path) {
   if (fd_ < 0) throw OutputError("cannot create '" + path.string() + "': " + ErrnoText());
 }
 
+FileWriter::FileWriter(const std::filesystem::path& path, int64_t position)
+    : path_(path), position_(position) {
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  if (fd_ < 0) throw OutputError("cannot open '" + path.string() + "': " + ErrnoText());
+  const off_t size = ::lseek(fd_, 0, SEEK_END);
+  if (size < position || ::ftruncate(fd_, position) != 0 ||
+      ::lseek(fd_, position, SEEK_SET) != position) {
+    throw OutputError("cannot go on writing '" + path.string() + "' at byte " +
+                      std::to_string(position) + ": it has " + std::to_string(size));
+  }
+}
+
 FileWriter::~FileWriter() {
   if (fd_ >= 0) ::close(fd_);
 }
@@ -116,15 +139,27 @@ int64_t FileWriter::Align(int64_t alignment) {
   return position_;
 }
 
-void FileWriter::Close() {
+void FileWriter::Sync() {
   Flush();
   // fsync reports a delayed write error (full disk, quota) that write() itself may not.
   if (::fsync(fd_) != 0 && errno != EINVAL) {
     throw OutputError("cannot write '" + path_.string() + "': " + ErrnoText());
   }
+}
+
+void FileWriter::Close() {
+  Sync();
   const int fd = fd_;
   fd_ = -1;
   if (::close(fd) != 0) throw OutputError("cannot close '" + path_.string() + "': " + ErrnoText());
+}
+
+void SyncFile(const std::filesystem::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool synced = fd >= 0 && (::fsync(fd) == 0 || errno == EINVAL);
+  const std::string why = ErrnoText();
+  if (fd >= 0) ::close(fd);
+  if (!synced) throw OutputError("cannot write '" + path.string() + "': " + why);
 }
 
 void WriteFileAtomically(const std::filesystem::path& path, std::string_view text) {
@@ -144,9 +179,10 @@ void WriteFileAtomically(const std::filesystem::path& path, std::string_view tex
     std::filesystem::remove(temporary, error);
     throw OutputError("cannot rename '" + temporary.string() + "' to '" + path.string() + "'");
   }
+  SyncDirectory(path.parent_path());
 }
 
-StagedDirectory::StagedDirectory(std::filesystem::path destination, bool overwrite)
+StagedDirectory::StagedDirectory(std::filesystem::path destination, bool overwrite, bool resume)
     : destination_(std::move(destination)), overwrite_(overwrite) {
   destination_ = std::filesystem::absolute(destination_).lexically_normal();
   if (destination_.filename().empty()) destination_ = destination_.parent_path();
@@ -161,22 +197,42 @@ StagedDirectory::StagedDirectory(std::filesystem::path destination, bool overwri
   if (!std::filesystem::is_directory(parent, error)) {
     throw OutputError("the destination's parent '" + parent.string() + "' is not a directory");
   }
-  std::string pattern =
-      (parent / ("." + destination_.filename().string() + ".part-XXXXXX")).string();
-  if (::mkdtemp(pattern.data()) == nullptr) {
+  const auto staging = parent / ("." + destination_.filename().string() + ".part");
+  if (::mkdir(staging.c_str(), 0755) != 0 && errno != EEXIST) {
     throw OutputError("cannot create a directory in '" + parent.string() + "': " + ErrnoText());
   }
-  ::chmod(pattern.c_str(), 0755);
-  staging_ = pattern;
+  staging_ = staging;
+  Lock();
+  if (resume) return;
+  for (const auto& entry : std::filesystem::directory_iterator(staging_, error)) {
+    if (entry.path().filename() != kLockName) std::filesystem::remove_all(entry.path(), error);
+  }
+}
+
+/// The lock goes with the process, however that ends.
+void StagedDirectory::Lock() {
+  lock_ = ::open((staging_ / kLockName).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) == 0) return;
+  const bool busy = lock_ >= 0 && errno == EWOULDBLOCK;
+  const std::string why = ErrnoText();
+  if (lock_ >= 0) ::close(lock_);
+  lock_ = -1;
+  if (busy) {
+    throw OutputError("another run is writing '" + destination_.string() +
+                      "'; wait for it, or choose another --dst");
+  }
+  throw OutputError("cannot write in '" + staging_.string() + "': " + why);
 }
 
 StagedDirectory::~StagedDirectory() {
   std::error_code ignored;
-  if (!staging_.empty()) std::filesystem::remove_all(staging_, ignored);
+  if (!staging_.empty() && lock_ >= 0 && !keep_) std::filesystem::remove_all(staging_, ignored);
+  if (lock_ >= 0) ::close(lock_);
 }
 
 void StagedDirectory::Commit() {
   std::error_code error;
+  std::filesystem::remove(staging_ / kLockName, error);
   std::filesystem::path previous;
   if (std::filesystem::exists(destination_, error)) {
     // The old directory steps aside first, so that a failure can put it back.

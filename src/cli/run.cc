@@ -18,6 +18,8 @@ class RunCommand : public Command {
     AddRecipeOptions(app, recipe_);
     app.add_flag("--dry-run", dry_run_,
                  "Print the plan with sizes and predicted memory; write nothing");
+    app.add_flag("--resume", resume_,
+                 "Go on with an interrupted run of the same command, after its last finished part");
     app.add_flag("--json", json_, "Print JSON instead of text");
   }
 
@@ -27,7 +29,7 @@ class RunCommand : public Command {
       const RunReport report = PlanRun(recipe_);
       std::cout << (json_ ? PlanJson(report).dump(2) + "\n" : PlanText(report));
     } else {
-      const RunReport report = ptq::Run(recipe_);
+      const RunReport report = ptq::Run(recipe_, resume_);
       std::cout << (json_ ? SummaryJson(report).dump(2) + "\n" : SummaryText(report));
     }
     return ExitCode::kDone;
@@ -36,6 +38,7 @@ class RunCommand : public Command {
  private:
   Recipe recipe_;
   bool dry_run_ = false;
+  bool resume_ = false;
   bool json_ = false;
 };
 

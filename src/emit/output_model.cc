@@ -7,6 +7,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "edit_record.h"
 #include "format_nodes.h"
 #include "graph_editor.h"
 #include "half_storage.h"
@@ -104,6 +105,7 @@ struct OutputModel::State {
   onnx::ModelProto model;
   std::unique_ptr<GraphEditor> editor;
   std::unique_ptr<HalfStorage> halves;
+  std::vector<std::pair<int, std::vector<onnx::NodeProto>>> replaced;  ///< for TakeEdits
   std::map<std::pair<int, int>, Tensor> folded;  ///< constants made by DivideConstant, as float32
 };
 
@@ -244,7 +246,9 @@ int64_t OutputModel::Quantize(const Linear& linear, const QuantizedMatrix& q) {
   emit.type = linear.operand_type;
   emit.q = &q;
   emit.accuracy_level = state.options.accuracy_level;
-  state.editor->Replace(linear.node, state.format.Emit(emit, state.store));
+  std::vector<onnx::NodeProto> nodes = state.format.Emit(emit, state.store);
+  state.replaced.emplace_back(linear.node, nodes);
+  state.editor->Replace(linear.node, std::move(nodes));
   return state.store.bytes_written() - before;
 }
 
@@ -253,6 +257,21 @@ int64_t OutputModel::StoreAsHalf(const Linear& linear) {
   if (bytes.has_value()) return *bytes;
   return BytesOf(linear.stored_type, linear.n * linear.k);
 }
+
+nlohmann::json OutputModel::TakeEdits() {
+  return ToJson(EditRecord{state_->store.TakeRecord(), std::exchange(state_->replaced, {})});
+}
+
+void OutputModel::Replay(const nlohmann::json& edits,
+                         std::span<const std::pair<Site, std::vector<float>>> scaled) {
+  EditRecord record = EditRecordFromJson(edits);
+  state_->store.RestoreTensors(record.store);
+  for (const auto& [site, scale] : scaled) ScaleSite(site, scale);
+  for (auto& [node, heirs] : record.replaced) state_->editor->Replace(node, std::move(heirs));
+  state_->store.RestoreNames(record.store);
+}
+
+void OutputModel::Continue() { state_->store.Continue(); }
 
 void OutputModel::SetMetadata(const std::string& key, const std::string& value) {
   for (auto& entry : *state_->model.mutable_metadata_props()) {

@@ -1,5 +1,7 @@
 #include "tensor_store.h"
 
+#include <utility>
+
 #include "ptq/base/error.h"
 #include "ptq/base/hash.h"
 
@@ -24,6 +26,7 @@ void AddEntry(onnx::TensorProto& tensor, const std::string& key, const std::stri
 std::string TensorStore::UniqueName(const std::string& wanted) {
   std::string name = wanted;
   for (int i = 2; !names_.insert(name).second; ++i) name = wanted + "_" + std::to_string(i);
+  record_.names.push_back(name);
   return name;
 }
 
@@ -39,12 +42,40 @@ std::string TensorStore::Add(const std::string& name, DType dtype, const Shape& 
   tensor.set_data_type(static_cast<int32_t>(dtype));
   for (const int64_t dim : shape) tensor.add_dims(dim);
   Store(tensor, static_cast<int64_t>(bytes.size()), [&](const Write& write) { write(bytes); });
+  record_.initializers.push_back(tensor);
+  record_.contents.emplace_back(content, entry->second);
   initializers_.push_back(std::move(tensor));
   return entry->second;
 }
 
+StoreRecord TensorStore::TakeRecord() {
+  if (file_.has_value()) file_->Sync();
+  record_.position = position();
+  return std::exchange(record_, {});
+}
+
+void TensorStore::RestoreTensors(const StoreRecord& record) {
+  restored_position_ = record.position;
+  initializers_.insert(initializers_.end(), record.initializers.begin(), record.initializers.end());
+  by_content_.insert(record.contents.begin(), record.contents.end());
+}
+
+void TensorStore::RestoreNames(const StoreRecord& record) {
+  names_.insert(record.names.begin(), record.names.end());
+  record_ = {};
+}
+
+void TensorStore::Continue() {
+  const int64_t position = restored_position_.value_or(0);
+  restored_position_.reset();
+  if (position > 0) file_.emplace(directory_ / kDataFileName, position);
+}
+
 void TensorStore::Store(onnx::TensorProto& tensor, int64_t size,
                         const std::function<void(const Write&)>& produce) {
+  if (restored_position_.has_value()) {
+    throw InternalError("'" + tensor.name() + "' is not what it was before the interruption");
+  }
   int64_t received = 0;
   const auto check = [&] {
     if (received != size) {

@@ -20,6 +20,14 @@ inline constexpr char kDataFileName[] = "model.onnx.data";
 /// Tensors of at least this many bytes are external.
 inline constexpr int64_t kSmallestExternal = 1024;
 
+/// What a store has taken since the last time it was asked.
+struct StoreRecord {
+  int64_t position = 0;  ///< bytes of the data file
+  std::vector<onnx::TensorProto> initializers;
+  std::vector<std::pair<std::string, std::string>> contents;  ///< content, name
+  std::vector<std::string> names;                             ///< reserved ones
+};
+
 /// Writes tensor bytes in the order of the calls; the file is created with the first large tensor.
 class TensorStore : public TensorSink {
  public:
@@ -47,6 +55,17 @@ class TensorStore : public TensorSink {
   [[nodiscard]] int64_t bytes_written() const { return bytes_written_; }
   void Close();
 
+  /// Makes everything durable and returns what is new.
+  [[nodiscard]] StoreRecord TakeRecord();
+  /// Takes over the tensors of a record, whose bytes the data file holds already. Until Continue
+  /// nothing can be written. The names that were reserved then are to be reserved with
+  /// RestoreNames, when what asked for them has asked again.
+  void RestoreTensors(const StoreRecord& record);
+  void RestoreNames(const StoreRecord& record);
+  /// Goes on behind what the restored records cover.
+  void Continue();
+  [[nodiscard]] int64_t position() const { return file_.has_value() ? file_->position() : 0; }
+
  private:
   std::filesystem::path directory_;
   std::optional<FileWriter> file_;
@@ -54,6 +73,8 @@ class TensorStore : public TensorSink {
   std::map<std::string, std::string> by_content_;
   std::vector<onnx::TensorProto> initializers_;
   int64_t bytes_written_ = 0;
+  StoreRecord record_;
+  std::optional<int64_t> restored_position_;
 };
 
 }  // namespace ptq

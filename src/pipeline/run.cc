@@ -4,6 +4,7 @@
 #include <limits>
 #include <set>
 
+#include "checkpoint.h"
 #include "predict.h"
 #include "segment_quantizer.h"
 #include "verify.h"
@@ -12,6 +13,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/hash.h"
 #include "ptq/base/interrupt.h"
 #include "ptq/base/memory.h"
 #include "ptq/base/progress.h"
@@ -80,6 +82,22 @@ int64_t DirectoryBytes(const Model& model) {
   return bytes;
 }
 
+/// Changes when somebody writes one of the model's files.
+nlohmann::ordered_json SourceIdentity(const Model& model) {
+  nlohmann::ordered_json files = nlohmann::ordered_json::object();
+  std::vector<std::string> names = model.ExternalFiles();
+  names.push_back(model.path().filename().string());
+  for (const std::string& name : names) {
+    std::error_code error;  // a missing file is reported when a weight is read from it
+    const auto path = model.directory() / name;
+    const auto time = std::filesystem::last_write_time(path, error).time_since_epoch();
+    files[name] = {{"bytes", std::filesystem::file_size(path, error)},
+                   {"written", std::chrono::nanoseconds(time).count()}};
+  }
+  files["sha256"] = Sha256OfFile(model.path());
+  return files;
+}
+
 size_t CountBlocks(const std::vector<MicroBatch>& batches) {
   size_t count = 0;
   for (const MicroBatch& batch : batches) count += batch.blocks.size();
@@ -98,36 +116,94 @@ std::vector<ValueId> HalfConstants(const Plan& plan) {
 /// One run: the state that the road's stages hand on.
 class Road {
  public:
-  Road(const Recipe& recipe, Source& source, RunReport& report)
+  Road(const Recipe& recipe, Source& source, RunReport& report, bool resume)
       : recipe_(recipe),
         source_(source),
         report_(report),
         method_(MethodOf(recipe)),
-        staged_(report.destination, recipe.overwrite),
+        resume_(resume),
+        staged_(report.destination, recipe.overwrite, resume),
         output_(source.graph, report.plan, staged_.path(),
                 {recipe.format, recipe.accuracy_level, recipe.half_floats}),
         quantizer_(source.executor, report.plan, method_) {}
 
   void Travel() {
-    Prepare();
-    const auto& segments = source_.executor.plan().segments();
-    size_t last = 0;
-    for (const Site& site : report_.plan.sites) last = std::max(last, site.segment);
-    Progress progress("quantizing", int64_t(segments.size()));
-    for (size_t i = 0; i < segments.size(); ++i) {
-      CheckInterrupt();
-      if (i <= last && !report_.plan.sites.empty()) QuantizeSegment(i);
-      CarryExpectation(i);
-      source_.executor.DropWeights(segments[i]);
-      progress.Advance();
+    try {
+      Prepare();
+      Quantize();
+    } catch (const Interrupted&) {
+      if (!checkpoint_.has_value() || checkpoint_->segments() == 0) throw;
+      staged_.Keep();
+      throw Interrupted("interrupted after " + std::to_string(checkpoint_->segments()) + " of " +
+                        std::to_string(source_.executor.plan().segments().size()) +
+                        " segments; run the same command with --resume to go on");
     }
     Write();
     Verify();
     WriteMetadata(metadata_, staged_.path());
+    checkpoint_->Remove();
     staged_.Commit();
   }
 
  private:
+  void Quantize() {
+    const auto& segments = source_.executor.plan().segments();
+    size_t last = 0;
+    for (const Site& site : report_.plan.sites) last = std::max(last, site.segment);
+    Progress progress("quantizing", int64_t(segments.size()));
+    Replay();
+    progress.Advance(int64_t(checkpoint_->segments()));
+    for (size_t i = checkpoint_->segments(); i < segments.size(); ++i) {
+      CheckInterrupt();
+      if (i <= last && !report_.plan.sites.empty()) QuantizeSegment(i);
+      CarryExpectation(i);
+      source_.executor.DropWeights(segments[i]);
+      if (i < last) SaveCheckpoint(i + 1);
+      progress.Advance();
+    }
+  }
+
+  /// Takes over what an interrupted run has finished.
+  void Replay() {
+    const nlohmann::ordered_json identity = {
+        {"tool", PTQ_VERSION},
+        {"recipe", ToJson(recipe_)},
+        {"source", SourceIdentity(source_.model)},
+        {"samples", calibrator_.has_value() ? ToJson(samples_.provenance) : nullptr}};
+    try {
+      checkpoint_.emplace(staged_.path(), identity, resume_);
+    } catch (const Error&) {
+      if (resume_) staged_.Keep();  // it is for the user to give up what is there
+      throw;
+    }
+    if (checkpoint_->segments() == 0) return;
+    for (const CheckpointRecord& record : checkpoint_->records()) {
+      std::vector<std::pair<Site, std::vector<float>>> scaled;
+      for (const ScaledSite& site : record.scaled) scaled.emplace_back(site.site, site.scale);
+      output_.Replay(record.edits, scaled);
+      for (const auto& [linear, outcome] : record.outcomes) {
+        quantizer_.Restore(linear, outcome);
+        report_.outcomes[size_t(linear)].bytes_after = outcome.bytes_after;
+      }
+    }
+    output_.Continue();
+    if (calibrator_.has_value()) checkpoint_->LoadCuts(calibrator_->cuts());
+    if (expectation_.has_value()) expectation_->Restore(checkpoint_->LoadExpectation());
+    carried_ = checkpoint_->segments();
+    spdlog::info("resumed after {} segments", carried_);
+  }
+
+  /// Nothing is saved while a shared weight waits for its other users.
+  void SaveCheckpoint(size_t segments) {
+    if (quantizer_.HasPending()) return;
+    const Stopwatch watch(report_.timings.checkpoint);
+    unsaved_.segments = segments;
+    unsaved_.edits = output_.TakeEdits();
+    checkpoint_->Save(unsaved_, calibrator_.has_value() ? &calibrator_->cuts() : nullptr,
+                      expectation_.has_value() ? &expectation_->values() : nullptr);
+    unsaved_ = {};
+  }
+
   /// Reads the samples and puts them at the entrance of the graph.
   void Prepare() {
     const Stopwatch watch(report_.timings.read);
@@ -189,9 +265,12 @@ class Road {
     const Stopwatch watch(report_.timings.pack);
     for (const ScaledSite& scaled : result.scaled) output_.ScaleSite(scaled.site, scaled.scale);
     for (const QuantizedLinear& linear : result.linears) {
-      report_.outcomes[size_t(linear.linear)].bytes_after =
-          output_.Quantize(report_.plan.linears[size_t(linear.linear)], linear.q);
+      LinearOutcome outcome = quantizer_.outcomes()[size_t(linear.linear)];
+      outcome.bytes_after = output_.Quantize(report_.plan.linears[size_t(linear.linear)], linear.q);
+      report_.outcomes[size_t(linear.linear)].bytes_after = outcome.bytes_after;
+      unsaved_.outcomes.emplace_back(linear.linear, std::move(outcome));
     }
+    for (ScaledSite& scaled : result.scaled) unsaved_.scaled.push_back(std::move(scaled));
     if (expectation_.has_value()) overrides_.merge(result.overrides);
   }
 
@@ -282,6 +361,7 @@ class Road {
   Source& source_;
   RunReport& report_;
   Method method_;
+  const bool resume_;
   StagedDirectory staged_;
   OutputModel output_;
   SegmentQuantizer quantizer_;
@@ -289,6 +369,8 @@ class Road {
   Metadata metadata_;
   std::optional<Calibrator> calibrator_;
   std::optional<Expectation> expectation_;
+  std::optional<Checkpoint> checkpoint_;
+  CheckpointRecord unsaved_;
   Values overrides_;
   size_t carried_ = 0;
 };
@@ -302,7 +384,7 @@ RunReport PlanRun(const Recipe& recipe) {
   return report;
 }
 
-RunReport Run(const Recipe& recipe) {
+RunReport Run(const Recipe& recipe, bool resume) {
   const auto start = std::chrono::steady_clock::now();
   std::optional<Source> source;
   double read = 0;
@@ -313,7 +395,7 @@ RunReport Run(const Recipe& recipe) {
   RunReport report = StartReport(*source, recipe);
   report.timings.read = read;
   report.bytes_before = DirectoryBytes(source->model);
-  Road(recipe, *source, report).Travel();
+  Road(recipe, *source, report, resume).Travel();
   std::error_code error;
   for (const char* name : {"model.onnx", "model.onnx.data"}) {
     const auto size = std::filesystem::file_size(report.destination / name, error);

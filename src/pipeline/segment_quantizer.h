@@ -41,6 +41,8 @@ class SegmentQuantizer {
   /// Whether a shared weight still waits for another site.
   [[nodiscard]] bool HasPending() const { return !pending_.empty(); }
   [[nodiscard]] const std::vector<LinearOutcome>& outcomes() const { return outcomes_; }
+  /// Takes over what became of a linear in an earlier run.
+  void Restore(int linear, const LinearOutcome& outcome) { outcomes_[size_t(linear)] = outcome; }
 
  private:
   /// A weight with several users.

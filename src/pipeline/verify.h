@@ -24,6 +24,10 @@ class Expectation {
 
   /// Runs the next segment.
   void Advance(const Segment& segment, Values overrides);
+  /// The activations on the cut that Advance has reached.
+  [[nodiscard]] const Values& values() const { return values_; }
+  /// Goes on at a cut that was reached before.
+  void Restore(Values values) { values_ = std::move(values); }
   /// Loads the model in `directory`, runs the sample, compares every output.
   [[nodiscard]] Verification Check(const std::filesystem::path& model, double tolerance) const;
 

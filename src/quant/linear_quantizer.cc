@@ -10,8 +10,8 @@
 namespace ptq {
 namespace {
 
-/// Rows of one task. A product with the Gram matrix first packs all K² numbers of it, which pays for
-/// many rows only; where K is small, so is N, and all threads should get some.
+/// Rows of one task. A product with the Gram matrix first packs all K² numbers of it, which pays
+/// for many rows only; where K is small, so is N, and all threads should get some.
 int64_t RowTile(int64_t k) { return std::clamp<int64_t>(k / 4, 64, 512); }
 
 /// Scales, zero points and codes of one tile.

@@ -57,9 +57,15 @@ struct Phase {
 };
 
 std::vector<Phase> PhasesOf(const Timings& t) {
-  return {{"read", t.read},     {"forward", t.forward}, {"statistics", t.statistics},
-          {"search", t.search}, {"pack", t.pack},       {"propagate", t.propagate},
-          {"write", t.write},   {"verify", t.verify}};
+  return {{"read", t.read},
+          {"forward", t.forward},
+          {"statistics", t.statistics},
+          {"search", t.search},
+          {"pack", t.pack},
+          {"propagate", t.propagate},
+          {"checkpoint", t.checkpoint},
+          {"write", t.write},
+          {"verify", t.verify}};
 }
 
 /// The phases that took part, in the order of the road.

@@ -40,6 +40,9 @@ class MappedFile {
 class FileWriter {
  public:
   explicit FileWriter(const std::filesystem::path& path);
+  /// Goes on writing a file at `position`; what lies behind it is dropped. Throws OutputError when
+  /// the file is shorter.
+  FileWriter(const std::filesystem::path& path, int64_t position);
   ~FileWriter();
   FileWriter(const FileWriter&) = delete;
   FileWriter& operator=(const FileWriter&) = delete;
@@ -49,6 +52,8 @@ class FileWriter {
   /// Writes zeros until the position is a multiple of `alignment`; returns the position.
   int64_t Align(int64_t alignment);
   [[nodiscard]] int64_t position() const { return position_; }
+  /// Makes everything written so far durable.
+  void Sync();
   /// Flushes to the disk and closes. A writer destroyed without Close leaves what it wrote.
   void Close();
 
@@ -60,26 +65,36 @@ class FileWriter {
   void Flush();
 };
 
+/// Makes a file that somebody else wrote durable. Throws OutputError.
+void SyncFile(const std::filesystem::path& path);
+
 /// Writes a whole file under a temporary name and renames it into place. Throws OutputError.
 void WriteFileAtomically(const std::filesystem::path& path, std::string_view text);
 
-/// A directory next to `destination`, removed with this object unless Commit renamed it there.
-/// Throws OutputError when the parent cannot be written or the destination exists and is not empty
-/// (unless `overwrite`, which replaces it at Commit).
+/// A directory ".<name>.part" next to `destination` that becomes it at Commit. It is removed with
+/// this object unless Commit or Keep was called; a killed process leaves it, and it is taken over
+/// by the next run: emptied, or as it is when that one resumes. Throws OutputError when the parent
+/// cannot be written, another process works in the directory, or the destination exists and is not
+/// empty (unless `overwrite`, which replaces it at Commit).
 class StagedDirectory {
  public:
-  StagedDirectory(std::filesystem::path destination, bool overwrite);
+  StagedDirectory(std::filesystem::path destination, bool overwrite, bool resume = false);
   ~StagedDirectory();
   StagedDirectory(const StagedDirectory&) = delete;
   StagedDirectory& operator=(const StagedDirectory&) = delete;
 
   [[nodiscard]] const std::filesystem::path& path() const { return staging_; }
+  /// Leaves the directory for another run to resume.
+  void Keep() { keep_ = true; }
   void Commit();
 
  private:
+  void Lock();
   std::filesystem::path destination_;
   std::filesystem::path staging_;
   bool overwrite_;
+  bool keep_ = false;
+  int lock_ = -1;
 };
 
 }  // namespace ptq

@@ -5,7 +5,10 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include <nlohmann/json_fwd.hpp>
 
 #include "ptq/emit/linear_format.h"
 #include "ptq/plan/plan.h"
@@ -39,6 +42,14 @@ class OutputModel {
   int64_t Quantize(const Linear& linear, const QuantizedMatrix& q);
   /// Stores a float32 weight as FP16 and casts it back where it is used. Returns its new bytes.
   int64_t StoreAsHalf(const Linear& linear);
+  /// What was done since the last call, durable in the data file and complete for Replay. Holds
+  /// binary values.
+  [[nodiscard]] nlohmann::json TakeEdits();
+  /// Does again what TakeEdits returned, without the weights: `scaled` are the sites that were
+  /// scaled in between. Called for each record in order, then Continue once. Throws InputError.
+  void Replay(const nlohmann::json& edits,
+              std::span<const std::pair<Site, std::vector<float>>> scaled);
+  void Continue();
   /// Entry of the model's metadata_props.
   void SetMetadata(const std::string& key, const std::string& value);
   /// Drops what became unused, copies the remaining tensors, writes model.onnx. Call once, last.

@@ -50,7 +50,10 @@ struct RunReport {
 /// Makes the plan and predicts sizes and memory; writes nothing (--dry-run).
 [[nodiscard]] RunReport PlanRun(const Recipe& recipe);
 
-/// The whole road. The destination appears complete, or not at all.
-[[nodiscard]] RunReport Run(const Recipe& recipe);
+/// The whole road. The destination appears complete, or not at all. Each finished segment is a
+/// checkpoint beside the destination, which an interrupted run leaves there; `resume` goes on after
+/// it, or starts when there is none, and gives the same bytes as a run that was not interrupted.
+/// Throws UsageError when the recipe, the source or the samples have changed since.
+[[nodiscard]] RunReport Run(const Recipe& recipe, bool resume = false);
 
 }  // namespace ptq

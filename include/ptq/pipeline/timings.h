@@ -11,6 +11,7 @@ struct Timings {
   double search = 0;      ///< scales, grids, codes
   double propagate = 0;   ///< samples through the quantized weights
   double pack = 0;        ///< codes into bytes, appended to the data file
+  double checkpoint = 0;  ///< what a resumed run needs, made durable
   double write = 0;       ///< everything else of the output
   double verify = 0;
   double total = 0;

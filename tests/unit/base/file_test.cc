@@ -140,5 +140,55 @@ TEST(StagedDirectory, RefusesADestinationWithoutAParent) {
   EXPECT_THROW(StagedDirectory(directory.path() / "no" / "result", false), OutputError);
 }
 
+TEST(StagedDirectory, IsTakenOverFromADeadProcess) {
+  const TempDirectory directory;
+  directory.Write(".result.part/left/behind", "half");
+  {
+    const StagedDirectory resumed(directory.path() / "result", false, /*resume=*/true);
+    EXPECT_EQ(ReadTextFile(resumed.path() / "left" / "behind"), "half");
+  }
+  EXPECT_EQ(EntriesIn(directory.path()), 0);
+  directory.Write(".result.part/left/behind", "half");
+  StagedDirectory fresh(directory.path() / "result", false);
+  EXPECT_FALSE(std::filesystem::exists(fresh.path() / "left"));
+  fresh.Commit();
+  EXPECT_EQ(EntriesIn(directory.path() / "result"), 0);
+}
+
+TEST(StagedDirectory, StaysWhenItIsKept) {
+  const TempDirectory directory;
+  {
+    StagedDirectory staged(directory.path() / "result", false);
+    FileWriter(staged.path() / "file").Close();
+    staged.Keep();
+  }
+  EXPECT_TRUE(std::filesystem::exists(directory.path() / ".result.part" / "file"));
+  EXPECT_FALSE(std::filesystem::exists(directory.path() / "result"));
+}
+
+TEST(StagedDirectory, BelongsToOneRunAtATime) {
+  const TempDirectory directory;
+  const StagedDirectory first(directory.path() / "result", false);
+  FileWriter(first.path() / "file").Close();
+  EXPECT_THROW(StagedDirectory(directory.path() / "result", false), OutputError);
+  EXPECT_TRUE(std::filesystem::exists(first.path() / "file"));
+}
+
+TEST(FileWriter, GoesOnAtAPosition) {
+  const TempDirectory directory;
+  const auto path = directory.Write("file", "0123456789");
+  {
+    FileWriter writer(path, 4);
+    EXPECT_EQ(writer.position(), 4);
+    writer.Write("abc");
+    writer.Sync();
+    EXPECT_EQ(ReadTextFile(path), "0123abc");
+    writer.Align(8);
+    writer.Close();
+  }
+  EXPECT_EQ(ReadTextFile(path), std::string("0123abc\0", 8));
+  EXPECT_THROW(FileWriter(path, 9), OutputError);
+}
+
 }  // namespace
 }  // namespace ptq

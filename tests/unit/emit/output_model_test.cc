@@ -1,9 +1,12 @@
 #include "ptq/emit/output_model.h"
 
+#include <fstream>
+
 #include "emit_testing.h"
 #include "support/temp_directory.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
@@ -187,6 +190,50 @@ TEST(OutputModel, FoldsScalesIntoGainRowsAndMul) {
   EXPECT_EQ(std::ranges::count(OpTypes(emission.proto_.graph()), "Mul"), 2);
   EXPECT_EQ(FindInitializer(emission.proto_.graph(), "gain"), nullptr);
   EXPECT_NE(FindInitializer(emission.proto_.graph(), "gain_scaled"), nullptr);
+}
+
+// A run that is killed after a checkpoint goes on from the recorded edits, over whatever was
+// written behind it.
+TEST(OutputModel, GivesTheSameBytesWhenItsEditsAreReplayed) {
+  for (const std::string format : {"matmulnbits", "qdq"}) {
+    const auto narrow = Powers(kWidth), wide = Powers(96);
+    const auto quantize = [&](Emission& emission) {
+      std::vector<std::pair<Site, std::vector<float>>> scaled = {
+          {emission.SiteOf("normed"), narrow},
+          {emission.SiteOf("inner"), wide},
+          {emission.SiteOf("residual"), narrow}};
+      for (const auto& [site, scale] : scaled) emission.output_->ScaleSite(site, scale);
+      emission.QuantizeAll();
+      return scaled;
+    };
+    const auto bytes = [](const Emission& emission) {
+      return ReadTextFile(emission.destination_.path() / "model.onnx") +
+             ReadTextFile(emission.destination_.path() / "model.onnx.data");
+    };
+    Emission undisturbed(Block().proto, {format, 0, false});
+    quantize(undisturbed);
+    undisturbed.output_->Finish();
+
+    Emission killed(Block().proto, {format, 0, false});
+    const auto scaled = quantize(killed);
+    const nlohmann::json edits =
+        nlohmann::json::from_cbor(nlohmann::json::to_cbor(killed.output_->TakeEdits()));
+    std::ofstream(killed.destination_.path() / "model.onnx.data", std::ios::app) << "half a tensor";
+    killed.output_.emplace(killed.graph_, killed.plan_, killed.destination_.path(),
+                           EmitOptions{format, 0, false});
+    killed.output_->Replay(edits, scaled);
+    killed.output_->Continue();
+    killed.output_->Finish();
+    EXPECT_EQ(bytes(killed), bytes(undisturbed)) << format;
+  }
+}
+
+TEST(OutputModel, RefusesEditsThatAreNone) {
+  Emission emission(Block().proto, {"matmulnbits", 0, false});
+  EXPECT_THROW(emission.output_->Replay(nlohmann::json::object(), {}), InputError);
+  nlohmann::json edits = emission.output_->TakeEdits();
+  edits["replaced"] = 3;
+  EXPECT_THROW(emission.output_->Replay(edits, {}), InputError);
 }
 
 TEST(OutputModel, DividesTheBiasOfRowsThatWereReplacedAlready) {

@@ -1,0 +1,55 @@
+// What finished segments leave behind, so that an interrupted run can go on after them.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "segment_quantizer.h"
+#include <nlohmann/json.hpp>
+
+#include "ptq/pipeline/cut_store.h"
+
+namespace ptq {
+
+/// One step of a run: all that has happened since the step before.
+struct CheckpointRecord {
+  size_t segments = 0;   ///< finished when it was written
+  nlohmann::json edits;  ///< of the output model
+  std::vector<ScaledSite> scaled;
+  std::vector<std::pair<int, LinearOutcome>> outcomes;  ///< by index into Plan::linears
+};
+
+/// Files below `checkpoint/` of the staged directory: identity.json (what is quantized, and how),
+/// one step-<n>.cbor for each record, and the activations on the cut behind the last one. A record
+/// counts from the moment it has its name; what it needs is durable by then.
+class Checkpoint {
+ public:
+  /// `identity`: an object that is the same for the same model, recipe and samples. Resuming reads
+  /// what is there (perhaps nothing). Throws UsageError naming what has changed since.
+  Checkpoint(std::filesystem::path staged, const nlohmann::ordered_json& identity, bool resume);
+
+  /// The records of the run that is resumed, in order.
+  [[nodiscard]] const std::vector<CheckpointRecord>& records() const { return records_; }
+  /// Segments that need not be done again, as of the last record.
+  [[nodiscard]] size_t segments() const { return segments_; }
+
+  /// Adds a record. `cuts` and `expectation` are what the next segment starts from.
+  void Save(const CheckpointRecord& record, const CutStore* cuts, const Values* expectation);
+  /// What the last record was saved with.
+  void LoadCuts(CutStore& cuts) const;
+  [[nodiscard]] Values LoadExpectation() const;
+
+  /// Removes the files: the result needs them no longer.
+  void Remove();
+
+ private:
+  [[nodiscard]] std::filesystem::path StepFile(size_t step, const char* kind) const;
+  void ReadRecords();
+  std::filesystem::path directory_;
+  std::vector<CheckpointRecord> records_;
+  size_t steps_ = 0;
+  size_t segments_ = 0;
+};
+
+}  // namespace ptq
