@@ -100,11 +100,11 @@ CheckpointRecord RecordFromJson(const Json& json) {
 std::string Difference(const nlohmann::ordered_json& before, const nlohmann::ordered_json& now,
                        const std::string& prefix = "") {
   for (const auto& [key, value] : now.items()) {
-    const std::string name = prefix + key;
+    std::string name = prefix + key;
     if (!before.contains(key)) return name;
     if (before[key] == value) continue;
     if (value.is_object() && before[key].is_object()) {
-      const std::string inner = Difference(before[key], value, name + ".");
+      std::string inner = Difference(before[key], value, name + ".");
       if (!inner.empty()) return inner;
     }
     return name;
@@ -114,9 +114,9 @@ std::string Difference(const nlohmann::ordered_json& before, const nlohmann::ord
 
 }  // namespace
 
-Checkpoint::Checkpoint(std::filesystem::path staged, const nlohmann::ordered_json& identity,
+Checkpoint::Checkpoint(const std::filesystem::path& staged, const nlohmann::ordered_json& identity,
                        bool resume)
-    : directory_(std::move(staged) / "checkpoint") {
+    : directory_(staged / "checkpoint") {
   const auto file = directory_ / "identity.json";
   std::error_code error;
   if (resume && std::filesystem::exists(file, error)) {

@@ -13,6 +13,7 @@
 namespace ptq {
 
 /// One step of a run: all that has happened since the step before.
+// NOLINTNEXTLINE(bugprone-exception-escape): moving JSON does not throw
 struct CheckpointRecord {
   size_t segments = 0;   ///< finished when it was written
   nlohmann::json edits;  ///< of the output model
@@ -27,7 +28,8 @@ class Checkpoint {
  public:
   /// `identity`: an object that is the same for the same model, recipe and samples. Resuming reads
   /// what is there (perhaps nothing). Throws UsageError naming what has changed since.
-  Checkpoint(std::filesystem::path staged, const nlohmann::ordered_json& identity, bool resume);
+  Checkpoint(const std::filesystem::path& staged, const nlohmann::ordered_json& identity,
+             bool resume);
 
   /// The records of the run that is resumed, in order.
   [[nodiscard]] const std::vector<CheckpointRecord>& records() const { return records_; }

@@ -156,6 +156,7 @@ std::vector<size_t> SiteQuantizer::ShortList(
   const auto score = [&](const std::vector<size_t>& which, const std::vector<Sample>& samples,
                          bool plain) {
     std::vector<std::span<const float>> scales;
+    scales.reserve(which.size());
     for (const size_t c : which) {
       scales.push_back(c == none ? std::span<const float>() : std::span(candidates[c].s));
     }
