@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -83,7 +82,7 @@ def run(command):
 
 
 def quantize(command):
-    """Wall seconds of the process, its summary, and its peak resident bytes."""
+    """Wall seconds of the process, and its summary."""
     begin = time.perf_counter()
     summary = json.loads(run(command))
     return time.perf_counter() - begin, summary
@@ -137,7 +136,7 @@ def main():
                 forwards.append(forward.seconds())
             walls.append(quantize(command))
     wall, summary = min(walls, key=lambda item: item[0])
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    peak = summary["peak_resident_bytes"]
     size = model_bytes(args.model)
 
     forced = ", forced by OPENBLAS_CORETYPE" if os.environ.get("OPENBLAS_CORETYPE") else ""
