@@ -1,4 +1,5 @@
 // What moves and converts bytes: widening of weights, activations on a cut, packing. In GB/s.
+#include <filesystem>
 #include <vector>
 
 #include "emit/bit_packing.h"
@@ -25,7 +26,7 @@ void BM_WidenHalf(benchmark::State& state) {
 BENCHMARK(BM_WidenHalf);
 
 void BM_CutStore(benchmark::State& state) {
-  ptq::CutStore cuts(1, int64_t{1} << 30, "/tmp");
+  ptq::CutStore cuts(1, int64_t{1} << 30, std::filesystem::temp_directory_path());
   const ptq::Values values = {{0, ptq::Tensor::Filled<float>({int64_t{kCount}}, 0.5f)}};
   for ([[maybe_unused]] auto _ : state) {
     cuts.Put(0, values);

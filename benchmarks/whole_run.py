@@ -118,7 +118,7 @@ def main():
 
     ids = np.random.default_rng(13).integers(0, args.vocabulary, (args.samples, args.length))
     forward = Forward(args.forward, ids, args.batch, args.threads) if args.forward else None
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/tmp")) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         calibration = os.path.join(folder, "ids.npy")
         np.save(calibration, ids.astype(np.int64))
         command = [str(args.build / "tools" / "quantize" / "quantize"), "run", "--json",
