@@ -48,6 +48,11 @@ PTQ_VECTOR_CLONES void Errors(const RowBlock& block, const float* original,
   }
 }
 
+/// Whether the method's own way is the plain one.
+bool IsPlain(const LinearTask& task) {
+  return task.grid.make == MakeMinmaxGrid && task.rounding.make == MakeNearestRounding;
+}
+
 /// The two ways in which each row may be quantized.
 struct RowMethods {
   Grid plain_grid;
@@ -60,7 +65,7 @@ struct RowMethods {
         plain_rounding(MakeNearestRounding(site)),
         grid(task.grid.make(site)),
         rounding(task.rounding.make(site)),
-        plain_only(task.grid.make == MakeMinmaxGrid && task.rounding.make == MakeNearestRounding) {}
+        plain_only(IsPlain(task)) {}
 };
 
 /// Quantizes one tile of rows; the better of both ways ends in `out`, its losses in `losses`.
@@ -110,10 +115,10 @@ const float* ScaledRows(const float* w, int64_t rows, int64_t k, std::span<const
 
 }  // namespace
 
-LinearOutcome QuantizeLinear(const SiteView& site, const LinearTask& task) {
+LinearQuantization QuantizeLinear(const SiteView& site, const LinearTask& task) {
   const int64_t k = task.k;
   const int64_t groups = task.spec.GroupsFor(k);
-  LinearOutcome outcome;
+  LinearQuantization outcome;
   QuantizedMatrix& q = outcome.q;
   q.spec = task.spec;
   q.n = task.n;
@@ -149,7 +154,7 @@ std::vector<double> LossesOf(const GramView& gram, std::span<const std::span<con
   const auto count = static_cast<int64_t>(scales.size());
   const int64_t rows = task.n;
   const int64_t k = task.k;
-  const bool plain_only = RowMethods(SiteView{gram, {}}, task).plain_only;
+  const bool plain_only = IsPlain(task);
   std::vector<float> plain(size_t(count * rows * k));
   std::vector<float> other(plain_only ? 0 : plain.size());
   ParallelFor(count, [&](int64_t i) {

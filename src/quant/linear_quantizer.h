@@ -19,7 +19,7 @@ struct LinearTask {
   const RoundingEntry& rounding;
 };
 
-struct LinearOutcome {
+struct LinearQuantization {
   QuantizedMatrix q;      ///< of W · diag(s)
   double loss = 0;        ///< tr(ΔHΔᵀ) in the coordinates of the unscaled weight
   double loss_plain = 0;  ///< the same had every row been rounded to nearest on the min-max grid
@@ -28,7 +28,7 @@ struct LinearOutcome {
 /// Quantizes every row twice, by the method's grid and rounding and by min-max and nearest, and
 /// keeps for each row what costs less; so loss ≤ loss_plain. Losses are in double and do not depend
 /// on the number of threads.
-[[nodiscard]] LinearOutcome QuantizeLinear(const SiteView& site, const LinearTask& task);
+[[nodiscard]] LinearQuantization QuantizeLinear(const SiteView& site, const LinearTask& task);
 
 /// The loss of QuantizeLinear under each scale of the channels (an empty one is none). All rows of
 /// all scales are judged together: a product of few rows with the Gram matrix costs nearly as much

@@ -187,7 +187,7 @@ std::vector<size_t> SiteQuantizer::ShortList(
 bool SiteQuantizer::TryScale(const ScalingCandidate& candidate, double none_score,
                              SiteResult& result) const {
   const SiteView site{gram_, candidate.s};
-  std::vector<LinearOutcome> outcomes;
+  std::vector<LinearQuantization> outcomes;
   std::vector<double> losses;
   for (size_t i = 0; i < problem_.linears.size(); ++i) {
     const LinearProblem& linear = problem_.linears[i];
@@ -212,7 +212,7 @@ SiteResult SiteQuantizer::Run() {
   std::vector<double> losses;
   for (size_t i = 0; i < problem_.linears.size(); ++i) {
     const LinearProblem& linear = problem_.linears[i];
-    LinearOutcome outcome = QuantizeLinear(unscaled, Task(i, linear.w, linear.n, false));
+    LinearQuantization outcome = QuantizeLinear(unscaled, Task(i, linear.w, linear.n, false));
     losses.push_back(outcome.loss);
     result.linears.push_back(
         {std::move(outcome.q), outcome.loss, outcome.loss_plain, energies_[i]});
