@@ -67,6 +67,13 @@ ValueId Graph::Intern(const std::string& name) {
   return entry->second;
 }
 
+size_t Graph::Readers(ValueId id) const {
+  return size_t(std::ranges::count_if(value(id).uses, [&](const Use& use) {
+    const std::string& type = nodes_[size_t(use.node)].op_type();
+    return type != "Shape" && type != "Size";
+  }));
+}
+
 ValueId Graph::Find(std::string_view name) const {
   const auto found = by_name_.find(std::string(name));
   return found == by_name_.end() ? kNoValue : found->second;

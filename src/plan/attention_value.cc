@@ -33,12 +33,7 @@ class Walker {
   /// The producer, when this is the only reader of the value (but for its shape).
   [[nodiscard]] int ProducerOf(ValueId id) const {
     if (id == kNoValue) return -1;
-    const Value& value = graph_.value(id);
-    const auto readers = std::ranges::count_if(value.uses, [&](const Use& use) {
-      const std::string& type = graph_.nodes()[size_t(use.node)].op_type();
-      return type != "Shape" && type != "Size";
-    });
-    return readers == 1 && !value.graph_output ? value.producer : -1;
+    return graph_.HasOneReader(id) ? graph_.value(id).producer : -1;
   }
 
   /// Input 0 of the value's producer, when that is of the type.

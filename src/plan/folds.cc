@@ -17,7 +17,7 @@ class FoldFinder {
 
   [[nodiscard]] Fold Find() const {
     // Somebody else who reads the activation would see it scaled.
-    if (Readers(site_.value) != site_.linears.size()) return {};
+    if (graph_.Readers(site_.value) != site_.linears.size()) return {};
     if (graph_.value(site_.value).graph_output) return {};
     if (auto fold = FromNorm(site_.value)) return *fold;
     if (auto fold = FromLinear(site_.value)) return *fold;
@@ -25,18 +25,6 @@ class FoldFinder {
   }
 
  private:
-  /// Users that see the values themselves, not only their shape.
-  [[nodiscard]] size_t Readers(ValueId id) const {
-    return size_t(std::ranges::count_if(graph_.value(id).uses, [&](const Use& use) {
-      const std::string& type = graph_.nodes()[size_t(use.node)].op_type();
-      return type != "Shape" && type != "Size";
-    }));
-  }
-
-  [[nodiscard]] bool OnlyUse(ValueId id) const {
-    return Readers(id) == 1 && !graph_.value(id).graph_output;
-  }
-
   [[nodiscard]] bool IsGain(int node, size_t input) const { return IsVector(node, input, k_); }
 
   /// A constant [length] (any leading ones) at an input of a node.
@@ -110,7 +98,7 @@ class FoldFinder {
       const auto bias = GainInput(producer);
       if (!bias.has_value()) return std::nullopt;
       const ValueId inner = graph_.inputs(producer)[1 - *bias];
-      if (inner == kNoValue || !OnlyUse(inner)) return std::nullopt;
+      if (inner == kNoValue || !graph_.HasOneReader(inner)) return std::nullopt;
       const int mul = graph_.value(inner).producer;
       if (mul < 0 || graph_.nodes()[size_t(mul)].op_type() != "Mul") return std::nullopt;
       const auto gain = GainInput(mul);
@@ -126,8 +114,8 @@ class FoldFinder {
   [[nodiscard]] std::optional<Fold> FromLinear(ValueId id) const {
     if (auto fold = RowsOf(id)) return fold;
     if (const auto attention = FindAttentionValue(graph_, id, k_)) {
-      return OnlyUse(attention->value) ? RowsOf(attention->value, attention->head_size)
-                                       : std::nullopt;
+      return graph_.HasOneReader(attention->value) ? RowsOf(attention->value, attention->head_size)
+                                                   : std::nullopt;
     }
     const int producer = graph_.value(id).producer;
     if (producer < 0) return std::nullopt;
@@ -136,7 +124,7 @@ class FoldFinder {
     for (const size_t i : {size_t{1}, size_t{0}}) {
       const ValueId factor = graph_.inputs(producer)[i];
       const ValueId other = graph_.inputs(producer)[1 - i];
-      if (factor == kNoValue || factor == other || !OnlyUse(factor)) continue;
+      if (factor == kNoValue || factor == other || !graph_.HasOneReader(factor)) continue;
       if (auto fold = RowsOf(factor)) return fold;
     }
     return std::nullopt;
@@ -152,7 +140,7 @@ class FoldFinder {
       const auto bias = ConstantInput(producer);
       if (!bias.has_value()) return std::nullopt;
       const ValueId inner = graph_.inputs(producer)[1 - *bias];
-      if (inner == kNoValue || !OnlyUse(inner)) return std::nullopt;
+      if (inner == kNoValue || !graph_.HasOneReader(inner)) return std::nullopt;
       fold.bias = {producer, int(*bias)};
       producer = graph_.value(inner).producer;
       if (producer < 0) return std::nullopt;

@@ -47,6 +47,13 @@ class Graph {
   [[nodiscard]] const std::vector<Node>& nodes() const { return nodes_; }
   [[nodiscard]] const std::vector<Value>& values() const { return values_; }
   [[nodiscard]] const Value& value(ValueId id) const { return values_[static_cast<size_t>(id)]; }
+  /// Consumers that read the value's elements, not its shape alone.
+  [[nodiscard]] size_t Readers(ValueId id) const;
+  /// Whether one consumer reads the elements and nobody else, the caller included, gets to see
+  /// them.
+  [[nodiscard]] bool HasOneReader(ValueId id) const {
+    return Readers(id) == 1 && !value(id).graph_output;
+  }
   /// kNoValue when there is no such name.
   [[nodiscard]] ValueId Find(std::string_view name) const;
   /// Inputs and outputs of a node by number; kNoValue for absent optionals.
