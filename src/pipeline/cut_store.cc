@@ -174,8 +174,8 @@ struct CutStore::State {
   int64_t file_end = 0;
   std::unique_ptr<ScratchFile> file;
 
-  [[nodiscard]] Bytes Load(const Slot& slot) const {
-    if (slot.length == 0) return slot.bytes;
+  /// What a slot keeps in the file.
+  [[nodiscard]] Bytes FromFile(const Slot& slot) const {
     Bytes bytes(size_t(slot.length));
     file->Read(bytes, slot.offset);
     return bytes;
@@ -222,7 +222,7 @@ void CutStore::Put(size_t block, const Values& values) {
 
 Values CutStore::Get(size_t block) const {
   const State::Slot& slot = state_->slots.at(block);
-  return slot.length == 0 ? Decode(slot.bytes) : Decode(state_->Load(slot));
+  return slot.length == 0 ? Decode(slot.bytes) : Decode(state_->FromFile(slot));
 }
 
 Values CutStore::Take(size_t block) {
@@ -244,7 +244,8 @@ void CutStore::Save(const std::filesystem::path& path) const {
   const auto count = int64_t(state_->slots.size());
   writer.Write(std::as_bytes(std::span(&count, 1)));
   for (const State::Slot& slot : state_->slots) {
-    const Bytes bytes = state_->Load(slot);
+    const Bytes read = slot.length == 0 ? Bytes() : state_->FromFile(slot);
+    const Bytes& bytes = slot.length == 0 ? slot.bytes : read;
     const auto size = int64_t(bytes.size());
     writer.Write(std::as_bytes(std::span(&size, 1)));
     writer.Write(bytes);

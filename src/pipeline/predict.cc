@@ -10,8 +10,6 @@ constexpr int64_t kLeastIdle = 32 << 20;
 constexpr int64_t kMostIdle = 256 << 20;
 /// Code, libraries and their tables.
 constexpr int64_t kProgramBytes = 40 << 20;
-/// Tokens whose activations are held at once; the calibrator's micro-batch.
-constexpr int64_t kMicroBatchTokens = 2048;
 
 int64_t InlineBytes(const Graph& graph) {
   int64_t bytes = 0;

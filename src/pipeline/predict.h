@@ -6,6 +6,10 @@
 
 namespace ptq {
 
+/// Tokens whose activations are held at once. A fixed number: results must not depend on the
+/// machine.
+inline constexpr int64_t kMicroBatchTokens = 2048;
+
 /// Bytes of a linear's stored weight and of its result (codes, scales, zero points).
 [[nodiscard]] int64_t StoredBytes(const Graph& graph, const Linear& linear);
 [[nodiscard]] int64_t ResultBytes(const Linear& linear);

@@ -13,7 +13,6 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
-#include "ptq/base/hash.h"
 #include "ptq/base/interrupt.h"
 #include "ptq/base/memory.h"
 #include "ptq/base/progress.h"
@@ -27,9 +26,6 @@
 namespace ptq {
 namespace {
 
-/// Tokens whose activations are held at once. A fixed number: results must not depend on the
-/// machine.
-constexpr int64_t kMicroBatchTokens = 2048;
 constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
 /// Largest relative difference that reordering of float32 sums, and roundings to binary16, explain.
 constexpr double kFloatTolerance = 1e-3;
@@ -83,7 +79,7 @@ int64_t DirectoryBytes(const Model& model) {
 }
 
 /// Changes when somebody writes one of the model's files.
-nlohmann::ordered_json SourceIdentity(const Model& model) {
+nlohmann::ordered_json SourceIdentity(const Model& model, const std::string& sha256) {
   nlohmann::ordered_json files = nlohmann::ordered_json::object();
   std::vector<std::string> names = model.ExternalFiles();
   names.push_back(model.path().filename().string());
@@ -94,7 +90,7 @@ nlohmann::ordered_json SourceIdentity(const Model& model) {
     files[name] = {{"bytes", std::filesystem::file_size(path, error)},
                    {"written", std::chrono::nanoseconds(time).count()}};
   }
-  files["sha256"] = Sha256OfFile(model.path());
+  files["sha256"] = sha256;
   return files;
 }
 
@@ -168,7 +164,7 @@ class Road {
     const nlohmann::ordered_json identity = {
         {"tool", PTQ_VERSION},
         {"recipe", ToJson(recipe_)},
-        {"source", SourceIdentity(source_.model)},
+        {"source", SourceIdentity(source_.model, description_.sha256)},
         {"samples", calibrator_.has_value() ? ToJson(samples_.provenance) : nullptr}};
     try {
       checkpoint_.emplace(staged_.path(), identity, resume_);
@@ -207,6 +203,7 @@ class Road {
   /// Reads the samples and puts them at the entrance of the graph.
   void Prepare() {
     const Stopwatch watch(report_.timings.read);
+    description_ = DescribeSource(source_.model);
     const int64_t vocabulary = VocabularySize(source_.graph);
     std::optional<Feeder> feeder;
     TokenBlock sample = AnySample(vocabulary);
@@ -309,7 +306,7 @@ class Road {
     metadata.version = PTQ_VERSION;
     metadata.recipe = ToJson(recipe_);
     if (calibrator_.has_value()) metadata.calibration = ToJson(samples_.provenance);
-    metadata.source = DescribeSource(source_.model);
+    metadata.source = description_;
     for (size_t i = 0; i < report_.plan.linears.size(); ++i) {
       const Linear& linear = report_.plan.linears[i];
       const LinearOutcome& outcome = report_.outcomes[i];
@@ -366,6 +363,7 @@ class Road {
   OutputModel output_;
   SegmentQuantizer quantizer_;
   CalibrationSet samples_;
+  SourceDescription description_;
   Metadata metadata_;
   std::optional<Calibrator> calibrator_;
   std::optional<Expectation> expectation_;

@@ -1,7 +1,6 @@
 // Streams calibration samples through the model, one segment at a time.
 #pragma once
 
-#include <filesystem>
 #include <map>
 #include <vector>
 
