@@ -2,20 +2,23 @@
 """A whole quantization against what the machine can do at best, measured in the same run.
 
   whole_run.py BUILD_DIR MODEL [--samples 128] [--length 128] [--repeat 1]
-               [--forward MODEL] [-- OPTIONS OF quantize run]
+               [--forward MODEL] [--peer] [-- OPTIONS OF quantize run]
 
 BUILD_DIR is a build with -DPTQ_BENCHMARKS=ON. Token ids are random. Prints the wall time, its
 phases and the peak resident memory of `quantize run`, and as ratios to it
   * the matrix products of the quantized linears alone, by cblas_sgemm on all threads (with
     calibration), or reading the file at the speed of widening FP16 (--method rtn);
   * one forward pass of ONNX Runtime over the same tokens, for --forward (needs onnxruntime): the
-    model itself, or the same one as FP32.
+    model itself, or the same one as FP32;
+  * with --peer, ONNX Runtime's own quantizer (round to nearest, 4 bits, symmetric, with the group
+    size of the options), a process that loads, quantizes and saves the same model.
 The least of the repetitions counts, taken in turns.
 """
 import argparse
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -88,6 +91,35 @@ def quantize(command):
     return time.perf_counter() - begin, summary
 
 
+PEER = """
+import sys
+import onnx
+from onnxruntime.quantization import matmul_nbits_quantizer as nbits
+source, target, block = sys.argv[1], sys.argv[2], int(sys.argv[3])
+config = nbits.DefaultWeightOnlyQuantConfig(block_size=block, is_symmetric=True, bits=4)
+quantizer = nbits.MatMulNBitsQuantizer(onnx.load(source), algo_config=config)
+quantizer.process()
+quantizer.model.save_model_to_file(target, use_external_data_format=True)
+"""
+
+
+def peer(model, folder, options):
+    """Wall seconds of ONNX Runtime's quantizer, and its peak resident bytes."""
+    block = options[options.index("--group-size") + 1] if "--group-size" in options else "128"
+    target = pathlib.Path(folder) / "peer"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    begin = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-c", PEER, str(model_file(model)),
+                                str(target / "model.onnx"), block],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - begin
+    if status != 0:
+        sys.exit("the peer failed: is onnxruntime installed?")
+    return seconds, usage.ru_maxrss * 1024
+
+
 def yardstick(program, plan, tokens, threads):
     """Products of what is quantized: the head, which calibration does not run, is not among it."""
     linears = [entry for entry in plan["linears"] if entry["decision"] == "quantize"]
@@ -108,6 +140,8 @@ def main():
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--vocabulary", type=int, default=30000, help="ids are drawn below this")
     parser.add_argument("--forward", help="a model that ONNX Runtime runs over the same tokens")
+    parser.add_argument("--peer", action="store_true",
+                        help="also time ONNX Runtime's own quantizer (for --method rtn)")
     parser.add_argument("--batch", type=int, default=4, help="samples in one call of ONNX Runtime")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeat", type=int, default=1)
@@ -130,10 +164,13 @@ def main():
         plan = json.loads(run([*command, "--dry-run"]))
         tokens = ids.size
         at_best = yardstick(args.build / "benchmarks" / "yardstick", plan, tokens, args.threads)
-        walls, forwards = [], []
+        walls, forwards, peers = [], [], []
         for _ in range(args.repeat):
+            shutil.rmtree(os.path.join(folder, "out"), ignore_errors=True)
             if forward:
                 forwards.append(forward.seconds())
+            if args.peer:
+                peers.append(peer(args.model, folder, options))
             walls.append(quantize(command))
     wall, summary = min(walls, key=lambda item: item[0])
     peak = summary["peak_resident_bytes"]
@@ -159,6 +196,10 @@ def main():
     if forward:
         print(f"ONNX Runtime      {min(forwards):.2f} s for one forward pass; "
               f"ratio {wall / min(forwards):.2f}")
+    if peers:
+        seconds, resident = min(peers)
+        print(f"ONNX Runtime RTN  {seconds:.2f} s, {resident / 2**20:.0f} MiB; "
+              f"{seconds / wall:.1f} x as long")
     print(f"peak memory       {peak / 2**20:.0f} MiB = {peak / size:.2f} x the model "
           f"({summary['predicted_peak_bytes'] / 2**20:.0f} MiB predicted)")
 

@@ -36,6 +36,11 @@ target_link_libraries(
             OpenSSL::Crypto
             PkgConfig::LIBZIP
 )
+if(PTQ_MPI)
+  find_package(MPI REQUIRED COMPONENTS C)
+  # Its headers are for src/base/ranks_mpi.cc alone.
+  target_link_libraries(ptq_dependencies INTERFACE $<LINK_ONLY:MPI::MPI_C>)
+endif()
 
 # Private to the project's own targets; never handed on to a consumer.
 add_library(ptq_build_options INTERFACE)

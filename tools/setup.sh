@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the Debian 12 packages that are missing, after naming them. Used by the other scripts:
-#   tools/setup.sh SET...     where SET is: build, tests, benchmarks, checks (they add up)
+#   tools/setup.sh SET...     where SET is: build, tests, benchmarks, checks, mpi (they add up)
 # or sourced, for the functions below. Without root it names what is missing and exits with 1.
 # PTQ_NO_INSTALL=1 skips the check, for other systems where everything is there already.
 
@@ -22,7 +22,8 @@ ptq_packages() {  # SET... -> one package a line
         ;;
       benchmarks) printf '%s\n' libbenchmark-dev ;;
       checks) printf '%s\n' clang-format-14 clang-tidy-14 ccache ;;
-      *) echo "setup.sh: unknown set '$set' (build, tests, benchmarks, checks)" >&2; return 2 ;;
+      mpi) printf '%s\n' libopenmpi-dev openmpi-bin ;;
+      *) echo "setup.sh: unknown set '$set' (build, tests, benchmarks, checks, mpi)" >&2; return 2 ;;
     esac
   done
 }

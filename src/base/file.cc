@@ -8,6 +8,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "write_behind.h"
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -84,6 +85,13 @@ void MappedFile::Drop(std::span<const std::byte> part) const {
   if (begin < end) (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
+void MappedFile::Prefetch(std::span<const std::byte> part) const {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(part.data()) / page * page;
+  const auto end = reinterpret_cast<uintptr_t>(part.data() + part.size());
+  if (begin < end) (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_WILLNEED);
+}
+
 std::string ReadTextFile(const std::filesystem::path& path) {
   if (path == "-") {
     return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
@@ -111,10 +119,12 @@ FileWriter::FileWriter(const std::filesystem::path& path, int64_t position)
 }
 
 FileWriter::~FileWriter() {
+  behind_.reset();
   if (fd_ >= 0) ::close(fd_);
 }
 
 void FileWriter::Flush() {
+  if (behind_ != nullptr) behind_->Drain();
   WriteAll(fd_, buffer_.data(), buffer_.size(), path_);
   buffer_.clear();
 }
@@ -125,12 +135,17 @@ void FileWriter::Write(std::span<const std::byte> bytes) {
 
 void FileWriter::Write(std::string_view text) {
   position_ += static_cast<int64_t>(text.size());
-  if (buffer_.size() + text.size() > kWriteBuffer) Flush();
-  if (text.size() >= kWriteBuffer) {
-    WriteAll(fd_, text.data(), text.size(), path_);
-  } else {
-    buffer_.append(text);
+  while (buffer_.size() + text.size() >= kWriteBuffer) {
+    const size_t part = kWriteBuffer - buffer_.size();
+    buffer_.append(text.substr(0, part));
+    text.remove_prefix(part);
+    if (behind_ == nullptr) {
+      behind_ = std::make_unique<WriteBehind>(
+          [this](const std::string& full) { WriteAll(fd_, full.data(), full.size(), path_); });
+    }
+    behind_->Hand(buffer_);
   }
+  buffer_.append(text);
 }
 
 int64_t FileWriter::Align(int64_t alignment) {
@@ -147,11 +162,17 @@ void FileWriter::Sync() {
   }
 }
 
-void FileWriter::Close() {
-  Sync();
+void FileWriter::Finish() {
+  Flush();
+  behind_.reset();
   const int fd = fd_;
   fd_ = -1;
   if (::close(fd) != 0) throw OutputError("cannot close '" + path_.string() + "': " + ErrnoText());
+}
+
+void FileWriter::Close() {
+  Sync();
+  Finish();
 }
 
 void SyncFile(const std::filesystem::path& path) {
@@ -230,9 +251,21 @@ StagedDirectory::~StagedDirectory() {
   if (lock_ >= 0) ::close(lock_);
 }
 
-void StagedDirectory::Commit() {
+bool StagedDirectory::Replaces() const {
+  std::error_code error;
+  return std::filesystem::exists(destination_, error) &&
+         !std::filesystem::is_empty(destination_, error);
+}
+
+void StagedDirectory::Commit(bool durable) {
   std::error_code error;
   std::filesystem::remove(staging_ / kLockName, error);
+  if (durable) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(staging_)) {
+      if (entry.is_regular_file()) SyncFile(entry.path());
+    }
+    SyncDirectory(staging_);
+  }
   std::filesystem::path previous;
   if (std::filesystem::exists(destination_, error)) {
     // The old directory steps aside first, so that a failure can put it back.
@@ -246,6 +279,7 @@ void StagedDirectory::Commit() {
     if (!previous.empty()) std::filesystem::rename(previous, destination_, error);
     throw OutputError("cannot move the result to '" + destination_.string() + "': " + why);
   }
+  if (durable) SyncDirectory(destination_.parent_path());
   staging_.clear();
   if (!previous.empty()) std::filesystem::remove_all(previous, error);
 }

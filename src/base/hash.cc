@@ -1,13 +1,50 @@
 #include "ptq/base/hash.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
 
 #include <openssl/evp.h>
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/simd.h"
 
 namespace ptq {
+namespace {
+
+constexpr size_t kLanes = 8;  // independent, so that the loop can be vectorised
+constexpr uint64_t kOdd = 0x9e3779b97f4a7c15u;
+
+uint64_t Mixed(uint64_t hash, uint64_t word) {
+  hash = (hash ^ word) * kOdd;
+  return hash ^ (hash >> 29);
+}
+
+PTQ_VECTOR_CLONES void MixBlocks(const std::byte* bytes, size_t blocks, uint64_t* lanes) {
+  for (size_t block = 0; block < blocks; ++block) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      uint64_t word = 0;
+      std::memcpy(&word, bytes + (block * kLanes + lane) * sizeof(word), sizeof(word));
+      lanes[lane] = (lanes[lane] ^ word) * kOdd;
+      lanes[lane] ^= lanes[lane] >> 29;
+    }
+  }
+}
+
+}  // namespace
+
+uint64_t FastHash(std::span<const std::byte> bytes) {
+  std::array<uint64_t, kLanes> lanes{};
+  constexpr size_t kBlock = sizeof(lanes);
+  const size_t blocks = bytes.size() / kBlock;
+  MixBlocks(bytes.data(), blocks, lanes.data());
+  uint64_t hash = bytes.size();
+  for (const uint64_t lane : lanes) hash = Mixed(hash, lane);
+  for (const std::byte byte : bytes.subspan(blocks * kBlock)) hash = Mixed(hash, uint64_t(byte));
+  return hash;
+}
 
 struct Sha256::State {
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context{EVP_MD_CTX_new(),

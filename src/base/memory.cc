@@ -18,6 +18,12 @@ int64_t PeakResidentBytes() {
   return 0;
 }
 
+int64_t PeakResidentBytes(Ranks& ranks) {
+  int64_t bytes = PeakResidentBytes();
+  ranks.Max(std::span(&bytes, 1), 0);
+  return bytes;
+}
+
 void ReleaseFreeMemory(int64_t keep) {
   if (static_cast<int64_t>(::mallinfo2().fordblks) > keep) ::malloc_trim(0);
 }

@@ -1,5 +1,6 @@
 #include <iostream>
 #include <map>
+#include <set>
 #include <string>
 
 #include "config_file.h"
@@ -26,14 +27,15 @@ void SetUpLogging(const GlobalOptions& global) {
 
 }  // namespace
 
-int RunCommandLine(int argc, const char* const* argv) {
+int RunCommandLine(int argc, const char* const* argv, Ranks& ranks) {
+  if (!ranks.is_root()) std::cout.rdbuf(nullptr);  // every rank would say the same
   // A malformed protobuf is reported once, by us.
   google::protobuf::SetLogHandler(nullptr);
   CLI::App app{"Quantizes ONNX transformer models after training.", "quantize"};
   app.require_subcommand(1);
   app.set_version_flag("--version", VersionText());
   app.fallthrough();
-  GlobalOptions global;
+  GlobalOptions global{ranks};
   app.add_option("--threads", global.threads, "Threads to use; 0 means all processors")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -45,9 +47,11 @@ int RunCommandLine(int argc, const char* const* argv) {
   app.allow_config_extras(CLI::config_extras_mode::error);
 
   std::map<const CLI::App*, std::unique_ptr<Command>> commands;
+  std::set<const CLI::App*> shared;
   for (const CommandEntry& entry : CommandEntries()) {
     CLI::App* sub = app.add_subcommand(std::string(entry.name), std::string(entry.description));
     commands[sub] = entry.make(*sub);
+    if (entry.shares_work) shared.insert(sub);
   }
   try {
     app.parse(argc, argv);
@@ -61,7 +65,12 @@ int RunCommandLine(int argc, const char* const* argv) {
   }
   SetUpLogging(global);
   WatchForInterrupt();
-  Command& command = *commands.at(app.get_subcommands().front());
+  const CLI::App* const chosen = app.get_subcommands().front();
+  if (ranks.size() > 1 && !shared.contains(chosen)) {
+    throw UsageError("several ranks have nothing to share in '" + chosen->get_name() +
+                     "'; start it without mpirun");
+  }
+  Command& command = *commands.at(chosen);
   return static_cast<int>(command.Run(global));
 }
 

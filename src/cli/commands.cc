@@ -8,10 +8,13 @@ std::unique_ptr<Command> MakeForwardCommand(CLI::App& app);
 std::unique_ptr<Command> MakeInspectCommand(CLI::App& app);
 std::unique_ptr<Command> MakeOperatorsCommand(CLI::App& app);
 std::unique_ptr<Command> MakeRunCommand(CLI::App& app);
+std::unique_ptr<Command> MakeStatsCommand(CLI::App& app);
 
 std::span<const CommandEntry> CommandEntries() {
   static constexpr CommandEntry kEntries[] = {
-      {"run", "Quantize a model", MakeRunCommand},
+      {"run", "Quantize a model", MakeRunCommand, /*shares_work=*/true},
+      {"stats", "Collect calibration statistics once, for many runs", MakeStatsCommand,
+       /*shares_work=*/true},
       {"eval", "Perplexity of a language model, and its distance from another", MakeEvalCommand},
       {"inspect", "Show a model, or what was done to it", MakeInspectCommand},
       {"forward", "Run a model on given arrays with the tool's own executor", MakeForwardCommand},

@@ -109,6 +109,16 @@ void AddCalibrationOptions(CLI::App& app, CalibrationOptions& options) {
                       "Texts longer than --seq-len: window (cut into samples) or truncate");
 }
 
+void AddMemoryOption(CLI::App& app, int64_t& budget) {
+  app.add_option(
+         "--memory-budget", budget,
+         "Most resident memory, such as 3GiB or 900MiB; what does not fit is kept in a file "
+         "beside the result, or done in smaller parts")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->check(CLI::PositiveNumber)
+      ->option_text("SIZE");
+}
+
 void AddRecipeOptions(CLI::App& app, Recipe& recipe) {
   app.add_option("--src,src", recipe.source, "Model: an .onnx file or its directory")->required();
   app.add_option("--dst,dst", recipe.destination,
@@ -123,11 +133,15 @@ void AddRecipeOptions(CLI::App& app, Recipe& recipe) {
                  "Quantize only linears whose name matches: globs, or /regular expressions/");
   app.add_option("--exclude", recipe.exclude, "Leave linears alone whose name matches");
   AddCalibrationOptions(app, recipe.calibration);
+  app.add_option("--stats", recipe.statistics,
+                 "Statistics that quantize stats has collected, instead of calibrating")
+      ->excludes("--calib");
   app.add_option("--tokenizer", recipe.tokenizer,
                  "tokenizer.json or its directory; default: beside the model");
   app.add_flag("--propagate,!--no-propagate", recipe.propagate,
                "Calibrate later layers on what the quantized ones give");
   app.add_flag("!--no-verify", recipe.verify, "Do not load and run the result once");
+  AddMemoryOption(app, recipe.memory_budget);
   app.add_flag("--overwrite", recipe.overwrite, "Replace the destination if it exists");
 }
 

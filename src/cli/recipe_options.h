@@ -10,6 +10,9 @@ namespace ptq {
 /// Adds every option of a recipe to `app`; `recipe` must outlive it.
 void AddRecipeOptions(CLI::App& app, Recipe& recipe);
 
+/// Adds --memory-budget.
+void AddMemoryOption(CLI::App& app, int64_t& budget);
+
 /// Adds --calib and what belongs to it.
 void AddCalibrationOptions(CLI::App& app, CalibrationOptions& options);
 

@@ -18,18 +18,23 @@ class RunCommand : public Command {
     AddRecipeOptions(app, recipe_);
     app.add_flag("--dry-run", dry_run_,
                  "Print the plan with sizes and predicted memory; write nothing");
-    app.add_flag("--resume", resume_,
+    app.add_flag("--resume", options_.resume,
                  "Go on with an interrupted run of the same command, after its last finished part");
+    app.add_option("--checkpoint-seconds", options_.checkpoint_seconds,
+                   "Time between two checkpoints: what an interrupted run can lose")
+        ->check(CLI::NonNegativeNumber)
+        ->type_name("SECONDS")
+        ->capture_default_str();
     app.add_flag("--json", json_, "Print JSON instead of text");
   }
 
   ExitCode Run(const GlobalOptions& global) override {
-    const ThreadLimit threads(global.threads);
+    const ThreadLimit threads(global.ThreadsOfRank());
     if (dry_run_) {
       const RunReport report = PlanRun(recipe_);
       std::cout << (json_ ? PlanJson(report).dump(2) + "\n" : PlanText(report));
     } else {
-      const RunReport report = ptq::Run(recipe_, resume_);
+      const RunReport report = ptq::Run(recipe_, options_, global.ranks);
       std::cout << (json_ ? SummaryJson(report).dump(2) + "\n" : SummaryText(report));
     }
     return ExitCode::kDone;
@@ -38,7 +43,7 @@ class RunCommand : public Command {
  private:
   Recipe recipe_;
   bool dry_run_ = false;
-  bool resume_ = false;
+  RunOptions options_;
   bool json_ = false;
 };
 

@@ -13,6 +13,7 @@
 #include <tbb/version.h>
 #include <zip.h>
 
+#include "ptq/base/ranks.h"
 #include "ptq/text/tokenizer.h"
 
 namespace ptq {
@@ -38,6 +39,7 @@ std::string VersionText() {
        << '.' << NLOHMANN_JSON_VERSION_PATCH << '\n'
        << "  OpenSSL      " << OpenSSL_version(OPENSSL_VERSION_STRING) << '\n'
        << "  libzip       " << zip_libzip_version() << '\n'
+       << "  MPI          " << or_none(Ranks::Library()) << '\n'
        << "  tokenizers   " << or_none(text_libraries.tokenizers) << '\n'
        << "  minijinja    " << or_none(text_libraries.minijinja);
   return text.str();

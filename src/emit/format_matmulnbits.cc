@@ -10,6 +10,7 @@
 #include "formats.h"
 
 #include "ptq/base/error.h"
+#include "ptq/base/parallel.h"
 
 namespace ptq {
 namespace {
@@ -17,6 +18,8 @@ namespace {
 constexpr char kDomain[] = "com.microsoft";
 constexpr int64_t kSmallestBlock = 16;
 constexpr int64_t kLargestBlock = 256;
+/// Rows that one task packs.
+constexpr int64_t kRowTile = 256;
 
 /// The operator has no form with one scale a row. With the scale repeated, blocks of 128 are the
 /// fastest that have an int8 kernel at every bit width (2 bits have none at 16 and 256); larger
@@ -54,18 +57,25 @@ std::vector<std::byte> PackWeight(const QuantizedMatrix& q, const Blocks& blocks
   const int64_t blob = PackedBytes(blocks.size, q.spec.bits);
   const int64_t groups = q.spec.GroupsFor(q.k);
   std::vector<std::byte> packed(static_cast<size_t>(q.n * blocks.count * blob));
-  std::vector<uint8_t> padded(static_cast<size_t>(blocks.size));
-  for (int64_t row = 0; row < q.n; ++row) {
-    for (int64_t block = 0; block < blocks.count; ++block) {
-      const int64_t begin = block * blocks.size;
-      const int64_t length = std::min(blocks.size, q.k - begin);
-      const auto zero_point =
-          q.zero_points[static_cast<size_t>(row * groups + blocks.GroupOf(block))];
-      std::copy_n(q.codes.begin() + row * q.k + begin, length, padded.begin());
-      std::fill(padded.begin() + length, padded.end(), zero_point);
-      PackBits(padded, q.spec.bits, packed.data() + (row * blocks.count + block) * blob);
+  ParallelForTiles(q.n, kRowTile, [&](int64_t first, int64_t last) {
+    std::vector<uint8_t> padded(static_cast<size_t>(blocks.size));
+    for (int64_t row = first; row < last; ++row) {
+      for (int64_t block = 0; block < blocks.count; ++block) {
+        const int64_t begin = block * blocks.size;
+        const int64_t length = std::min(blocks.size, q.k - begin);
+        std::byte* to = packed.data() + (row * blocks.count + block) * blob;
+        const uint8_t* codes = q.codes.data() + row * q.k + begin;
+        if (length == blocks.size) {
+          PackBits({codes, static_cast<size_t>(length)}, q.spec.bits, to);
+          continue;
+        }
+        std::copy_n(codes, length, padded.begin());
+        std::fill(padded.begin() + length, padded.end(),
+                  q.zero_points[static_cast<size_t>(row * groups + blocks.GroupOf(block))]);
+        PackBits(padded, q.spec.bits, to);
+      }
     }
-  }
+  });
   return packed;
 }
 

@@ -153,7 +153,9 @@ Json ToJson(const Metadata& metadata) {
 }
 
 void WriteMetadata(const Metadata& metadata, const std::filesystem::path& directory) {
-  WriteFileAtomically(directory / kMetadataFileName, ToJson(metadata).dump(2) + "\n");
+  FileWriter file(directory / kMetadataFileName);
+  file.Write(ToJson(metadata).dump(2) + "\n");
+  file.Finish();
 }
 
 std::vector<std::pair<std::string, std::string>> MetadataProps(const Metadata& metadata) {

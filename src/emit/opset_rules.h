@@ -18,7 +18,7 @@ struct RewriteContext {
       add_int64s;
   /// A value name that the model does not know.
   std::function<std::string(const std::string& wanted)> unique_name;
-  Ranks* ranks;
+  TensorRanks* ranks;
   /// Nodes to place in front of and behind the rewritten one.
   std::vector<onnx::NodeProto> before;
   std::vector<onnx::NodeProto> behind;

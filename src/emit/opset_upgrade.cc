@@ -20,7 +20,7 @@ class Upgrader {
   }
 
   void Upgrade(onnx::GraphProto& graph) {
-    Ranks ranks(graph, from_);
+    TensorRanks ranks(graph, from_);
     RewriteContext context;
     context.ranks = &ranks;
     context.unique_name = [this](const std::string& wanted) { return UniqueName(wanted); };
@@ -34,7 +34,7 @@ class Upgrader {
       return tensor.name();
     };
     std::vector<onnx::NodeProto> rewritten;
-    // Copies: Ranks still looks at the original nodes.
+    // Copies: TensorRanks still looks at the original nodes.
     for (const auto& original : graph.node()) {
       onnx::NodeProto node = original;
       for (auto& attribute : *node.mutable_attribute()) {

@@ -400,7 +400,7 @@ void OutputModel::State::WriteModel() {
   }
   FileWriter file(path);
   file.Write(bytes);
-  file.Close();
+  file.Finish();
 }
 
 void OutputModel::Finish() {

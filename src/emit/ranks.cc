@@ -60,7 +60,7 @@ bool Broadcasts(const std::string& type) {
 
 }  // namespace
 
-Ranks::Ranks(const onnx::GraphProto& graph, int64_t opset) : opset_(opset) {
+TensorRanks::TensorRanks(const onnx::GraphProto& graph, int64_t opset) : opset_(opset) {
   for (const auto& tensor : graph.initializer()) {
     known_[tensor.name()] = tensor.dims_size();
     constants_[tensor.name()] = &tensor;
@@ -82,7 +82,7 @@ Ranks::Ranks(const onnx::GraphProto& graph, int64_t opset) : opset_(opset) {
   }
 }
 
-std::optional<int64_t> Ranks::Of(const std::string& name) {
+std::optional<int64_t> TensorRanks::Of(const std::string& name) {
   const auto found = known_.find(name);
   if (found != known_.end()) return found->second;
   known_[name] = std::nullopt;  // also ends the walk in a (malformed) cycle
@@ -93,7 +93,7 @@ std::optional<int64_t> Ranks::Of(const std::string& name) {
   return rank;
 }
 
-std::optional<int64_t> Ranks::Broadcast(const onnx::NodeProto& node, int first) {
+std::optional<int64_t> TensorRanks::Broadcast(const onnx::NodeProto& node, int first) {
   int64_t largest = 0;
   for (int i = first; i < node.input_size(); ++i) {
     const auto rank = Of(node.input(i));
@@ -103,7 +103,7 @@ std::optional<int64_t> Ranks::Broadcast(const onnx::NodeProto& node, int first) 
   return largest;
 }
 
-std::optional<int64_t> Ranks::OfNode(const onnx::NodeProto& node) {
+std::optional<int64_t> TensorRanks::OfNode(const onnx::NodeProto& node) {
   const std::string& type = node.op_type();
   if (!node.domain().empty() && node.domain() != "ai.onnx") return std::nullopt;
   if (node.input_size() == 0) return std::nullopt;
@@ -148,7 +148,7 @@ std::optional<int64_t> Ranks::OfNode(const onnx::NodeProto& node) {
   return std::nullopt;
 }
 
-std::optional<int64_t> Ranks::LengthOf(const std::string& name) {
+std::optional<int64_t> TensorRanks::LengthOf(const std::string& name) {
   const auto constant = constants_.find(name);
   if (constant != constants_.end()) {
     if (constant->second->dims_size() != 1) return std::nullopt;

@@ -11,10 +11,10 @@
 namespace ptq {
 
 /// Follows declarations and the common operators backwards. The graph must outlive it unchanged.
-class Ranks {
+class TensorRanks {
  public:
   /// `opset`: the model's ai.onnx import.
-  Ranks(const onnx::GraphProto& graph, int64_t opset);
+  TensorRanks(const onnx::GraphProto& graph, int64_t opset);
   /// Nothing when it is not certain.
   [[nodiscard]] std::optional<int64_t> Of(const std::string& name);
 

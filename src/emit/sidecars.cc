@@ -171,7 +171,7 @@ std::vector<std::string> CopySidecars(const Model& model, const fs::path& destin
     if (relative == "genai_config.json") text = PointToModel(text, model.path().filename());
     FileWriter file(target);
     file.Write(text);
-    file.Close();
+    file.Finish();
     names.push_back(relative.generic_string());
   }
   return names;

@@ -1,9 +1,11 @@
 #include "tensor_store.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "ptq/base/error.h"
 #include "ptq/base/hash.h"
+#include "ptq/model/model.h"
 
 namespace ptq {
 namespace {
@@ -32,20 +34,31 @@ std::string TensorStore::UniqueName(const std::string& wanted) {
 
 std::string TensorStore::Add(const std::string& name, DType dtype, const Shape& shape,
                              std::span<const std::byte> bytes) {
-  const std::string content =
-      std::to_string(static_cast<int>(dtype)) + ToString(shape) + Sha256Hex(bytes);
+  const std::string content = std::to_string(static_cast<int>(dtype)) + ToString(shape) + ":" +
+                              std::to_string(FastHash(bytes));
   const auto [entry, added] = by_content_.try_emplace(content);
-  if (!added) return entry->second;
-  entry->second = UniqueName(name);
+  if (!added && Holds(entry->second, bytes)) return entry->second;
+  // Another tensor of the same hash stays findable.
+  std::string unique = UniqueName(name);
+  if (added) entry->second = unique;
   onnx::TensorProto tensor;
-  tensor.set_name(entry->second);
+  tensor.set_name(unique);
   tensor.set_data_type(static_cast<int32_t>(dtype));
   for (const int64_t dim : shape) tensor.add_dims(dim);
   Store(tensor, static_cast<int64_t>(bytes.size()), [&](const Write& write) { write(bytes); });
   record_.initializers.push_back(tensor);
-  record_.contents.emplace_back(content, entry->second);
+  if (added) record_.contents.emplace_back(content, unique);
   initializers_.push_back(std::move(tensor));
-  return entry->second;
+  return unique;
+}
+
+bool TensorStore::Holds(const std::string& name, std::span<const std::byte> bytes) {
+  const auto found = std::ranges::find_if(
+      initializers_, [&](const onnx::TensorProto& tensor) { return tensor.name() == name; });
+  if (found == initializers_.end()) return false;
+  if (file_.has_value()) file_->Flush();
+  const Tensor stored = WeightReader(directory_ / "model.onnx").Read(*found);
+  return std::ranges::equal(stored.bytes(), bytes);
 }
 
 StoreRecord TensorStore::TakeRecord() {
@@ -110,7 +123,7 @@ void TensorStore::Store(onnx::TensorProto& tensor, int64_t size,
 }
 
 void TensorStore::Close() {
-  if (file_.has_value()) file_->Close();
+  if (file_.has_value()) file_->Finish();
   file_.reset();
 }
 

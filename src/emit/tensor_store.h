@@ -67,10 +67,12 @@ class TensorStore : public TensorSink {
   [[nodiscard]] int64_t position() const { return file_.has_value() ? file_->position() : 0; }
 
  private:
+  /// Whether the tensor of that name has these bytes.
+  [[nodiscard]] bool Holds(const std::string& name, std::span<const std::byte> bytes);
   std::filesystem::path directory_;
   std::optional<FileWriter> file_;
   std::unordered_set<std::string> names_;
-  std::map<std::string, std::string> by_content_;
+  std::map<std::string, std::string> by_content_;  ///< type, shape and hash; name
   std::vector<onnx::TensorProto> initializers_;
   int64_t bytes_written_ = 0;
   StoreRecord record_;

@@ -190,6 +190,12 @@ WeightReader::StoredBytes WeightReader::ReadBytes(const onnx::TensorProto& proto
   return {std::as_bytes(std::span(proto.raw_data())), nullptr};
 }
 
+void WeightReader::Prefetch(const onnx::TensorProto& proto) const {
+  if (proto.data_location() != onnx::TensorProto::EXTERNAL) return;
+  const External external = Locate(proto);
+  external.file->Prefetch(external.bytes);
+}
+
 void WeightReader::Drop(const onnx::TensorProto& proto) const {
   if (proto.data_location() != onnx::TensorProto::EXTERNAL) return;
   const External external = Locate(proto);

@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
+#include <span>
 
 #include "array.h"
 #include "vector_math.h"
 
 #include "ptq/base/error.h"
+#include "ptq/base/half.h"
 #include "ptq/base/parallel.h"
 #include "ptq/tensor/gemm.h"
 
@@ -37,6 +40,10 @@ Range KeysOf(const AttentionProblem& p, int64_t batch, int64_t t) {
   if (p.causal) range.end = std::min(range.end, position + 1);
   if (p.right_window >= 0) range.end = std::min(range.end, position + p.right_window + 1);
   if (p.left_window >= 0) range.begin = std::max(range.begin, position - p.left_window);
+  if (!p.row_keys.empty()) {
+    const auto& [begin, end] = p.row_keys[static_cast<size_t>(batch * p.queries + t)];
+    range = {std::max(range.begin, begin), std::min(range.end, end)};
+  }
   return range;
 }
 
@@ -61,18 +68,20 @@ class Block {
       for (int64_t row = 0; row < rows_; ++row) ArrayMap<float>(Out(row), p_.value_size).setZero();
       return;
     }
-    scores_.resize(static_cast<size_t>(rows_ * width_));
+    scores_ = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(rows_ * width_));
     const int64_t kv_head = head_ / (p_.heads / p_.kv_heads);
     const float* q = p_.q.data + batch_ * p_.q.batch + head_ * p_.q.head + begin_ * p_.q.token;
-    const float* k =
-        p_.k.data + batch_ * p_.k.batch + kv_head * p_.k.head + span_.begin * p_.k.token;
+    const float* k = p_.k.data + batch_ * p_.k.batch + kv_head * p_.k.head +
+                     span_.begin * (p_.keys_by_column ? 1 : p_.k.token);
+    const MatrixView keys = p_.keys_by_column
+                                ? MatrixView{k, p_.head_size, width_, p_.k.token, false}
+                                : MatrixView{k, width_, p_.head_size, p_.k.token, true};
     const float* v =
         p_.v.data + batch_ * p_.v.batch + kv_head * p_.v.head + span_.begin * p_.v.token;
-    Gemm(p_.scale, {q, rows_, p_.head_size, p_.q.token},
-         {k, width_, p_.head_size, p_.k.token, true}, 0.0f, scores_.data(), width_);
+    Gemm(p_.scale, {q, rows_, p_.head_size, p_.q.token}, keys, 0.0f, scores_.get(), width_);
     for (int64_t row = 0; row < rows_; ++row) Softmax(row);
-    Gemm(1.0f, {scores_.data(), rows_, width_, width_}, {v, width_, p_.value_size, p_.v.token},
-         0.0f, Out(0), p_.out.token);
+    Gemm(1.0f, {scores_.get(), rows_, width_, width_}, {v, width_, p_.value_size, p_.v.token}, 0.0f,
+         Out(0), p_.out.token);
   }
 
  private:
@@ -102,7 +111,7 @@ class Block {
 
   /// Scores of one row to probabilities; zero outside the keys it may use.
   void Softmax(int64_t row) {
-    float* x = scores_.data() + row * width_;
+    float* x = scores_.get() + row * width_;
     HandOut(ScoreStage::kProducts, row, x);
     Range keys = KeysOf(p_, batch_, begin_ + row);
     if (keys.empty()) keys = {span_.begin, span_.begin};
@@ -140,6 +149,8 @@ class Block {
     const float sum =
         ExpDifferences(x, largest, x, count) + (extra ? std::exp(sink - largest) : 0.0f);
     ArrayMap<float>(x, count) *= 1.0f / sum;
+    const std::span<float> row(x, static_cast<size_t>(count));
+    if (p_.half_probabilities) RoundToHalf(row, row);
   }
 
   const AttentionProblem& p_;
@@ -149,7 +160,7 @@ class Block {
   const int64_t rows_;
   Range span_;  ///< keys that any row of the block may use
   int64_t width_;
-  std::vector<float> scores_;  ///< [rows, width]
+  std::unique_ptr<float[]> scores_;  ///< [rows, width]
 };
 
 }  // namespace

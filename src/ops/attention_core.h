@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace ptq {
@@ -48,9 +49,10 @@ struct AttentionProblem {
   int64_t head_size = 0;
   int64_t value_size = 0;
   HeadView<const float> q;
-  HeadView<const float> k;
+  HeadView<const float> k;  ///< with `keys_by_column`, element d of token t at d·token + t
   HeadView<const float> v;
   HeadView<float> out;
+  bool keys_by_column = false;
   float scale = 1.0f;
   float softcap = 0.0f;  ///< 0: none
   bool causal = false;
@@ -59,8 +61,11 @@ struct AttentionProblem {
   std::vector<int64_t> offset;     ///< empty: all 0
   std::vector<int64_t> first_key;  ///< empty: all 0
   std::vector<int64_t> end_key;    ///< empty: all `keys`
+  /// [B, T] or empty: keys [begin, end) outside of which a query uses none.
+  std::vector<std::pair<int64_t, int64_t>> row_keys;
   std::vector<ScoreBias> biases;
-  bool smooth = false;           ///< one more logit of 0 in the denominator
+  bool half_probabilities = false;  ///< rounded to binary16 before they meet v
+  bool smooth = false;              ///< one more logit of 0 in the denominator
   const float* sinks = nullptr;  ///< one more logit per head in the denominator; wins over `smooth`
   ScoreStage stage = ScoreStage::kNone;
   float* scores = nullptr;  ///< [B, H, T, S] of `stage`

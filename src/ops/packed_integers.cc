@@ -3,6 +3,7 @@
 #include <string>
 
 #include "ptq/base/error.h"
+#include "ptq/base/simd.h"
 
 namespace ptq {
 namespace {
@@ -23,6 +24,15 @@ void CopyPacked(const Tensor& tensor, int64_t begin, int bits, bool is_signed,
   for (size_t i = 0; i < out.size(); ++i) {
     // Sign extension: flip the sign bit, then take its weight off again.
     out[i] = (static_cast<int32_t>(codes[i]) ^ sign) - sign;
+  }
+}
+
+/// Two codes a byte, the first in the lower half.
+PTQ_VECTOR_CLONES void DequantizePairs(const uint8_t* bytes, int64_t pairs, float scale,
+                                       float zero_point, float* out) {
+  for (int64_t i = 0; i < pairs; ++i) {
+    out[2 * i] = (static_cast<float>(bytes[i] & 15) - zero_point) * scale;
+    out[2 * i + 1] = (static_cast<float>(bytes[i] >> 4) - zero_point) * scale;
   }
 }
 
@@ -47,21 +57,16 @@ void DequantizeCodes(const uint8_t* bytes, int bits, int64_t count, float scale,
     }
     return;
   }
-  // A table of the few possible values beats arithmetic on each code.
-  float table[16];
-  const int values = 1 << bits;
-  for (int code = 0; code < values; ++code) {
-    table[code] = (static_cast<float>(code) - zero_point) * scale;
-  }
   if (bits == 4) {
-    int64_t i = 0;
-    for (; i + 1 < count; i += 2) {
-      out[i] = table[bytes[i / 2] & 15];
-      out[i + 1] = table[bytes[i / 2] >> 4];
+    DequantizePairs(bytes, count / 2, scale, zero_point, out);
+    if (count % 2 != 0) {
+      out[count - 1] = (static_cast<float>(bytes[count / 2] & 15) - zero_point) * scale;
     }
-    if (i < count) out[i] = table[bytes[i / 2] & 15];
     return;
   }
+  float table[4];
+  for (int code = 0; code < 4; ++code)
+    table[code] = (static_cast<float>(code) - zero_point) * scale;
   for (int64_t i = 0; i < count; ++i) out[i] = table[(bytes[i / 4] >> (2 * (i % 4))) & 3];
 }
 

@@ -73,6 +73,7 @@ void Calibrator::RunBatch(const Job& job, const Values& constants, size_t batch,
     const Values goals = executor_.Run(job, constants, std::move(inputs), tap);
     if (advance) cuts_.Put(block, goals);
   });
+  executor_.DropTables(job);
   ReleaseFreeMemory(idle_bytes_);  // activations' sizes vary, and freed ones pile up in gaps
 }
 

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "json_records.h"
 #include <spdlog/spdlog.h>
 
 #include "ptq/base/error.h"
@@ -10,14 +11,6 @@
 
 namespace ptq {
 
-// How a record's parts become JSON and back, found by their types.
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Use, node, input)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Fold, kind, gains, linear, bias, row_of_channel)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Site, value, linears, segment, scaling_allowed, scaling_note,
-                                   fold)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ScaledSite, site, scale)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(LinearOutcome, loss_rtn, loss, energy, scaling, alpha, fold,
-                                   tokens, bytes_before, bytes_after)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CheckpointRecord, segments, edits, scaled, outcomes)
 
 namespace {
@@ -44,7 +37,7 @@ std::string Difference(const nlohmann::ordered_json& before, const nlohmann::ord
 
 Checkpoint::Checkpoint(const std::filesystem::path& staged, const nlohmann::ordered_json& identity,
                        bool resume)
-    : directory_(staged / "checkpoint") {
+    : directory_(staged / "checkpoint"), identity_(identity.dump(2) + "\n") {
   const auto file = directory_ / "identity.json";
   std::error_code error;
   if (resume && std::filesystem::exists(file, error)) {
@@ -58,8 +51,6 @@ Checkpoint::Checkpoint(const std::filesystem::path& staged, const nlohmann::orde
     ReadRecords();
     return;
   }
-  std::filesystem::create_directory(directory_, error);
-  WriteFileAtomically(file, identity.dump(2) + "\n");
 }
 
 std::filesystem::path Checkpoint::StepFile(size_t step, const char* kind) const {
@@ -81,10 +72,15 @@ void Checkpoint::ReadRecords() {
   }
 }
 
-void Checkpoint::Save(const CheckpointRecord& record, const CutStore* cuts,
-                      const Values* expectation) {
-  if (cuts != nullptr) cuts->Save(StepFile(steps_, "cut"));
-  if (expectation != nullptr) {
+void Checkpoint::Save(const CheckpointRecord& record, const std::optional<CutStore::Image>& cuts,
+                      const std::optional<Values>& expectation) {
+  std::error_code ignored;
+  if (steps_ == 0) {  // many a run ends before it needs one
+    std::filesystem::create_directory(directory_, ignored);
+    WriteFileAtomically(directory_ / "identity.json", identity_);
+  }
+  if (cuts.has_value()) cuts->Save(StepFile(steps_, "cut"));
+  if (expectation.has_value()) {
     std::map<std::string, Tensor> arrays;
     for (const auto& [id, tensor] : *expectation) arrays[std::to_string(id)] = tensor;
     WriteNpz(StepFile(steps_, "npz"), arrays);
@@ -93,7 +89,6 @@ void Checkpoint::Save(const CheckpointRecord& record, const CutStore* cuts,
   const std::vector<uint8_t> bytes = Json::to_cbor(Json(record));
   WriteFileAtomically(StepFile(steps_, "cbor"),
                       {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
-  std::error_code ignored;
   if (steps_ > 0) {
     std::filesystem::remove(StepFile(steps_ - 1, "cut"), ignored);
     std::filesystem::remove(StepFile(steps_ - 1, "npz"), ignored);

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "segment_quantizer.h"
@@ -36,8 +37,10 @@ class Checkpoint {
   /// Segments that need not be done again, as of the last record.
   [[nodiscard]] size_t segments() const { return segments_; }
 
-  /// Adds a record. `cuts` and `expectation` are what the next segment starts from.
-  void Save(const CheckpointRecord& record, const CutStore* cuts, const Values* expectation);
+  /// Adds a record. `cuts` and `expectation`, if any, are what the next segment starts from. May
+  /// run on a thread of its own while nothing else is called.
+  void Save(const CheckpointRecord& record, const std::optional<CutStore::Image>& cuts,
+            const std::optional<Values>& expectation);
   /// What the last record was saved with.
   void LoadCuts(CutStore& cuts) const;
   [[nodiscard]] Values LoadExpectation() const;
@@ -49,6 +52,7 @@ class Checkpoint {
   [[nodiscard]] std::filesystem::path StepFile(size_t step, const char* kind) const;
   void ReadRecords();
   std::filesystem::path directory_;
+  std::string identity_;
   std::vector<CheckpointRecord> records_;
   size_t steps_ = 0;
   size_t segments_ = 0;

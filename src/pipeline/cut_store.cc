@@ -161,10 +161,17 @@ class ScratchFile {
 struct CutStore::State {
   /// Either in memory or, with a length, at an offset of the file.
   struct Slot {
-    Bytes bytes;
+    std::shared_ptr<const Bytes> bytes = std::make_shared<const Bytes>();
     int64_t offset = 0;
     int64_t capacity = 0;  ///< of the place in the file
     int64_t length = 0;
+
+    [[nodiscard]] std::shared_ptr<const Bytes> Read(const ScratchFile* file) const {
+      if (length == 0) return bytes;
+      auto read = std::make_shared<Bytes>(size_t(length));
+      file->Read(*read, offset);
+      return read;
+    }
   };
   std::vector<Slot> slots;
   int64_t memory_limit;
@@ -172,26 +179,19 @@ struct CutStore::State {
   std::mutex mutex;  ///< of the totals and the file's end
   int64_t memory = 0;
   int64_t file_end = 0;
-  std::unique_ptr<ScratchFile> file;
-
-  /// What a slot keeps in the file.
-  [[nodiscard]] Bytes FromFile(const Slot& slot) const {
-    Bytes bytes(size_t(slot.length));
-    file->Read(bytes, slot.offset);
-    return bytes;
-  }
+  std::shared_ptr<ScratchFile> file;
 
   void Store(Slot& slot, Bytes bytes) {
     const auto size = int64_t(bytes.size());
     bool in_memory = false;
     {
       const std::lock_guard lock(mutex);
-      memory -= int64_t(slot.bytes.size());
+      memory -= int64_t(slot.bytes->size());
       in_memory = memory + size <= memory_limit;
       if (in_memory) {
         memory += size;
       } else if (size > slot.capacity) {
-        if (file == nullptr) file = std::make_unique<ScratchFile>(directory);
+        if (file == nullptr) file = std::make_shared<ScratchFile>(directory);
         slot.offset = file_end;
         slot.capacity = size;
         file_end += size;
@@ -199,7 +199,7 @@ struct CutStore::State {
     }
     slot.length = in_memory ? 0 : size;
     if (!in_memory) file->Write(bytes, slot.offset);
-    slot.bytes = in_memory ? std::move(bytes) : Bytes();
+    slot.bytes = std::make_shared<const Bytes>(in_memory ? std::move(bytes) : Bytes());
   }
 };
 
@@ -221,16 +221,15 @@ void CutStore::Put(size_t block, const Values& values) {
 }
 
 Values CutStore::Get(size_t block) const {
-  const State::Slot& slot = state_->slots.at(block);
-  return slot.length == 0 ? Decode(slot.bytes) : Decode(state_->FromFile(slot));
+  return Decode(*state_->slots.at(block).Read(state_->file.get()));
 }
 
 Values CutStore::Take(size_t block) {
   Values values = Get(block);
   State::Slot& slot = state_->slots.at(block);
   const std::lock_guard lock(state_->mutex);
-  state_->memory -= int64_t(slot.bytes.size());
-  slot.bytes = Bytes();
+  state_->memory -= int64_t(slot.bytes->size());
+  slot.bytes = std::make_shared<const Bytes>();
   slot.length = 0;
   return values;
 }
@@ -238,17 +237,30 @@ Values CutStore::Take(size_t block) {
 int64_t CutStore::memory_bytes() const { return state_->memory; }
 int64_t CutStore::file_bytes() const { return state_->file_end; }
 
-void CutStore::Save(const std::filesystem::path& path) const {
+struct CutStore::Image::Parts {
+  /// Of each block.
+  std::vector<State::Slot> slots;
+  std::shared_ptr<const ScratchFile> file;  ///< null when everything is in memory
+};
+
+CutStore::Image CutStore::TakeImage() const {
+  Image image;
+  image.parts_ = std::make_shared<const Image::Parts>(Image::Parts{state_->slots, state_->file});
+  return image;
+}
+
+bool CutStore::Image::IsLasting() const { return parts_->file == nullptr; }
+
+void CutStore::Image::Save(const std::filesystem::path& path) const {
   FileWriter writer(path);
   writer.Write(std::as_bytes(std::span(kMagic)));
-  const auto count = int64_t(state_->slots.size());
+  const auto count = int64_t(parts_->slots.size());
   writer.Write(std::as_bytes(std::span(&count, 1)));
-  for (const State::Slot& slot : state_->slots) {
-    const Bytes read = slot.length == 0 ? Bytes() : state_->FromFile(slot);
-    const Bytes& bytes = slot.length == 0 ? slot.bytes : read;
-    const auto size = int64_t(bytes.size());
+  for (const State::Slot& slot : parts_->slots) {
+    const auto bytes = slot.Read(parts_->file.get());
+    const auto size = int64_t(bytes->size());
     writer.Write(std::as_bytes(std::span(&size, 1)));
-    writer.Write(bytes);
+    writer.Write(*bytes);
   }
   writer.Close();
 }

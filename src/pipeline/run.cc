@@ -1,18 +1,20 @@
 #include "ptq/pipeline/run.h"
 
 #include <chrono>
-#include <limits>
+#include <future>
 #include <set>
 
 #include "checkpoint.h"
-#include "predict.h"
-#include "segment_quantizer.h"
+#include "memory_plan.h"
+#include "segment_search.h"
+#include "source.h"
 #include "verify.h"
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/hash.h"
 #include "ptq/base/interrupt.h"
 #include "ptq/base/memory.h"
 #include "ptq/base/progress.h"
@@ -20,25 +22,14 @@
 #include "ptq/emit/metadata.h"
 #include "ptq/emit/output_model.h"
 #include "ptq/emit/sidecars.h"
-#include "ptq/pipeline/calibrator.h"
 #include "ptq/pipeline/samples.h"
 
 namespace ptq {
 namespace {
 
-constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
 /// Largest relative difference that reordering of float32 sums, and roundings to binary16, explain.
 constexpr double kFloatTolerance = 1e-3;
 constexpr double kHalfTolerance = 2e-2;
-
-/// The source, read and understood.
-struct Source {
-  explicit Source(const Recipe& recipe)
-      : model(Model::Load(recipe.source)), graph(model), executor(graph) {}
-  Model model;
-  Graph graph;
-  Executor executor;
-};
 
 void CheckSpecs(const Plan& plan, const LinearFormat& format) {
   for (const Linear& linear : plan.linears) {
@@ -51,16 +42,12 @@ RunReport StartReport(const Source& source, const Recipe& recipe) {
   report.plan = MakePlan(source.executor.plan(), PlanOptionsOf(recipe));
   CheckSpecs(report.plan, FindLinearFormat(recipe.format));
   report.destination = recipe.destination.empty() ? DefaultDestination(recipe) : recipe.destination;
-  report.predicted_peak_bytes = PredictPeakBytes(
-      source.executor, report.plan,
-      NeedsStatistics(MethodOf(recipe)) ? recipe.calibration.samples * recipe.calibration.seq_len
-                                        : 0);
   report.outcomes.resize(report.plan.linears.size());
   std::set<ValueId> counted;
   for (size_t i = 0; i < report.plan.linears.size(); ++i) {
     const Linear& linear = report.plan.linears[i];
     LinearOutcome& outcome = report.outcomes[i];
-    outcome.bytes_before = StoredBytes(source.graph, linear);
+    outcome.bytes_before = StoredBytes(source.graph, linear.stored);
     outcome.bytes_after =
         linear.decision == Decision::kKeep ? outcome.bytes_before : ResultBytes(linear);
     if (!counted.insert(linear.stored).second) outcome.bytes_before = outcome.bytes_after = 0;
@@ -78,28 +65,6 @@ int64_t DirectoryBytes(const Model& model) {
   return bytes;
 }
 
-/// Changes when somebody writes one of the model's files.
-nlohmann::ordered_json SourceIdentity(const Model& model, const std::string& sha256) {
-  nlohmann::ordered_json files = nlohmann::ordered_json::object();
-  std::vector<std::string> names = model.ExternalFiles();
-  names.push_back(model.path().filename().string());
-  for (const std::string& name : names) {
-    std::error_code error;  // a missing file is reported when a weight is read from it
-    const auto path = model.directory() / name;
-    const auto time = std::filesystem::last_write_time(path, error).time_since_epoch();
-    files[name] = {{"bytes", std::filesystem::file_size(path, error)},
-                   {"written", std::chrono::nanoseconds(time).count()}};
-  }
-  files["sha256"] = sha256;
-  return files;
-}
-
-size_t CountBlocks(const std::vector<MicroBatch>& batches) {
-  size_t count = 0;
-  for (const MicroBatch& batch : batches) count += batch.blocks.size();
-  return count;
-}
-
 /// Weights that are stored as FP16 count as rounded in the expectation, too.
 std::vector<ValueId> HalfConstants(const Plan& plan) {
   std::vector<ValueId> halves;
@@ -109,25 +74,34 @@ std::vector<ValueId> HalfConstants(const Plan& plan) {
   return halves;
 }
 
-/// One run: the state that the road's stages hand on.
+/// How many segments, from the front, have sites.
+size_t SegmentsToSearch(const Plan& plan) {
+  size_t count = 0;
+  for (const Site& site : plan.sites) count = std::max(count, site.segment + 1);
+  return count;
+}
+
+/// One run, on rank 0: the state that the road's stages hand on.
 class Road {
  public:
-  Road(const Recipe& recipe, Source& source, RunReport& report, bool resume)
+  Road(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report,
+       const RunOptions& options)
       : recipe_(recipe),
         source_(source),
         report_(report),
-        method_(MethodOf(recipe)),
-        resume_(resume),
-        staged_(report.destination, recipe.overwrite, resume),
+        options_(options),
+        staged_(report.destination, recipe.overwrite, options.resume),
         output_(source.graph, report.plan, staged_.path(),
                 {recipe.format, recipe.accuracy_level, recipe.half_floats}),
-        quantizer_(source.executor, report.plan, method_) {}
+        search_(source, recipe, report.plan, ranks) {}
 
   void Travel() {
     try {
       Prepare();
       Quantize();
+      FinishCheckpoint();
     } catch (const Interrupted&) {
+      FinishCheckpoint();
       if (!checkpoint_.has_value() || checkpoint_->segments() == 0) throw;
       staged_.Keep();
       throw Interrupted("interrupted after " + std::to_string(checkpoint_->segments()) + " of " +
@@ -138,23 +112,24 @@ class Road {
     Verify();
     WriteMetadata(metadata_, staged_.path());
     checkpoint_->Remove();
-    staged_.Commit();
+    const Stopwatch watch(report_.timings.write);
+    staged_.Commit(WorthKeeping() || checkpoint_->segments() > 0 || staged_.Replaces());
   }
 
  private:
   void Quantize() {
     const auto& segments = source_.executor.plan().segments();
-    size_t last = 0;
-    for (const Site& site : report_.plan.sites) last = std::max(last, site.segment);
+    const size_t searched = SegmentsToSearch(report_.plan);
     Progress progress("quantizing", int64_t(segments.size()));
     Replay();
     progress.Advance(int64_t(checkpoint_->segments()));
     for (size_t i = checkpoint_->segments(); i < segments.size(); ++i) {
       CheckInterrupt();
-      if (i <= last && !report_.plan.sites.empty()) QuantizeSegment(i);
+      if (i + 1 < segments.size()) source_.executor.PrefetchWeights(segments[i + 1]);
+      if (i < searched) QuantizeSegment(i);
       CarryExpectation(i);
       source_.executor.DropWeights(segments[i]);
-      if (i < last) SaveCheckpoint(i + 1);
+      if (i + 1 < searched && report_.ranks == 1) SaveCheckpoint(i + 1);
       progress.Advance();
     }
   }
@@ -165,11 +140,12 @@ class Road {
         {"tool", PTQ_VERSION},
         {"recipe", ToJson(recipe_)},
         {"source", SourceIdentity(source_.model, description_.sha256)},
-        {"samples", calibrator_.has_value() ? ToJson(samples_.provenance) : nullptr}};
+        {"written", SourceTimes(source_.model)},
+        {"samples", search_.Provenance()}};
     try {
-      checkpoint_.emplace(staged_.path(), identity, resume_);
+      checkpoint_.emplace(staged_.path(), identity, options_.resume);
     } catch (const Error&) {
-      if (resume_) staged_.Keep();  // it is for the user to give up what is there
+      if (options_.resume) staged_.Keep();  // it is for the user to give up what is there
       throw;
     }
     if (checkpoint_->segments() == 0) return;
@@ -178,12 +154,14 @@ class Road {
       for (const ScaledSite& site : record.scaled) scaled.emplace_back(site.site, site.scale);
       output_.Replay(record.edits, scaled);
       for (const auto& [linear, outcome] : record.outcomes) {
-        quantizer_.Restore(linear, outcome);
+        search_.quantizer().Restore(linear, outcome);
         report_.outcomes[size_t(linear)].bytes_after = outcome.bytes_after;
       }
     }
     output_.Continue();
-    if (calibrator_.has_value()) checkpoint_->LoadCuts(calibrator_->cuts());
+    if (auto* calibration = search_.calibration(); calibration != nullptr) {
+      checkpoint_->LoadCuts(calibration->calibrator.cuts());
+    }
     if (expectation_.has_value()) expectation_->Restore(checkpoint_->LoadExpectation());
     carried_ = checkpoint_->segments();
     spdlog::info("resumed after {} segments", carried_);
@@ -191,47 +169,62 @@ class Road {
 
   /// Nothing is saved while a shared weight waits for its other users.
   void SaveCheckpoint(size_t segments) {
-    if (quantizer_.HasPending()) return;
+    if (search_.quantizer().HasPending() || !WorthKeeping()) return;
     const Stopwatch watch(report_.timings.checkpoint);
+    FinishCheckpoint();
     unsaved_.segments = segments;
     unsaved_.edits = output_.TakeEdits();
-    checkpoint_->Save(unsaved_, calibrator_.has_value() ? &calibrator_->cuts() : nullptr,
-                      expectation_.has_value() ? &expectation_->values() : nullptr);
-    unsaved_ = {};
+    std::optional<CutStore::Image> cuts;
+    std::optional<Values> values;
+    CalibrationRun* const calibration = search_.calibration();
+    if (calibration != nullptr) cuts = calibration->calibrator.cuts().TakeImage();
+    if (expectation_.has_value()) values = expectation_->values();
+    const bool behind =
+        calibration == nullptr || (calibration->memory.saves_behind && cuts->IsLasting());
+    saving_ = std::async(behind ? std::launch::async : std::launch::deferred,
+                         [this, record = std::exchange(unsaved_, {}), cuts = std::move(cuts),
+                          values = std::move(values)] { checkpoint_->Save(record, cuts, values); });
+    if (!behind) FinishCheckpoint();
+    saved_ = std::chrono::steady_clock::now();
   }
 
-  /// Reads the samples and puts them at the entrance of the graph.
+  /// Waits until the last checkpoint is durable. Throws what saving it has thrown.
+  void FinishCheckpoint() {
+    if (saving_.valid()) saving_.get();
+  }
+
+  /// Whether what was done since the last checkpoint takes longer to do again than a disk takes to
+  /// make it durable.
+  [[nodiscard]] bool WorthKeeping() const {
+    const std::chrono::duration<double> lost = std::chrono::steady_clock::now() - saved_;
+    return lost.count() >= options_.checkpoint_seconds;
+  }
+
+  /// Finds where statistics come from, and a sample to verify the result with.
   void Prepare() {
     const Stopwatch watch(report_.timings.read);
     description_ = DescribeSource(source_.model);
-    const int64_t vocabulary = VocabularySize(source_.graph);
-    std::optional<Feeder> feeder;
-    TokenBlock sample = AnySample(vocabulary);
-    const bool calibrate = NeedsStatistics(method_) && !report_.plan.sites.empty();
-    if (calibrate) {
-      feeder.emplace(source_.graph, ReadFeedHints(source_.model.directory()));
-      samples_ = ReadSamples(recipe_.calibration, recipe_.source, recipe_.tokenizer, vocabulary);
-      const auto batches = MakeMicroBatches(samples_.ids, kMicroBatchTokens);
-      report_.samples = samples_.provenance.samples;
-      report_.tokens = samples_.provenance.tokens;
-      report_.predicted_peak_bytes =
-          PredictPeakBytes(source_.executor, report_.plan, report_.tokens);
-      const TokenBlock& first = batches.front().blocks.front();
-      sample.length = first.length;
-      sample.ids.assign(first.ids.begin(), first.ids.begin() + first.length);
-      calibrator_.emplace(source_.executor, *feeder, batches, TapsBySegment(), recipe_.propagate,
-                          CutStore(CountBlocks(batches), kUnlimited, staged_.path()),
-                          IdleBytes(source_.graph, report_.plan));
+    search_.Start(description_.sha256, staged_.path());
+    const CalibrationRun* const calibration = search_.calibration();
+    const nlohmann::ordered_json provenance = search_.Provenance();
+    if (!provenance.is_null()) {
+      report_.samples = provenance.at("samples").get<int64_t>();
+      report_.tokens = provenance.at("tokens").get<int64_t>();
     }
+    report_.predicted_peak_bytes =
+        calibration != nullptr ? calibration->memory.peak_bytes
+                               : PlanMemory(source_.executor, report_.plan,
+                                            {!provenance.is_null(), 0, 0}, recipe_.memory_budget)
+                                     .peak_bytes;
     if (!recipe_.verify) {
       report_.verification.note = "not asked for (--no-verify)";
       return;
     }
     try {
-      if (!feeder.has_value()) {
-        feeder.emplace(source_.graph, ReadFeedHints(source_.model.directory()));
-      }
-      expectation_.emplace(source_.executor, feeder->Make(sample.ids, 1, sample.length),
+      const TokenBlock sample = calibration != nullptr ? BeginningOf(calibration->first)
+                                                       : AnySample(VocabularySize(source_.graph));
+      const Feeder feeder(source_.graph, ReadFeedHints(source_.model.directory()));
+      expectation_.emplace(source_.executor, feeder.Make(sample.ids, 1, sample.length),
                            HalfConstants(report_.plan));
     } catch (const UnsupportedError& error) {
       report_.verification.note = error.what();
@@ -239,45 +232,28 @@ class Road {
     }
   }
 
-  [[nodiscard]] std::vector<Taps> TapsBySegment() const {
-    std::vector<Taps> taps(source_.executor.plan().segments().size());
-    for (const Site& site : report_.plan.sites) {
-      taps[site.segment][site.value] = report_.plan.linears[size_t(site.linears.front())].k;
-    }
-    return taps;
-  }
-
   void QuantizeSegment(size_t index) {
-    StatisticsBySite statistics;
-    if (calibrator_.has_value()) statistics = calibrator_->Observe(index, report_.timings);
-    SegmentResult result;
-    {
-      const Stopwatch watch(report_.timings.search);
-      result = quantizer_.Quantize(index, std::move(statistics));
-    }
-    if (calibrator_.has_value() && recipe_.propagate) {
-      const Stopwatch watch(report_.timings.propagate);
-      calibrator_->Propagate(index, result.overrides);
-    }
+    SegmentResult result = search_.Run(index, report_.timings);
     const Stopwatch watch(report_.timings.pack);
     for (const ScaledSite& scaled : result.scaled) output_.ScaleSite(scaled.site, scaled.scale);
     for (const QuantizedLinear& linear : result.linears) {
-      LinearOutcome outcome = quantizer_.outcomes()[size_t(linear.linear)];
-      outcome.bytes_after = output_.Quantize(report_.plan.linears[size_t(linear.linear)], linear.q);
+      LinearOutcome outcome = search_.quantizer().outcomes()[size_t(linear.linear)];
+      outcome.bytes_after =
+          output_.Quantize(report_.plan.linears[size_t(linear.linear)], *linear.q);
       report_.outcomes[size_t(linear.linear)].bytes_after = outcome.bytes_after;
       unsaved_.outcomes.emplace_back(linear.linear, std::move(outcome));
     }
     for (ScaledSite& scaled : result.scaled) unsaved_.scaled.push_back(std::move(scaled));
-    if (expectation_.has_value()) overrides_.merge(result.overrides);
+    if (expectation_.has_value()) operands_.merge(result.operands);
   }
 
   /// Shared weights are known only at their last site; until then the expectation waits.
   void CarryExpectation(size_t index) {
-    if (!expectation_.has_value() || quantizer_.HasPending()) return;
+    if (!expectation_.has_value() || search_.quantizer().HasPending()) return;
     const Stopwatch watch(report_.timings.verify);
     const auto& segments = source_.executor.plan().segments();
-    for (; carried_ <= index; ++carried_) expectation_->Advance(segments[carried_], overrides_);
-    overrides_.clear();
+    for (; carried_ <= index; ++carried_) expectation_->Advance(segments[carried_], operands_);
+    operands_.clear();
   }
 
   void Write() {
@@ -287,7 +263,7 @@ class Road {
       LinearOutcome& outcome = report_.outcomes[i];
       if (linear.decision == Decision::kHalf) outcome.bytes_after = output_.StoreAsHalf(linear);
       if (linear.decision != Decision::kQuantize) continue;
-      const LinearOutcome& found = quantizer_.outcomes()[i];
+      const LinearOutcome& found = search_.quantizer().outcomes()[i];
       const int64_t before = outcome.bytes_before;
       const int64_t after = outcome.bytes_after;
       outcome = found;
@@ -305,7 +281,7 @@ class Road {
     Metadata metadata;
     metadata.version = PTQ_VERSION;
     metadata.recipe = ToJson(recipe_);
-    if (calibrator_.has_value()) metadata.calibration = ToJson(samples_.provenance);
+    metadata.calibration = search_.Provenance();
     metadata.source = description_;
     for (size_t i = 0; i < report_.plan.linears.size(); ++i) {
       const Linear& linear = report_.plan.linears[i];
@@ -357,43 +333,77 @@ class Road {
   const Recipe& recipe_;
   Source& source_;
   RunReport& report_;
-  Method method_;
-  const bool resume_;
+  const RunOptions options_;
+  /// The moment up to which nothing would be lost.
+  std::chrono::steady_clock::time_point saved_ = std::chrono::steady_clock::now();
   StagedDirectory staged_;
   OutputModel output_;
-  SegmentQuantizer quantizer_;
-  CalibrationSet samples_;
+  SegmentSearch search_;
   SourceDescription description_;
   Metadata metadata_;
-  std::optional<Calibrator> calibrator_;
   std::optional<Expectation> expectation_;
   std::optional<Checkpoint> checkpoint_;
   CheckpointRecord unsaved_;
-  Values overrides_;
+  std::future<void> saving_;  ///< of the last checkpoint; after what it uses
+  DeferredWeights operands_;
   size_t carried_ = 0;
 };
+
+/// A run on the other ranks: their part of each segment.
+void Help(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report) {
+  SegmentSearch search(source, recipe, report.plan, ranks);
+  search.Start(Sha256OfFile(source.model.path()),
+               std::filesystem::absolute(report.destination).parent_path());
+  const size_t searched = SegmentsToSearch(report.plan);
+  for (size_t i = 0; i < searched; ++i) {
+    CheckInterrupt();
+    (void)search.Run(i, report.timings);
+    source.executor.DropWeights(source.executor.plan().segments()[i]);
+  }
+}
 
 }  // namespace
 
 RunReport PlanRun(const Recipe& recipe) {
-  const Source source(recipe);
+  const Source source(recipe.source);
   RunReport report = StartReport(source, recipe);
   report.bytes_before = DirectoryBytes(source.model);
+  CalibrationSize size{NeedsStatistics(MethodOf(recipe)), 0, 0};
+  if (size.statistics && recipe.statistics.empty()) {  // at most: nothing is read yet
+    size.tokens = recipe.calibration.samples * recipe.calibration.seq_len;
+    size.longest = recipe.calibration.seq_len;
+  }
+  report.predicted_peak_bytes =
+      PlanMemory(source.executor, report.plan, size, recipe.memory_budget).peak_bytes;
   return report;
 }
 
-RunReport Run(const Recipe& recipe, bool resume) {
+RunReport Run(const Recipe& recipe, const RunOptions& options) {
+  Ranks alone = Ranks::Alone();
+  return Run(recipe, options, alone);
+}
+
+RunReport Run(const Recipe& recipe, const RunOptions& options, Ranks& ranks) {
+  if (options.resume && ranks.size() > 1) {
+    throw UsageError("--resume goes on with a run of one rank, and several keep no checkpoints");
+  }
   const auto start = std::chrono::steady_clock::now();
   std::optional<Source> source;
   double read = 0;
   {
     const Stopwatch watch(read);
-    source.emplace(recipe);
+    source.emplace(recipe.source);
   }
   RunReport report = StartReport(*source, recipe);
   report.timings.read = read;
+  report.ranks = ranks.size();
   report.bytes_before = DirectoryBytes(source->model);
-  Road(recipe, *source, report, resume).Travel();
+  if (ranks.is_root()) {
+    Road(recipe, *source, ranks, report, options).Travel();
+  } else {
+    Help(recipe, *source, ranks, report);
+  }
+  report.peak_bytes = PeakResidentBytes(ranks);
   std::error_code error;
   for (const char* name : {"model.onnx", "model.onnx.data"}) {
     const auto size = std::filesystem::file_size(report.destination / name, error);

@@ -9,6 +9,7 @@
 #include "ptq/base/half.h"
 #include "ptq/base/parallel.h"
 #include "ptq/emit/metadata.h"
+#include "ptq/runtime/stored_matrix.h"
 #include "ptq/tensor/transpose.h"
 
 namespace ptq {
@@ -19,27 +20,50 @@ constexpr float kHalfHeadroom = 0.25f * kHalfMax;
 /// Rows that one task copies.
 constexpr int64_t kRowTile = 64;
 
-/// The weight that makes the original graph compute what the quantized one does:
-/// Q(W·diag(s))·diag(s)⁻¹ in the operand's layout.
-Tensor EffectiveOperand(const Linear& linear, const QuantizedMatrix& q,
-                        const std::vector<float>& scale) {
-  Tensor rows(DType::kFloat32, {linear.n, linear.k});
-  auto values = rows.mutable_data<float>();
-  q.Dequantize(values.data());
-  if (!scale.empty()) {
-    ParallelForTiles(linear.n, kRowTile, [&](int64_t begin, int64_t end) {
-      for (int64_t n = begin; n < end; ++n) {
-        float* row = values.data() + n * linear.k;
-        for (int64_t k = 0; k < linear.k; ++k) row[k] /= scale[size_t(k)];
+/// Q(W·diag(s))·diag(s)⁻¹, from the codes.
+class EffectiveWeight : public DeferredWeight {
+ public:
+  /// `scale`: s[K], or null.
+  EffectiveWeight(std::shared_ptr<const QuantizedMatrix> q,
+                  std::shared_ptr<const std::vector<float>> scale, bool operand_is_nk)
+      : q_(std::move(q)), scale_(std::move(scale)), operand_is_nk_(operand_is_nk) {}
+
+  [[nodiscard]] int64_t n() const override { return q_->n; }
+  [[nodiscard]] int64_t k() const override { return q_->k; }
+
+  const float* Rows(int64_t begin, int64_t end, std::vector<float>& buffer) const override {
+    const int64_t k = q_->k;
+    if (int64_t(buffer.size()) < (end - begin) * k) buffer.resize(size_t((end - begin) * k));
+    q_->DequantizeRows(begin, end, buffer.data());
+    if (scale_ == nullptr) return buffer.data();
+    for (int64_t r = 0; r < end - begin; ++r) {
+      for (int64_t j = 0; j < k; ++j) buffer[size_t(r * k + j)] /= (*scale_)[size_t(j)];
+    }
+    return buffer.data();
+  }
+
+  [[nodiscard]] Tensor Whole() const override {
+    const int64_t n = q_->n;
+    const int64_t k = q_->k;
+    Tensor operand(DType::kFloat32, operand_is_nk_ ? Shape{n, k} : Shape{k, n});
+    float* to = operand.mutable_data<float>().data();
+    ParallelForTiles(n, kRowTile, [&](int64_t begin, int64_t end) {
+      std::vector<float> buffer;
+      const float* rows = Rows(begin, end, buffer);
+      if (operand_is_nk_) {
+        std::copy_n(rows, (end - begin) * k, to + begin * k);
+      } else {
+        TransposePart(rows, k, end - begin, k, to + begin, n);
       }
     });
+    return operand;
   }
-  if (linear.operand_is_nk) return rows;
-  Tensor operand(DType::kFloat32, {linear.k, linear.n});
-  TransposeMatrix(rows.data<float>().data(), linear.n, linear.k,
-                  operand.mutable_data<float>().data());
-  return operand;
-}
+
+ private:
+  std::shared_ptr<const QuantizedMatrix> q_;
+  std::shared_ptr<const std::vector<float>> scale_;
+  bool operand_is_nk_;
+};
 
 /// Divides the quantized scales of each row by the site's scale of the channels that it feeds.
 /// False when a binary16 scale would leave the range of full precision; nothing is changed then.
@@ -80,10 +104,11 @@ SegmentQuantizer::SegmentQuantizer(const Executor& executor, const Plan& plan, M
   }
 }
 
-SegmentResult SegmentQuantizer::Quantize(size_t segment, StatisticsBySite statistics) {
+SegmentResult SegmentQuantizer::Quantize(std::span<const size_t> sites,
+                                         StatisticsBySite statistics) {
   SegmentResult result;
-  for (const Site& site : plan_.sites) {
-    if (site.segment != segment) continue;
+  for (const size_t index : sites) {
+    const Site& site = plan_.sites[index];
     const auto found = statistics.find(site.value);
     const SiteStatistics* seen = found == statistics.end() ? nullptr : &found->second;
     if (seen != nullptr && (!seen->IsFinite() || seen->count() == 0)) {
@@ -102,8 +127,21 @@ SegmentResult SegmentQuantizer::Quantize(size_t segment, StatisticsBySite statis
     }
     if (found != statistics.end()) statistics.erase(found);  // a Gram matrix is large
   }
-  FoldRows(result);
   return result;
+}
+
+void SegmentQuantizer::Complete(SegmentResult& result) {
+  std::map<int, std::shared_ptr<const std::vector<float>>> scales;
+  for (const ScaledSite& scaled : result.scaled) {
+    const auto scale = std::make_shared<const std::vector<float>>(scaled.scale);
+    for (const int linear : scaled.site.linears) scales[linear] = scale;
+  }
+  for (const QuantizedLinear& quantized : result.linears) {
+    const Linear& linear = plan_.linears[size_t(quantized.linear)];
+    result.operands[linear.operand] = std::make_shared<EffectiveWeight>(
+        quantized.q, scales[quantized.linear], linear.operand_is_nk);
+  }
+  FoldRows(result);
 }
 
 void SegmentQuantizer::QuantizeSiteLinears(const Site& site, const std::vector<int>& linears,
@@ -120,11 +158,9 @@ void SegmentQuantizer::QuantizeSiteLinears(const Site& site, const std::vector<i
     problem.gram = statistics->gram();
     problem.scale_min = std::max(problem.scale_min, SmallestScale(site, *statistics));
   }
-  std::vector<std::vector<float>> weights;
   for (const int index : linears) {
     const Linear& linear = plan_.linears[size_t(index)];
-    weights.push_back(WeightRows(linear));
-    problem.linears.push_back({linear.name, weights.back(), linear.n, linear.spec, true});
+    problem.linears.push_back({linear.name, WeightRows(linear), linear.spec, true});
   }
   SiteResult found = QuantizeSite(problem, method_);
   Site scaled = site;
@@ -137,11 +173,10 @@ void SegmentQuantizer::QuantizeSiteLinears(const Site& site, const std::vector<i
     scaled.fold = Fold();
   }
   for (size_t i = 0; i < linears.size(); ++i) {
-    const Linear& linear = plan_.linears[size_t(linears[i])];
     LinearResult& own = found.linears[i];
     Record(linears[i], found, own, statistics);
-    result.overrides[linear.operand] = EffectiveOperand(linear, own.q, found.scale);
-    result.linears.push_back({linears[i], std::move(own.q)});
+    result.linears.push_back(
+        {linears[i], std::make_shared<const QuantizedMatrix>(std::move(own.q))});
   }
   if (!found.scale.empty()) {
     result.scaled.push_back({std::move(scaled), std::move(found.scale)});
@@ -167,12 +202,10 @@ void SegmentQuantizer::CollectShared(int linear, const SiteStatistics* statistic
   site.scaling_allowed = false;
   const SiteStatistics* merged = complete.merged.has_value() ? &*complete.merged : nullptr;
   QuantizeSiteLinears(site, {complete.linears.front()}, merged, result);
-  const QuantizedMatrix q = result.linears.back().q;
+  const auto q = result.linears.back().q;
   for (size_t i = 1; i < complete.linears.size(); ++i) {
     const int other = complete.linears[i];
     outcomes_[size_t(other)] = outcomes_[size_t(complete.linears.front())];
-    result.overrides[plan_.linears[size_t(other)].operand] =
-        EffectiveOperand(plan_.linears[size_t(other)], q, {});
     result.linears.push_back({other, q});
   }
 }
@@ -199,7 +232,13 @@ void SegmentQuantizer::FoldRows(SegmentResult& result) {
       if (producer == result.linears.end()) {
         throw InternalError("a scale folds into the rows of a linear of another segment");
       }
-      if (!DivideRows(fold.row_of_channel, scaled.scale, producer->q)) fold = Fold();
+      // What the original graph must compute stays as it is, so the division has its own copy.
+      QuantizedMatrix divided = *producer->q;
+      if (DivideRows(fold.row_of_channel, scaled.scale, divided)) {
+        producer->q = std::make_shared<const QuantizedMatrix>(std::move(divided));
+      } else {
+        fold = Fold();
+      }
     }
     for (const int linear : scaled.site.linears) {
       outcomes_[size_t(linear)].fold = FoldName(fold.kind);
@@ -207,16 +246,13 @@ void SegmentQuantizer::FoldRows(SegmentResult& result) {
   }
 }
 
-std::vector<float> SegmentQuantizer::WeightRows(const Linear& linear) const {
-  const Tensor operand = executor_.LoadConstant(linear.operand);
-  const auto values = operand.data<float>();
-  std::vector<float> rows(values.size());
-  if (linear.operand_is_nk) {
-    std::ranges::copy(values, rows.begin());
-  } else {
-    TransposeMatrix(values.data(), linear.k, linear.n, rows.data());
-  }
-  return rows;
+MatrixRows SegmentQuantizer::WeightRows(const Linear& linear) const {
+  const Graph& graph = executor_.graph();
+  const bool transposed = !linear.operand_is_nk;
+  const auto matrix = FindStoredMatrix(graph, linear.operand);
+  if (!matrix.has_value()) return {executor_.LoadConstant(linear.operand), transposed};
+  return {graph.model().weights().Read(*graph.value(matrix->stored).constant),
+          transposed != matrix->transposed};
 }
 
 /// In a binary16 graph neither a folded gain γ/s nor a scaled activation x/s may overflow.

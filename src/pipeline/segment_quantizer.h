@@ -2,7 +2,9 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "ptq/pipeline/calibrator.h"
@@ -10,12 +12,13 @@
 #include "ptq/plan/plan.h"
 #include "ptq/quant/method.h"
 #include "ptq/runtime/executor.h"
+#include "ptq/tensor/matrix_rows.h"
 
 namespace ptq {
 
 struct QuantizedLinear {
   int linear = 0;  ///< index into Plan::linears
-  QuantizedMatrix q;
+  std::shared_ptr<const QuantizedMatrix> q;
 };
 
 struct ScaledSite {
@@ -26,22 +29,28 @@ struct ScaledSite {
 struct SegmentResult {
   std::vector<ScaledSite> scaled;
   std::vector<QuantizedLinear> linears;
-  /// Constants of the original graph that make it compute what the quantized one does.
-  Values overrides;
+  /// The constants that make the original graph compute what the quantized one does,
+  /// Q(W·diag(s))·diag(s)⁻¹, by the operands that they stand for.
+  DeferredWeights operands;
 };
 
 /// Takes the segments in order. A weight with several users is quantized once, at its last site,
-/// with the statistics of all of them.
+/// with the statistics of all of them. The sites of a segment may be divided among several objects,
+/// except that one gets all sites of shared weights.
 class SegmentQuantizer {
  public:
   SegmentQuantizer(const Executor& executor, const Plan& plan, Method method);
 
-  /// `statistics` of the segment's sites; empty when the method needs none.
-  [[nodiscard]] SegmentResult Quantize(size_t segment, StatisticsBySite statistics);
+  /// Quantizes the linears of some sites of a segment, indices into Plan::sites in order.
+  /// `statistics` of these; empty when the method needs none.
+  [[nodiscard]] SegmentResult Quantize(std::span<const size_t> sites, StatisticsBySite statistics);
+  /// The rest, when the results of all sites of a segment are together: operands, and scales that
+  /// go into the rows of another linear.
+  void Complete(SegmentResult& result);
   /// Whether a shared weight still waits for another site.
   [[nodiscard]] bool HasPending() const { return !pending_.empty(); }
   [[nodiscard]] const std::vector<LinearOutcome>& outcomes() const { return outcomes_; }
-  /// Takes over what became of a linear in an earlier run.
+  /// Takes over what became of a linear in an earlier run, or on another rank.
   void Restore(int linear, const LinearOutcome& outcome) { outcomes_[size_t(linear)] = outcome; }
 
  private:
@@ -58,7 +67,7 @@ class SegmentQuantizer {
   void Record(int linear, const SiteResult& site_result, const LinearResult& linear_result,
               const SiteStatistics* statistics);
   void FoldRows(SegmentResult& result);
-  [[nodiscard]] std::vector<float> WeightRows(const Linear& linear) const;
+  [[nodiscard]] MatrixRows WeightRows(const Linear& linear) const;
   [[nodiscard]] float SmallestScale(const Site& site, const SiteStatistics& statistics) const;
 
   const Executor& executor_;

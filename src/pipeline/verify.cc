@@ -12,27 +12,38 @@ namespace {
 
 /// Tokens of the sample: enough for every kernel to see several rows, few enough to cost nothing.
 constexpr int64_t kSampleLength = 16;
+constexpr int64_t kLongestSample = 64;
 
-/// max |a − b| ÷ max |b|; infinite when one of them is not a number where the other is.
+/// max |x − y| ÷ max |y|; infinite when one of them is not a number where the other is.
+template <class T>
+double RelativeDifference(std::span<const T> x, std::span<const T> y) {
+  double worst = 0, largest = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double a = x[i];
+    const double b = y[i];
+    if (std::isfinite(b)) largest = std::max(largest, std::abs(b));
+    if (a == b || (std::isnan(a) && std::isnan(b))) continue;
+    const double difference = std::abs(a - b);
+    if (!std::isfinite(difference)) return std::numeric_limits<double>::infinity();
+    worst = std::max(worst, difference);
+  }
+  return largest > 0 ? worst / largest : worst;
+}
+
+/// Logits are large: float32 stays as it is.
+Tensor Comparable(const Tensor& tensor) {
+  return tensor.dtype() == DType::kFloat32 ? tensor : tensor.Cast(DType::kFloat64);
+}
+
 double RelativeDifference(const Tensor& got, const Tensor& expected) {
   if (got.shape() != expected.shape()) {
     throw QualityError("verification: an output has shape " + ToString(got.shape()) +
                        " instead of " + ToString(expected.shape()));
   }
-  const Tensor a = got.Cast(DType::kFloat64);
-  const Tensor b = expected.Cast(DType::kFloat64);
-  const auto x = a.data<double>();
-  const auto y = b.data<double>();
-  double worst = 0, largest = 0;
-  for (size_t i = 0; i < x.size(); ++i) {
-    if (std::isfinite(y[i])) largest = std::max(largest, std::abs(y[i]));
-    const bool same = x[i] == y[i] || (std::isnan(x[i]) && std::isnan(y[i]));
-    if (same) continue;
-    const double difference = std::abs(x[i] - y[i]);
-    if (!std::isfinite(difference)) return std::numeric_limits<double>::infinity();
-    worst = std::max(worst, difference);
-  }
-  return largest > 0 ? worst / largest : worst;
+  const Tensor a = Comparable(got);
+  const Tensor b = Comparable(expected);
+  return a.dtype() == DType::kFloat32 ? RelativeDifference(a.data<float>(), b.data<float>())
+                                      : RelativeDifference(a.data<double>(), b.data<double>());
 }
 
 /// Whether a constant is another one or is folded from it.
@@ -49,8 +60,8 @@ bool DependsOn(const ExecutionPlan& plan, ValueId id, ValueId constant) {
 bool Reads(const Executor& executor, const Job& job, ValueId constant) {
   const Graph& graph = executor.graph();
   for (const int index : job.steps) {
-    const int node = executor.plan().steps()[size_t(index)].node;
-    for (const auto* list : {&graph.inputs(node), &graph.captures(node)}) {
+    const Step& step = executor.plan().steps()[size_t(index)];
+    for (const auto* list : {&step.inputs, &graph.captures(step.node)}) {
       for (const ValueId id : *list) {
         if (DependsOn(executor.plan(), id, constant)) return true;
       }
@@ -61,6 +72,14 @@ bool Reads(const Executor& executor, const Job& job, ValueId constant) {
 
 }  // namespace
 
+TokenBlock BeginningOf(const TokenBlock& sample) {
+  TokenBlock block;
+  block.batch = 1;
+  block.length = std::min(sample.length, kLongestSample);
+  block.ids.assign(sample.ids.begin(), sample.ids.begin() + block.length);
+  return block;
+}
+
 TokenBlock AnySample(int64_t vocabulary) {
   TokenBlock block;
   block.batch = 1;
@@ -70,7 +89,8 @@ TokenBlock AnySample(int64_t vocabulary) {
   return block;
 }
 
-void Expectation::Advance(const Segment& segment, Values overrides) {
+void Expectation::Advance(const Segment& segment, const DeferredWeights& quantized) {
+  Values overrides;
   const Job job = executor_.MakeJob(segment, segment.live_out, {});
   for (const ValueId id : halves_) {
     if (!Reads(executor_, job, id)) continue;
@@ -79,8 +99,7 @@ void Expectation::Advance(const Segment& segment, Values overrides) {
     RoundToHalf(values, values);
     overrides[id] = std::move(rounded);
   }
-  const Values constants = executor_.LoadConstants(job, overrides);
-  values_ = executor_.Run(job, constants, std::move(values_));
+  values_ = executor_.RunOnce(job, overrides, quantized, std::move(values_));
 }
 
 Verification Expectation::Check(const std::filesystem::path& path, double tolerance) const {

@@ -22,8 +22,8 @@ class Expectation {
         values_(std::move(inputs)),
         halves_(std::move(halves)) {}
 
-  /// Runs the next segment.
-  void Advance(const Segment& segment, Values overrides);
+  /// Runs the next segment with quantized weights in the place of its own.
+  void Advance(const Segment& segment, const DeferredWeights& quantized);
   /// The activations on the cut that Advance has reached.
   [[nodiscard]] const Values& values() const { return values_; }
   /// Goes on at a cut that was reached before.
@@ -37,6 +37,10 @@ class Expectation {
   Values values_;
   std::vector<ValueId> halves_;
 };
+
+/// The beginning of a sample: enough tokens for every kernel to see several rows, few enough for
+/// their logits to be small.
+[[nodiscard]] TokenBlock BeginningOf(const TokenBlock& sample);
 
 /// A short sample for models that were not calibrated.
 [[nodiscard]] TokenBlock AnySample(int64_t vocabulary);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "group_grid.h"
@@ -17,23 +18,32 @@ constexpr float kSmallestFloat = std::numeric_limits<float>::min();
 }  // namespace
 
 PTQ_VECTOR_CLONES GroupRange RangeOf(const float* w, int64_t count) {
-  constexpr int kLanes = 16;  // independent, so that the loop can be vectorised
-  float low[kLanes] = {};
-  float high[kLanes] = {};
+  constexpr int kLanes = 16;  // independent, and written as vectors, which the compiler keeps whole
+  using Lanes [[gnu::vector_size(sizeof(float) * kLanes)]] = float;
+  Lanes lows = {};
+  Lanes highs = {};
   int64_t j = 0;
   for (; j + kLanes <= count; j += kLanes) {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      low[lane] = std::min(low[lane], w[j + lane]);
-      high[lane] = std::max(high[lane], w[j + lane]);
-    }
+    Lanes values;
+    std::memcpy(&values, w + j, sizeof(values));
+    lows = values < lows ? values : lows;
+    highs = values > highs ? values : highs;
   }
-  for (; j < count; ++j) {
-    low[0] = std::min(low[0], w[j]);
-    high[0] = std::max(high[0], w[j]);
+  using Quarter [[gnu::vector_size(sizeof(float) * kLanes / 4)]] = float;
+  Quarter low[4], high[4];
+  std::memcpy(low, &lows, sizeof(lows));
+  std::memcpy(high, &highs, sizeof(highs));
+  for (int i = 1; i < 4; ++i) {
+    low[0] = low[i] < low[0] ? low[i] : low[0];
+    high[0] = high[i] > high[0] ? high[i] : high[0];
   }
   GroupRange range;
-  range.low = *std::min_element(low, low + kLanes);
-  range.high = *std::max_element(high, high + kLanes);
+  range.low = std::min(std::min(low[0][0], low[0][1]), std::min(low[0][2], low[0][3]));
+  range.high = std::max(std::max(high[0][0], high[0][1]), std::max(high[0][2], high[0][3]));
+  for (; j < count; ++j) {
+    range.low = std::min(range.low, w[j]);
+    range.high = std::max(range.high, w[j]);
+  }
   range.signed_max = range.high >= -range.low ? range.high : range.low;
   return range;
 }

@@ -1,18 +1,28 @@
 #include "linear_quantizer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 
+#include "ptq/base/error.h"
 #include "ptq/base/parallel.h"
 #include "ptq/base/simd.h"
 
 namespace ptq {
 namespace {
 
-/// Rows of one task. A product with the Gram matrix first packs all K² numbers of it, which pays
-/// for many rows only; where K is small, so is N, and all threads should get some.
-int64_t RowTile(int64_t k) { return std::clamp<int64_t>(k / 4, 64, 512); }
+/// Rows that are quantized together. A product with the Gram matrix first packs all K² numbers of
+/// it, which pays for many rows only; where K is small, so is N, and all threads should get some.
+/// Without one the rows should stay in the cache that is one core's own.
+int64_t RowTile(const GramView& gram) {
+  if (!gram.identity()) return std::clamp<int64_t>(gram.k() / 4, 64, 512);
+  constexpr int64_t kCached = 64 << 10;  // weights
+  constexpr int64_t kLine = 32;          // weights of 16 bits in a cache line
+  return std::clamp<int64_t>(kCached / gram.k() / kLine * kLine, kLine, 4 * kLine);
+}
+/// Tiles of one task, which share their buffers.
+constexpr int64_t kTilesInTask = 4;
 
 /// Scales, zero points and codes of one tile.
 struct TileBuffers {
@@ -68,34 +78,63 @@ struct RowMethods {
         plain_only(IsPlain(task)) {}
 };
 
+/// What a task needs for its tiles, again and again.
+struct Buffers {
+  std::vector<float> w;
+  std::vector<float> scaled;
+  std::vector<float> delta;
+  std::vector<double> losses;
+};
+
+/// Least rows for which packing a Gram matrix pays, and parts that a search is cut into.
+constexpr int64_t kLeastRows = 64;
+constexpr int64_t kParts = 8;
+
+/// Rows whose squares are summed while they are in the nearest cache.
+constexpr int64_t kRowsOfSquares = 4;
+
+/// The loss of each row of a block whose codes are set.
+void Losses(const SiteView& site, const RowBlock& block, const float* original,
+            std::vector<float>& delta, double* losses) {
+  // A product with the Gram matrix takes many rows at once; squares are best summed in the cache.
+  const int64_t most = site.gram.identity() ? kRowsOfSquares : block.rows;
+  const int64_t groups = block.spec.GroupsFor(block.k);
+  delta.resize(size_t(most * block.k));
+  for (int64_t r = 0; r < block.rows; r += most) {
+    const int64_t step = std::min(most, block.rows - r);
+    const RowBlock part{block.spec,
+                        step,
+                        block.k,
+                        block.w + r * block.k,
+                        block.scales + r * groups,
+                        block.zero_points + r * groups,
+                        block.codes + r * block.k};
+    Errors(part, original + r * block.k, site.s, delta.data());
+    site.gram.RowLosses(delta.data(), step, 0, block.k, losses + r);
+  }
+}
+
 /// Quantizes one tile of rows; the better of both ways ends in `out`, its losses in `losses`.
 void QuantizeTile(const SiteView& site, const RowMethods& methods, const RowBlock& out,
-                  const float* original, double* losses, double* plain_losses) {
-  std::vector<float> delta(static_cast<size_t>(out.rows * out.k));
+                  const float* original, Buffers& buffers, double* losses, double* plain_losses) {
   methods.plain_grid(out);
   methods.plain_rounding(out);
-  Errors(out, original, site.s, delta.data());
-  site.gram.RowLosses(delta.data(), out.rows, 0, out.k, plain_losses);
+  Losses(site, out, original, buffers.delta, plain_losses);
   std::copy_n(plain_losses, out.rows, losses);
   if (methods.plain_only) return;
 
   const int64_t groups = out.spec.GroupsFor(out.k);
-  TileBuffers buffers(out.rows, groups, out.k);
-  const RowBlock other{out.spec,
-                       out.rows,
-                       out.k,
-                       out.w,
-                       buffers.scales.data(),
-                       buffers.zero_points.data(),
-                       buffers.codes.data()};
+  TileBuffers tile(out.rows, groups, out.k);
+  const RowBlock other{
+      out.spec,         out.rows, out.k, out.w, tile.scales.data(), tile.zero_points.data(),
+      tile.codes.data()};
   methods.grid(other);
   methods.rounding(other);
-  Errors(other, original, site.s, delta.data());
-  std::vector<double> other_losses(static_cast<size_t>(out.rows));
-  site.gram.RowLosses(delta.data(), out.rows, 0, out.k, other_losses.data());
+  buffers.losses.resize(size_t(out.rows));
+  Losses(site, other, original, buffers.delta, buffers.losses.data());
   for (int64_t r = 0; r < out.rows; ++r) {
-    if (!(other_losses[size_t(r)] < losses[r])) continue;
-    losses[r] = other_losses[size_t(r)];
+    if (!(buffers.losses[size_t(r)] < losses[r])) continue;
+    losses[r] = buffers.losses[size_t(r)];
     std::copy_n(other.scales + r * groups, groups, out.scales + r * groups);
     std::copy_n(other.zero_points + r * groups, groups, out.zero_points + r * groups);
     std::copy_n(other.codes + r * out.k, out.k, out.codes + r * out.k);
@@ -113,47 +152,66 @@ const float* ScaledRows(const float* w, int64_t rows, int64_t k, std::span<const
   return buffer.data();
 }
 
+/// Throws InputError for rows whose energies are not numbers.
+void CheckFinite(const LinearTask& task, std::span<const double> energies) {
+  if (std::ranges::all_of(energies, [](double energy) { return std::isfinite(energy); })) return;
+  throw InputError("weight '" + task.name +
+                   "' holds a NaN or an infinite value; repair the model or exclude it");
+}
+
 }  // namespace
 
 LinearQuantization QuantizeLinear(const SiteView& site, const LinearTask& task) {
-  const int64_t k = task.k;
+  const int64_t n = task.w.rows();
+  const int64_t k = task.w.cols();
   const int64_t groups = task.spec.GroupsFor(k);
   LinearQuantization outcome;
   QuantizedMatrix& q = outcome.q;
   q.spec = task.spec;
-  q.n = task.n;
+  q.n = n;
   q.k = k;
-  q.codes.resize(size_t(task.n * k));
-  q.scales.resize(size_t(task.n * groups));
-  q.zero_points.resize(size_t(task.n * groups));
-  std::vector<double> losses(static_cast<size_t>(task.n));
-  std::vector<double> plain_losses(static_cast<size_t>(task.n));
+  q.codes.resize(size_t(n * k));
+  q.scales.resize(size_t(n * groups));
+  q.zero_points.resize(size_t(n * groups));
+  std::vector<double> losses(static_cast<size_t>(n));
+  std::vector<double> plain_losses(static_cast<size_t>(n));
+  std::vector<double> energies(static_cast<size_t>(n));
   const RowMethods methods(site, task);
-  ParallelForTiles(task.n, RowTile(k), [&](int64_t begin, int64_t end) {
-    const int64_t rows = end - begin;
-    const float* original = task.w.data() + begin * k;
-    std::vector<float> scaled;
-    const float* w = ScaledRows(original, rows, k, site.s, scaled);
-    const RowBlock block{task.spec,
-                         rows,
-                         k,
-                         w,
-                         q.scales.data() + begin * groups,
-                         q.zero_points.data() + begin * groups,
-                         q.codes.data() + begin * k};
-    QuantizeTile(site, methods, block, original, losses.data() + begin,
-                 plain_losses.data() + begin);
-  });
+  const int64_t tile = RowTile(site.gram);
+  ParallelForTiles(
+      n, site.gram.identity() ? kTilesInTask * tile : tile, [&](int64_t first, int64_t last) {
+        Buffers buffers;
+        for (int64_t begin = first; begin < last; begin += tile) {
+          const int64_t rows = std::min(tile, last - begin);
+          const float* original = task.w.Get(begin, begin + rows, buffers.w);
+          if (site.s.empty()) {
+            site.gram.RowEnergies(original, rows, energies.data() + begin);
+            CheckFinite(task, std::span(energies).subspan(size_t(begin), size_t(rows)));
+          }
+          const RowBlock block{task.spec,
+                               rows,
+                               k,
+                               ScaledRows(original, rows, k, site.s, buffers.scaled),
+                               q.scales.data() + begin * groups,
+                               q.zero_points.data() + begin * groups,
+                               q.codes.data() + begin * k};
+          QuantizeTile(site, methods, block, original, buffers, losses.data() + begin,
+                       plain_losses.data() + begin);
+        }
+      });
   outcome.loss = std::accumulate(losses.begin(), losses.end(), 0.0);
   outcome.loss_plain = std::accumulate(plain_losses.begin(), plain_losses.end(), 0.0);
+  outcome.energy = std::accumulate(energies.begin(), energies.end(), 0.0);
   return outcome;
 }
 
 std::vector<double> LossesOf(const GramView& gram, std::span<const std::span<const float>> scales,
                              const LinearTask& task) {
   const auto count = static_cast<int64_t>(scales.size());
-  const int64_t rows = task.n;
-  const int64_t k = task.k;
+  const int64_t rows = task.w.rows();
+  const int64_t k = task.w.cols();
+  std::vector<float> made;
+  const float* original = task.w.Get(0, rows, made);
   const bool plain_only = IsPlain(task);
   std::vector<float> plain(size_t(count * rows * k));
   std::vector<float> other(plain_only ? 0 : plain.size());
@@ -161,22 +219,24 @@ std::vector<double> LossesOf(const GramView& gram, std::span<const std::span<con
     const SiteView site{gram, scales[size_t(i)]};
     const RowMethods methods(site, task);
     std::vector<float> scaled;
-    const float* w = ScaledRows(task.w.data(), rows, k, site.s, scaled);
+    const float* w = ScaledRows(original, rows, k, site.s, scaled);
     TileBuffers buffers(rows, task.spec.GroupsFor(k), k);
     const RowBlock block{
         task.spec,           rows, k, w, buffers.scales.data(), buffers.zero_points.data(),
         buffers.codes.data()};
     methods.plain_grid(block);
     methods.plain_rounding(block);
-    Errors(block, task.w.data(), site.s, plain.data() + i * rows * k);
+    Errors(block, original, site.s, plain.data() + i * rows * k);
     if (plain_only) return;
     methods.grid(block);
     methods.rounding(block);
-    Errors(block, task.w.data(), site.s, other.data() + i * rows * k);
+    Errors(block, original, site.s, other.data() + i * rows * k);
   });
   std::vector<double> losses(size_t(count * rows));
   std::vector<double> other_losses(losses.size(), std::numeric_limits<double>::infinity());
-  ParallelForTiles(count * rows, RowTile(k), [&](int64_t begin, int64_t end) {
+  // Few rows in even parts, so that all threads get some.
+  const int64_t part = std::max(kLeastRows, (count * rows + kParts - 1) / kParts);
+  ParallelForTiles(count * rows, std::min(part, RowTile(gram)), [&](int64_t begin, int64_t end) {
     gram.RowLosses(plain.data() + begin * k, end - begin, 0, k, losses.data() + begin);
     if (plain_only) return;
     gram.RowLosses(other.data() + begin * k, end - begin, 0, k, other_losses.data() + begin);
@@ -190,9 +250,8 @@ std::vector<double> LossesOf(const GramView& gram, std::span<const std::span<con
 
 double Energy(const GramView& gram, std::span<const float> w, int64_t n) {
   std::vector<double> energies(static_cast<size_t>(n));
-  ParallelForTiles(n, RowTile(gram.k()), [&](int64_t begin, int64_t end) {
-    std::vector<float> rows(w.begin() + begin * gram.k(), w.begin() + end * gram.k());
-    gram.RowLosses(rows.data(), end - begin, 0, gram.k(), energies.data() + begin);
+  ParallelForTiles(n, RowTile(gram), [&](int64_t begin, int64_t end) {
+    gram.RowEnergies(w.data() + begin * gram.k(), end - begin, energies.data() + begin);
   });
   return std::accumulate(energies.begin(), energies.end(), 0.0);
 }

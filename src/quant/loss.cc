@@ -4,6 +4,7 @@
 #include <atomic>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -52,15 +53,38 @@ PTQ_VECTOR_CLONES double Contract(const float* y, const float* d, const float* d
   return std::accumulate(sums, sums + kLanes, 0.0);
 }
 
-PTQ_VECTOR_CLONES double SumOfSquares(const float* d, int64_t cols) {
-  double sums[kLanes] = {};
+/// Rows whose sums are taken at the same time: each waits for its own last addition only.
+constexpr int64_t kRowsAtOnce = 4;
+
+/// Σ d_j² of `rows` rows, each in double and in a fixed order. Written as vectors, which the
+/// compiler keeps whole.
+template <int64_t rows>
+[[gnu::always_inline]] inline void SumRows(const float* d, int64_t cols, double* out) {
+  using Floats [[gnu::vector_size(sizeof(float) * kLanes)]] = float;
+  using Doubles [[gnu::vector_size(sizeof(double) * kLanes)]] = double;
+  Doubles sums[rows] = {};
   int64_t j = 0;
   for (; j + kLanes <= cols; j += kLanes) {
-    for (int lane = 0; lane < kLanes; ++lane)
-      sums[lane] += double(d[j + lane]) * double(d[j + lane]);
+    for (int64_t r = 0; r < rows; ++r) {
+      Floats values;
+      std::memcpy(&values, d + r * cols + j, sizeof(values));
+      const Doubles wide = __builtin_convertvector(values, Doubles);
+      sums[r] += wide * wide;
+    }
   }
-  for (; j < cols; ++j) sums[0] += double(d[j]) * double(d[j]);
-  return std::accumulate(sums, sums + kLanes, 0.0);
+  for (int64_t r = 0; r < rows; ++r) {
+    double lanes[kLanes];
+    std::memcpy(lanes, &sums[r], sizeof(lanes));
+    for (int64_t i = j; i < cols; ++i) lanes[0] += double(d[r * cols + i]) * d[r * cols + i];
+    out[r] = std::accumulate(lanes, lanes + kLanes, 0.0);
+  }
+}
+
+PTQ_VECTOR_CLONES void SumsOfSquares(const float* d, int64_t rows, int64_t cols, double* out) {
+  int64_t r = 0;
+  for (; r + kRowsAtOnce <= rows; r += kRowsAtOnce)
+    SumRows<kRowsAtOnce>(d + r * cols, cols, out + r);
+  for (; r < rows; ++r) SumRows<1>(d + r * cols, cols, out + r);
 }
 
 }  // namespace
@@ -75,7 +99,7 @@ GramView::GramView(std::span<const float> lower, int64_t k) : lower_(lower), k_(
 void GramView::RowLosses(float* delta, int64_t rows, int64_t begin, int64_t cols,
                          double* out) const {
   if (identity()) {
-    for (int64_t r = 0; r < rows; ++r) out[r] = SumOfSquares(delta + r * cols, cols);
+    SumsOfSquares(delta, rows, cols, out);
     return;
   }
   std::vector<int> exponents(size_t(rows), 0);
@@ -113,6 +137,15 @@ void GramView::RowLosses(float* delta, int64_t rows, int64_t begin, int64_t cols
     out[r] = exponent == kOverflow ? std::numeric_limits<double>::infinity()
                                    : std::ldexp(std::max(form, 0.0), 2 * exponent);
   }
+}
+
+void GramView::RowEnergies(const float* w, int64_t rows, double* out) const {
+  if (identity()) {
+    SumsOfSquares(w, rows, k_, out);
+    return;
+  }
+  std::vector<float> copy(w, w + rows * k_);
+  RowLosses(copy.data(), rows, 0, k_, out);
 }
 
 bool IsUsableGram(std::span<const float> lower, int64_t k) {

@@ -23,6 +23,8 @@ class GramView {
   /// the channels [begin, begin + cols). Overwrites `delta`. Each row is brought to unit size first
   /// (by a power of two), so neither huge nor tiny weights leave the range of float.
   void RowLosses(float* delta, int64_t rows, int64_t begin, int64_t cols, double* out) const;
+  /// out[r] = w_r H w_rᵀ, for rows of all channels.
+  void RowEnergies(const float* w, int64_t rows, double* out) const;
 
  private:
   std::span<const float> lower_;

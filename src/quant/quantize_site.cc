@@ -29,7 +29,7 @@ constexpr double kAcceptFraction = 0.98;
 /// The rows that stand for a linear in the search, evenly spread.
 struct Sample {
   std::vector<float> w;
-  int64_t rows = 0;
+  MatrixRows rows;
   double energy = 0;
 };
 
@@ -40,8 +40,7 @@ class SiteQuantizer {
   SiteResult Run();
 
  private:
-  [[nodiscard]] LinearTask Task(size_t linear, std::span<const float> w, int64_t n,
-                                bool plain) const;
+  [[nodiscard]] LinearTask Task(size_t linear, const MatrixRows& w, bool plain) const;
   [[nodiscard]] std::vector<Sample> TakeSamples(int64_t rows) const;
   [[nodiscard]] std::vector<double> SampleScores(const std::vector<Sample>& samples,
                                                  std::span<const std::span<const float>> scales,
@@ -69,15 +68,11 @@ void Validate(const SiteProblem& problem) {
     throw InternalError("quantize: the mean magnitudes are not K");
   }
   for (const LinearProblem& linear : problem.linears) {
-    if (int64_t(linear.w.size()) != linear.n * problem.k) {
+    if (linear.w.cols() != problem.k) {
       throw InternalError("quantize: '" + linear.name + "' is not N x K");
     }
     if (linear.spec.bits < 2 || linear.spec.bits > 8 || linear.spec.group_size < 0) {
       throw InternalError("quantize: '" + linear.name + "' has an impossible specification");
-    }
-    if (!std::ranges::all_of(linear.w, [](float value) { return std::isfinite(value); })) {
-      throw InputError("weight '" + linear.name +
-                       "' holds a NaN or an infinite value; repair the model or exclude it");
     }
   }
 }
@@ -94,18 +89,13 @@ SiteQuantizer::SiteQuantizer(const SiteProblem& problem, const Method& method)
       rounding_(FindRounding(method.rounding)),
       plain_grid_(FindGrid("minmax")),
       plain_rounding_(FindRounding("nearest")),
-      gram_(UsableGram(problem), problem.k) {
-  for (const LinearProblem& linear : problem.linears) {
-    energies_.push_back(Energy(gram_, linear.w, linear.n));
-  }
-}
+      gram_(UsableGram(problem), problem.k) {}
 
-LinearTask SiteQuantizer::Task(size_t linear, std::span<const float> w, int64_t n,
-                               bool plain) const {
+LinearTask SiteQuantizer::Task(size_t linear, const MatrixRows& w, bool plain) const {
   const LinearProblem& own = problem_.linears[linear];
   const bool forbidden = grid_.make == MakeClipGrid && !own.clip;
   const GridEntry& grid = plain || forbidden ? plain_grid_ : grid_;
-  return {w, n, problem_.k, own.spec, grid, plain ? plain_rounding_ : rounding_};
+  return {own.name, w, own.spec, grid, plain ? plain_rounding_ : rounding_};
 }
 
 std::vector<Sample> SiteQuantizer::TakeSamples(int64_t rows) const {
@@ -113,13 +103,16 @@ std::vector<Sample> SiteQuantizer::TakeSamples(int64_t rows) const {
   std::vector<Sample> samples;
   for (const LinearProblem& linear : problem_.linears) {
     Sample sample;
-    sample.rows = std::min(linear.n, rows);
-    sample.w.resize(size_t(sample.rows * k));
-    for (int64_t i = 0; i < sample.rows; ++i) {
-      const int64_t row = (2 * i + 1) * linear.n / (2 * sample.rows);
-      std::copy_n(linear.w.begin() + row * k, k, sample.w.begin() + i * k);
+    const int64_t n = linear.w.rows();
+    const int64_t count = std::min(n, rows);
+    sample.w.resize(size_t(count * k));
+    std::vector<float> buffer;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t row = (2 * i + 1) * n / (2 * count);
+      std::copy_n(linear.w.Get(row, row + 1, buffer), k, sample.w.begin() + i * k);
     }
-    sample.energy = Energy(gram_, sample.w, sample.rows);
+    sample.energy = Energy(gram_, sample.w, count);
+    sample.rows = MatrixRows(sample.w, k);
     samples.push_back(std::move(sample));
   }
   return samples;
@@ -134,7 +127,7 @@ std::vector<double> SiteQuantizer::SampleScores(const std::vector<Sample>& sampl
   for (size_t i = 0; i < samples.size(); ++i) {
     const Sample& sample = samples[i];
     if (!(sample.energy > 0)) continue;
-    const auto losses = LossesOf(gram_, scales, Task(i, sample.w, sample.rows, plain));
+    const auto losses = LossesOf(gram_, scales, Task(i, sample.rows, plain));
     for (size_t c = 0; c < scores.size(); ++c) scores[c] += losses[c] / sample.energy;
   }
   return scores;
@@ -191,7 +184,7 @@ bool SiteQuantizer::TryScale(const ScalingCandidate& candidate, double none_scor
   std::vector<double> losses;
   for (size_t i = 0; i < problem_.linears.size(); ++i) {
     const LinearProblem& linear = problem_.linears[i];
-    outcomes.push_back(QuantizeLinear(site, Task(i, linear.w, linear.n, false)));
+    outcomes.push_back(QuantizeLinear(site, Task(i, linear.w, false)));
     losses.push_back(outcomes.back().loss);
     if (!(losses.back() <= result.linears[i].loss_rtn)) return false;
   }
@@ -212,10 +205,11 @@ SiteResult SiteQuantizer::Run() {
   std::vector<double> losses;
   for (size_t i = 0; i < problem_.linears.size(); ++i) {
     const LinearProblem& linear = problem_.linears[i];
-    LinearQuantization outcome = QuantizeLinear(unscaled, Task(i, linear.w, linear.n, false));
+    LinearQuantization outcome = QuantizeLinear(unscaled, Task(i, linear.w, false));
     losses.push_back(outcome.loss);
+    energies_.push_back(outcome.energy);
     result.linears.push_back(
-        {std::move(outcome.q), outcome.loss, outcome.loss_plain, energies_[i]});
+        {std::move(outcome.q), outcome.loss, outcome.loss_plain, outcome.energy});
   }
   // Without inputs to weigh the channels by, no scale is better than another.
   if (!problem_.scaling_allowed || gram_.identity()) return result;

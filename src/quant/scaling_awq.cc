@@ -13,8 +13,9 @@ namespace {
 
 /// alpha = i / 20. alpha = 0 is "none", which is always tried.
 constexpr int kAlphaSteps = 20;
-/// Rows that one task sums.
+/// Rows that one task sums, and those of them that it reads at once.
 constexpr int64_t kRowTile = 1024;
+constexpr int64_t kRowsRead = 32;
 /// No scaled weight may exceed 1e37, so that its grid stays in the range of float.
 constexpr double kLogLargestWeight = 37 * std::numbers::ln10;
 
@@ -42,26 +43,42 @@ void AddRelativeWeights(const float* row, int64_t k, int64_t group, double* sums
   }
 }
 
-/// w̄_j up to a constant factor (which normalising s removes): the sum over all rows of all siblings
-/// of |w_j| / (largest magnitude in the group of j).
-std::vector<double> MeanRelativeWeight(const SiteProblem& problem) {
-  std::vector<double> mean(static_cast<size_t>(problem.k), 0.0);
+/// What the weights of a site's linears say.
+struct WeightSummary {
+  /// w̄_j up to a constant factor (which normalising s removes): the sum over all rows of all
+  /// siblings of |w_j| / (largest magnitude in the group of j).
+  std::vector<double> relative;
+  float largest = 0;  ///< max |w|
+};
+
+WeightSummary Summarize(const SiteProblem& problem) {
+  WeightSummary summary;
+  summary.relative.assign(size_t(problem.k), 0.0);
   for (const LinearProblem& linear : problem.linears) {
     const int64_t group = linear.spec.GroupSizeFor(problem.k);
-    const int64_t tiles = (linear.n + kRowTile - 1) / kRowTile;
+    const int64_t tiles = (linear.w.rows() + kRowTile - 1) / kRowTile;
     std::vector<std::vector<double>> partial(static_cast<size_t>(tiles));
-    ParallelForTiles(linear.n, kRowTile, [&](int64_t begin, int64_t end) {
+    std::vector<float> largest(static_cast<size_t>(tiles));
+    ParallelForTiles(linear.w.rows(), kRowTile, [&](int64_t begin, int64_t end) {
       std::vector<double>& sums = partial[size_t(begin / kRowTile)];
+      float& most = largest[size_t(begin / kRowTile)];
       sums.assign(size_t(problem.k), 0.0);
-      for (int64_t r = begin; r < end; ++r) {
-        AddRelativeWeights(linear.w.data() + r * problem.k, problem.k, group, sums.data());
+      std::vector<float> buffer;
+      for (int64_t first = begin; first < end; first += kRowsRead) {
+        const int64_t rows = std::min(kRowsRead, end - first);
+        const float* w = linear.w.Get(first, first + rows, buffer);
+        for (int64_t r = 0; r < rows; ++r) {
+          AddRelativeWeights(w + r * problem.k, problem.k, group, sums.data());
+        }
+        for (int64_t i = 0; i < rows * problem.k; ++i) most = std::max(most, std::abs(w[i]));
       }
     });
     for (const std::vector<double>& sums : partial) {
-      for (size_t j = 0; j < mean.size(); ++j) mean[j] += sums[j];
+      for (size_t j = 0; j < sums.size(); ++j) summary.relative[j] += sums[j];
     }
+    for (const float most : largest) summary.largest = std::max(summary.largest, most);
   }
-  return mean;
+  return summary;
 }
 
 /// Channels that must get one scale get their mean.
@@ -109,17 +126,14 @@ std::vector<ScalingCandidate> MakeAwqScaling(const SiteProblem& problem) {
   ShareAmongTied(problem.row_of_channel, x);
   const auto finite = [](double value) { return std::isfinite(value); };
   if (x.empty() || !std::ranges::all_of(x, finite) || !FloorAtSmallestPositive(x)) return {};
-  std::vector<double> w = MeanRelativeWeight(problem);
+  const WeightSummary weights = Summarize(problem);
+  std::vector<double> w = weights.relative;
   ShareAmongTied(problem.row_of_channel, w);
   if (!FloorAtSmallestPositive(w)) return {};
   const bool half = std::ranges::any_of(problem.linears, [](const LinearProblem& linear) {
     return linear.spec.scale_type == ScaleType::kFloat16;
   });
-  float largest_weight = 0;
-  for (const LinearProblem& linear : problem.linears) {
-    for (const float value : linear.w) largest_weight = std::max(largest_weight, std::abs(value));
-  }
-  const double log_largest_weight = std::log(double(largest_weight));
+  const double log_largest_weight = std::log(double(weights.largest));
   for (double& value : x) value = std::log(value);
   for (double& value : w) value = std::log(value);
 

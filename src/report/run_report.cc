@@ -57,14 +57,9 @@ struct Phase {
 };
 
 std::vector<Phase> PhasesOf(const Timings& t) {
-  return {{"read", t.read},
-          {"forward", t.forward},
-          {"statistics", t.statistics},
-          {"search", t.search},
-          {"pack", t.pack},
-          {"propagate", t.propagate},
-          {"checkpoint", t.checkpoint},
-          {"write", t.write},
+  return {{"read", t.read},           {"forward", t.forward},       {"statistics", t.statistics},
+          {"exchange", t.exchange},   {"search", t.search},         {"pack", t.pack},
+          {"propagate", t.propagate}, {"checkpoint", t.checkpoint}, {"write", t.write},
           {"verify", t.verify}};
 }
 
@@ -155,8 +150,9 @@ std::string SummaryText(const RunReport& report) {
   text << "output error  " << FormatPercent(totals.loss) << " of the linears' output energy ("
        << FormatPercent(totals.loss_rtn) << " by rounding to nearest)\n"
        << "time          " << FormatSeconds(t.total) << ": " << PhaseText(t) << '\n'
-       << "peak memory   " << FormatBytes(PeakResidentBytes()) << " ("
-       << FormatBytes(report.predicted_peak_bytes) << " predicted)\n"
+       << "peak memory   " << FormatBytes(report.peak_bytes)
+       << (report.ranks > 1 ? " on the largest of " + std::to_string(report.ranks) + " ranks" : "")
+       << " (" << FormatBytes(report.predicted_peak_bytes) << " predicted)\n"
        << "verification  ";
   if (report.verification.done) {
     text << "outputs within " << FormatNumber(report.verification.max_relative, 2)
@@ -184,7 +180,8 @@ nlohmann::ordered_json SummaryJson(const RunReport& report) {
   json["relative_loss_rtn"] = totals.loss_rtn;
   for (const Phase& phase : PhasesOf(t)) json["seconds"][phase.name] = phase.seconds;
   json["seconds"]["total"] = t.total;
-  json["peak_resident_bytes"] = PeakResidentBytes();
+  json["ranks"] = report.ranks;
+  json["peak_resident_bytes"] = report.peak_bytes;
   json["predicted_peak_bytes"] = report.predicted_peak_bytes;
   json["verification"] = {{"done", report.verification.done},
                           {"max_relative", report.verification.max_relative},

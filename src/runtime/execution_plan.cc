@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "attention_fusion.h"
 #include "segments.h"
 
 #include "ptq/base/error.h"
@@ -35,6 +36,7 @@ ExecutionPlan::ExecutionPlan(const Graph& graph) : graph_(&graph) {
     const Node& node = graph.nodes()[i];
     Step step;
     step.node = int(i);
+    step.inputs = graph.inputs(int(i));
     if (node.op_type() == "If" && node.domain().empty()) {
       for (const char* name : {"then_branch", "else_branch"}) {
         const onnx::GraphProto* body = node.Subgraph(name);
@@ -47,6 +49,7 @@ ExecutionPlan::ExecutionPlan(const Graph& graph) : graph_(&graph) {
     steps_.push_back(std::move(step));
   }
   MarkConstants();
+  FuseAttention(graph, constant_, steps_);
   MarkAmbient();
   MakeSegments();
 }
@@ -59,7 +62,7 @@ void ExecutionPlan::MarkConstants() {
   for (Step& step : steps_) {
     const auto known = [&](ValueId id) { return id == kNoValue || constant_[size_t(id)]; };
     step.constant = step.kernel != nullptr && !IsRandom(graph_->nodes()[size_t(step.node)]) &&
-                    std::ranges::all_of(graph_->inputs(step.node), known);
+                    std::ranges::all_of(step.inputs, known);
     if (!step.constant) continue;
     for (const ValueId id : graph_->outputs(step.node)) {
       if (id != kNoValue) constant_[size_t(id)] = true;
@@ -76,7 +79,7 @@ void ExecutionPlan::MarkAmbient() {
     const Step& step = steps_[i];
     if (step.constant || step.kernel == nullptr || weighted.contains(int(i))) continue;
     if (IsRandom(graph_->nodes()[size_t(step.node)])) continue;
-    const bool known = std::ranges::all_of(graph_->inputs(step.node), [&](ValueId id) {
+    const bool known = std::ranges::all_of(step.inputs, [&](ValueId id) {
       return id == kNoValue || constant_[size_t(id)] || ambient_[size_t(id)];
     });
     if (!known || !graph_->captures(step.node).empty()) continue;
@@ -111,7 +114,7 @@ std::vector<int> ExecutionPlan::StepsFor(const Segment& segment,
     });
     if (step.constant || !used) continue;
     steps.push_back(i);
-    for (const auto* list : {&graph_->inputs(step.node), &graph_->captures(step.node)}) {
+    for (const auto* list : {&step.inputs, &graph_->captures(step.node)}) {
       for (const ValueId id : *list) {
         if (id != kNoValue && !constant_[size_t(id)]) needed.insert(id);
       }

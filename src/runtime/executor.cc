@@ -12,6 +12,20 @@ Tensor Widened(const Tensor& tensor) {
   return IsFloat(tensor.dtype()) ? tensor.ToFloat32() : tensor;
 }
 
+/// Calls body(step, constant) for every stored constant that a segment's steps read.
+template <class Body>
+void ForEachStored(const ExecutionPlan& plan, const Segment& segment, const Body& body) {
+  for (int i = segment.begin; i < segment.end; ++i) {
+    const Step& step = plan.steps()[size_t(i)];
+    for (const auto* list : {&step.inputs, &plan.graph().captures(step.node)}) {
+      for (const ValueId id : *list) {
+        if (id == kNoValue || plan.graph().value(id).constant == nullptr) continue;
+        body(step, *plan.graph().value(id).constant);
+      }
+    }
+  }
+}
+
 /// Adds the node to an error that a kernel raised without knowing where it runs.
 template <class Body>
 void WithNode(const Node& node, const Body& body) {
@@ -39,8 +53,9 @@ Job Executor::MakeJob(const Segment& segment, std::vector<ValueId> goals,
   job.release.resize(job.steps.size());
   std::set<ValueId> seen(job.goals.begin(), job.goals.end());
   for (size_t i = job.steps.size(); i-- > 0;) {
-    const int node = plan_.steps()[size_t(job.steps[i])].node;
-    for (const auto* list : {&graph().inputs(node), &graph().captures(node)}) {
+    const Step& step = plan_.steps()[size_t(job.steps[i])];
+    const int node = step.node;
+    for (const auto* list : {&step.inputs, &graph().captures(node)}) {
       for (const ValueId id : *list) {
         if (id == kNoValue || plan_.IsConstant(id)) continue;
         if (seen.insert(id).second) job.release[i].push_back(id);
@@ -59,12 +74,12 @@ std::vector<ValueId> Executor::InputsOf(const std::vector<int>& steps,
                                         const std::vector<ValueId>& wanted) const {
   std::set<ValueId> needed(wanted.begin(), wanted.end());
   std::set<ValueId> made;
-  for (const int step : steps) {
-    const int node = plan_.steps()[size_t(step)].node;
-    for (const auto* list : {&graph().inputs(node), &graph().captures(node)}) {
+  for (const int index : steps) {
+    const Step& step = plan_.steps()[size_t(index)];
+    for (const auto* list : {&step.inputs, &graph().captures(step.node)}) {
       needed.insert(list->begin(), list->end());
     }
-    made.insert(graph().outputs(node).begin(), graph().outputs(node).end());
+    made.insert(graph().outputs(step.node).begin(), graph().outputs(step.node).end());
   }
   std::vector<ValueId> inputs;
   for (const ValueId id : needed) {
@@ -86,7 +101,7 @@ Tensor Executor::EvaluateConstant(ValueId id, const Values& overrides, Values& k
   }
   const Step& step = plan_.steps()[size_t(value.producer)];
   std::vector<Tensor> inputs;
-  for (const ValueId input : graph().inputs(step.node)) {
+  for (const ValueId input : step.inputs) {
     inputs.push_back(input == kNoValue ? Tensor() : EvaluateConstant(input, overrides, known));
   }
   const auto& outputs = graph().outputs(step.node);
@@ -116,7 +131,7 @@ Values Executor::LoadConstants(const Job& job, const Values& overrides) const {
   std::vector<ValueId> tables;
   for (const int step : job.steps) {
     const int node = plan_.steps()[size_t(step)].node;
-    const auto& inputs = graph().inputs(node);
+    const auto& inputs = plan_.steps()[size_t(step)].inputs;
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (i == 0 && IsTable(node) && !overrides.contains(inputs[0])) {
         tables.push_back(inputs[0]);
@@ -142,15 +157,33 @@ Tensor Executor::LoadConstant(ValueId id) const {
 }
 
 void Executor::DropWeights(const Segment& segment) const {
-  const auto drop = [&](ValueId id) {
-    if (id == kNoValue || graph().value(id).constant == nullptr) return;
-    graph().model().weights().Drop(*graph().value(id).constant);
-  };
+  const WeightReader& weights = graph().model().weights();
+  ForEachStored(plan_, segment,
+                [&](const Step&, const onnx::TensorProto& stored) { weights.Drop(stored); });
+}
+
+void Executor::PrefetchWeights(const Segment& segment) const {
+  const WeightReader& weights = graph().model().weights();
+  ForEachStored(plan_, segment, [&](const Step& step, const onnx::TensorProto& stored) {
+    if (!IsTable(step.node)) weights.Prefetch(stored);
+  });
+}
+
+void Executor::DropTables(const Job& job) const {
+  for (const int index : job.steps) {
+    const int node = plan_.steps()[size_t(index)].node;
+    if (!IsTable(node)) continue;
+    graph().model().weights().Drop(*graph().value(graph().inputs(node)[0]).constant);
+  }
+}
+
+std::vector<ValueId> Executor::TablesOf(const Segment& segment) const {
+  std::vector<ValueId> tables;
   for (int i = segment.begin; i < segment.end; ++i) {
     const int node = plan_.steps()[size_t(i)].node;
-    for (const ValueId id : graph().inputs(node)) drop(id);
-    for (const ValueId id : graph().captures(node)) drop(id);
+    if (IsTable(node)) tables.push_back(graph().inputs(node)[0]);
   }
+  return tables;
 }
 
 std::vector<Tensor> Executor::RunBranch(const Step& step, const std::vector<Tensor>& inputs,
@@ -177,7 +210,7 @@ void Executor::RunStep(const Step& step, std::vector<Tensor>& table, const Value
     return plan_.IsConstant(id) ? constants.at(id) : table[size_t(id)];
   };
   std::vector<Tensor> inputs;
-  for (const ValueId id : graph().inputs(step.node)) {
+  for (const ValueId id : step.inputs) {
     inputs.push_back(id == kNoValue ? Tensor() : lookup(id));
   }
   const auto& outputs = graph().outputs(step.node);
@@ -203,6 +236,17 @@ void Executor::RunStep(const Step& step, std::vector<Tensor>& table, const Value
 }
 
 Values Executor::Run(const Job& job, const Values& constants, Values inputs, const Tap& tap) const {
+  Values results = Walk(job, std::move(inputs), tap, [&](size_t i, std::vector<Tensor>& table) {
+    RunStep(plan_.steps()[size_t(job.steps[i])], table, constants, job.release[i]);
+  });
+  for (const ValueId id : job.goals) {
+    if (plan_.IsConstant(id)) results[id] = constants.at(id);
+  }
+  return results;
+}
+
+Values Executor::Walk(const Job& job, Values inputs, const Tap& tap,
+                      const std::function<void(size_t, std::vector<Tensor>&)>& run_step) const {
   std::vector<Tensor> table(graph().values().size());
   for (auto& [id, tensor] : inputs) table[size_t(id)] = std::move(tensor);
   inputs.clear();
@@ -212,7 +256,7 @@ Values Executor::Run(const Job& job, const Values& constants, Values inputs, con
   }
   for (size_t i = 0; i < job.steps.size(); ++i) {
     const Step& step = plan_.steps()[size_t(job.steps[i])];
-    RunStep(step, table, constants, job.release[i]);
+    run_step(i, table);
     const auto& outputs = graph().outputs(step.node);
     for (const ValueId id : outputs) {
       if (id != kNoValue && taps.contains(id)) tap(id, table[size_t(id)]);
@@ -224,7 +268,7 @@ Values Executor::Run(const Job& job, const Values& constants, Values inputs, con
   }
   Values results;
   for (const ValueId id : job.goals) {
-    results[id] = plan_.IsConstant(id) ? constants.at(id) : table[size_t(id)];
+    if (!plan_.IsConstant(id)) results[id] = table[size_t(id)];
   }
   return results;
 }
@@ -235,8 +279,7 @@ Values Executor::RunAll(Values inputs, const Values& overrides) const {
     std::vector<ValueId> goals = segment.live_out;
     if (&segment == &plan_.segments().back()) goals = graph().graph_outputs();
     const Job job = MakeJob(segment, std::move(goals), {});
-    const Values constants = LoadConstants(job, overrides);
-    inputs = Run(job, constants, std::move(inputs));
+    inputs = RunOnce(job, overrides, {}, std::move(inputs));
     DropWeights(segment);
   }
   return inputs;

@@ -84,17 +84,23 @@ class Cutter {
     last_use_.assign(graph_.values().size(), -1);
     for (size_t id = 0; id < last_use_.size(); ++id) {
       const Value& value = graph_.values()[id];
-      for (const Use& use : value.uses) {
-        // A constant step reads its inputs when the segment's constants are folded, not here.
-        if (!steps_[size_t(use.node)].constant) last_use_[id] = std::max(last_use_[id], use.node);
-      }
       if (value.graph_output) last_use_[id] = count_;
+    }
+    for (int i = 0; i < count_; ++i) {
+      // A constant step reads its inputs when the segment's constants are folded, not here.
+      const Step& step = steps_[size_t(i)];
+      if (step.constant) continue;
+      for (const auto* list : {&step.inputs, &graph_.captures(step.node)}) {
+        for (const ValueId id : *list) {
+          if (id != kNoValue) last_use_[size_t(id)] = std::max(last_use_[size_t(id)], i);
+        }
+      }
     }
     // What an ambient value is computed from is needed wherever that value is.
     for (size_t i = steps_.size(); i-- > 0;) {
       for (const ValueId output : graph_.outputs(steps_[i].node)) {
         if (output == kNoValue || !ambient_[size_t(output)]) continue;
-        for (const ValueId input : graph_.inputs(steps_[i].node)) {
+        for (const ValueId input : steps_[i].inputs) {
           if (input == kNoValue) continue;
           last_use_[size_t(input)] = std::max(last_use_[size_t(input)], last_use_[size_t(output)]);
         }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include "ptq/base/error.h"
 #include "ptq/base/parallel.h"
@@ -14,6 +15,8 @@ namespace {
 
 /// Channels that one task sums, over all tokens and in their order.
 constexpr int64_t kChannelTile = 64;
+/// Numbers of a Gram matrix that are copied to be sent together, about.
+constexpr int64_t kSentTogether = int64_t{1} << 22;
 
 /// Adds |x| of the columns [0, width) of each row to `sums`, and takes it into `largest`.
 PTQ_VECTOR_CLONES void AddMagnitudes(const float* x, size_t rows, size_t stride, size_t width,
@@ -33,6 +36,19 @@ PTQ_VECTOR_CLONES void AddMagnitudes(const float* x, size_t rows, size_t stride,
 SiteStatistics::SiteStatistics(int64_t k, bool with_gram)
     : k_(k), abs_sum_(size_t(k), 0.0), max_abs_(size_t(k), 0.0f) {
   if (with_gram) gram_.assign(size_t(k * k), 0.0f);
+}
+
+SiteStatistics::SiteStatistics(int64_t count, std::vector<double> abs_sum,
+                               std::vector<float> max_abs, std::vector<float> gram)
+    : k_(static_cast<int64_t>(abs_sum.size())),
+      count_(count),
+      abs_sum_(std::move(abs_sum)),
+      max_abs_(std::move(max_abs)),
+      gram_(std::move(gram)) {
+  if (max_abs_.size() != abs_sum_.size() ||
+      (!gram_.empty() && gram_.size() != abs_sum_.size() * abs_sum_.size())) {
+    throw InternalError("statistics of different widths");
+  }
 }
 
 void SiteStatistics::Add(std::span<const std::span<const float>> parts) {
@@ -66,6 +82,29 @@ void SiteStatistics::Merge(const SiteStatistics& other) {
     max_abs_[j] = std::max(max_abs_[j], other.max_abs_[j]);
   }
   for (size_t i = 0; i < gram_.size(); ++i) gram_[i] += other.gram_[i];
+}
+
+void SiteStatistics::Gather(Ranks& ranks, int root) {
+  if (ranks.size() == 1) return;
+  ranks.Sum(std::span(&count_, 1), root);
+  ranks.Sum(abs_sum_, root);
+  ranks.Max(max_abs_, root);
+  if (gram_.empty()) return;
+  std::vector<float> packed;  // rows of the lower triangle
+  for (int64_t begin = 0, end = 0; begin < k_; begin = end) {
+    packed.clear();
+    for (end = begin; end < k_ && int64_t(packed.size()) < kSentTogether; ++end) {
+      const auto row = gram_.begin() + end * k_;
+      packed.insert(packed.end(), row, row + end + 1);
+    }
+    ranks.Sum(packed, root);
+    if (ranks.rank() != root) continue;
+    auto from = packed.cbegin();
+    for (int64_t row = begin; row < end; ++row) {
+      std::copy_n(from, row + 1, gram_.begin() + row * k_);
+      from += row + 1;
+    }
+  }
 }
 
 std::vector<float> SiteStatistics::MeanAbs() const {

@@ -10,11 +10,11 @@ namespace ptq {
 namespace {
 
 /// Columns (or rows) of C in one tile: wide enough for the library to reach its peak on one thread.
-constexpr int64_t kTile = 512;
+constexpr int64_t kTile = 1024;
 /// Below this many multiply-adds a product is not worth splitting.
 constexpr int64_t kSmallProduct = 1 << 20;
 /// Rows and columns of one tile of a Gram matrix.
-constexpr int64_t kGramTile = 256;
+constexpr int64_t kGramTile = 512;
 
 int ToInt(int64_t value) { return static_cast<int>(value); }
 

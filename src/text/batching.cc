@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "ptq/base/error.h"
 
@@ -27,22 +28,25 @@ std::vector<MicroBatch> MakeMicroBatches(std::span<const std::vector<int64_t>> s
   if (token_budget < 1 || block_budget < 1) {
     throw UsageError("the token budget of a micro-batch must be at least 1");
   }
-  const int64_t block_limit = std::min(token_budget, block_budget);
-  std::vector<MicroBatch> batches;
+  std::vector<TokenBlock> blocks;
   for (const size_t index : LongestFirst(samples)) {
     const std::vector<int64_t>& sample = samples[index];
     const int64_t length = LengthOf(sample);
-    if (batches.empty() || batches.back().tokens + length > token_budget) batches.emplace_back();
-    MicroBatch& batch = batches.back();
-    if (batch.blocks.empty() || batch.blocks.back().length != length ||
-        (batch.blocks.back().batch + 1) * length > block_limit) {
-      batch.blocks.emplace_back().length = length;
+    if (blocks.empty() || blocks.back().length != length ||
+        (blocks.back().batch + 1) * length > block_budget) {
+      blocks.emplace_back().length = length;
     }
-    TokenBlock& block = batch.blocks.back();
+    TokenBlock& block = blocks.back();
     block.ids.insert(block.ids.end(), sample.begin(), sample.end());
     block.samples.push_back(index);
     ++block.batch;
-    batch.tokens += length;
+  }
+  std::vector<MicroBatch> batches;
+  for (TokenBlock& block : blocks) {
+    const int64_t tokens = block.batch * block.length;
+    if (batches.empty() || batches.back().tokens + tokens > token_budget) batches.emplace_back();
+    batches.back().tokens += tokens;
+    batches.back().blocks.push_back(std::move(block));
   }
   return batches;
 }

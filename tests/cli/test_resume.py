@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 
 OPTIONS = [
     "run", "--src", DEMO, "--bits", 4, "--group-size", 32, "--calib", DEMO / "calibration.txt",
-    "--calib-samples", 48,
+    "--calib-samples", 48, "--checkpoint-seconds", 0,
 ]  # fmt: skip
 
 

@@ -2,28 +2,38 @@
 #include <exception>
 #include <iostream>
 #include <new>
+#include <optional>
+#include <string>
 
+#include "ptq/base/ranks.h"
 #include "ptq/cli/command.h"
 
 namespace {
 
-int Fail(ptq::ExitCode code, const char* what) {
-  std::cerr << "quantize: " << what << '\n';
+/// Of several ranks that fail, one reports it, and all end with its status.
+int Fail(std::optional<ptq::Ranks>& ranks, ptq::ExitCode code, const char* what) {
+  if (!ranks.has_value() || ranks->Fail(code)) std::cerr << "quantize: " << what << '\n';
   return static_cast<int>(code);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::optional<ptq::Ranks> ranks;
   try {
-    return ptq::RunCommandLine(argc, argv);
+    ranks.emplace();
+    const int status = ptq::RunCommandLine(argc, argv, *ranks);
+    ranks->Agree();
+    return status;
+  } catch (const ptq::OtherRankFailed& error) {
+    return static_cast<int>(error.code());
   } catch (const ptq::Error& error) {
-    return Fail(error.code(), error.what());
+    return Fail(ranks, error.code(), error.what());
   } catch (const std::bad_alloc&) {
-    return Fail(ptq::ExitCode::kResource,
+    return Fail(ranks, ptq::ExitCode::kResource,
                 "out of memory; lower --seq-len or --calib-samples, or free memory");
   } catch (const std::exception& error) {
-    std::cerr << "quantize: internal error: " << error.what() << "; please report it\n";
-    return static_cast<int>(ptq::ExitCode::kInternal);
+    const std::string text = "internal error: " + std::string(error.what()) + "; please report it";
+    return Fail(ranks, ptq::ExitCode::kInternal, text.c_str());
   }
 }

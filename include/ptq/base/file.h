@@ -24,6 +24,8 @@ class MappedFile {
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   /// Tells the kernel that the resident pages of `part` may go; they are read again if touched.
   void Drop(std::span<const std::byte> part) const;
+  /// Has the kernel read `part` from the disk meanwhile; it does not become resident by that.
+  void Prefetch(std::span<const std::byte> part) const;
 
  private:
   MappedFile(std::filesystem::path path, const std::byte* data, size_t size)
@@ -36,7 +38,10 @@ class MappedFile {
 /// The bytes of a whole file, or of standard input for "-". Throws InputError.
 [[nodiscard]] std::string ReadTextFile(const std::filesystem::path& path);
 
-/// A file written from front to back; every failure (full disk included) is an OutputError.
+class WriteBehind;
+
+/// A file written from front to back; every failure (full disk included) is an OutputError, of the
+/// call that causes it or of a later one: large files are written by a thread of their own.
 class FileWriter {
  public:
   explicit FileWriter(const std::filesystem::path& path);
@@ -54,7 +59,13 @@ class FileWriter {
   [[nodiscard]] int64_t position() const { return position_; }
   /// Makes everything written so far durable.
   void Sync();
-  /// Flushes to the disk and closes. A writer destroyed without Close leaves what it wrote.
+  /// Hands everything written so far to the system: other readers see it.
+  void Flush();
+  /// Flushes and closes; durable is what it was at the last Sync, or what a
+  /// StagedDirectory::Commit makes durable. A writer destroyed without Finish or Close leaves what
+  /// it wrote.
+  void Finish();
+  /// Sync and Finish.
   void Close();
 
  private:
@@ -62,7 +73,7 @@ class FileWriter {
   int fd_ = -1;
   int64_t position_ = 0;
   std::string buffer_;
-  void Flush();
+  std::unique_ptr<WriteBehind> behind_;  ///< from the first full buffer on
 };
 
 /// Makes a file that somebody else wrote durable. Throws OutputError.
@@ -86,7 +97,10 @@ class StagedDirectory {
   [[nodiscard]] const std::filesystem::path& path() const { return staging_; }
   /// Leaves the directory for another run to resume.
   void Keep() { keep_ = true; }
-  void Commit();
+  /// Whether Commit would replace something.
+  [[nodiscard]] bool Replaces() const;
+  /// `durable`: every file is on the disk before anything gets its final name.
+  void Commit(bool durable = true);
 
  private:
   void Lock();

@@ -1,8 +1,9 @@
-// SHA-256, for the provenance that the metadata records.
+// SHA-256, for the provenance that the metadata records; and a fast hash for tables in memory.
 #pragma once
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -33,5 +34,8 @@ class Sha256 {
 [[nodiscard]] std::string Sha256Hex(std::string_view text);
 /// Hash of a file's bytes; reads it once, keeps none of it. Throws InputError.
 [[nodiscard]] std::string Sha256OfFile(const std::filesystem::path& path);
+
+/// A hash at the speed of memory. Whoever relies on equality has to compare the bytes as well.
+[[nodiscard]] uint64_t FastHash(std::span<const std::byte> bytes);
 
 }  // namespace ptq

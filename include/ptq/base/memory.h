@@ -4,10 +4,14 @@
 #include <cstdint>
 #include <string>
 
+#include "ptq/base/ranks.h"
+
 namespace ptq {
 
 /// Largest resident size of this process so far, in bytes (VmHWM); 0 where unknown.
 [[nodiscard]] int64_t PeakResidentBytes();
+/// On rank 0, that of the rank that needed most.
+[[nodiscard]] int64_t PeakResidentBytes(Ranks& ranks);
 
 /// Gives pages that the allocator holds but nobody uses back to the system.
 void ReleaseFreeMemory(int64_t keep = 0);

@@ -8,14 +8,19 @@
 #include <CLI/CLI.hpp>
 
 #include "ptq/base/error.h"
+#include "ptq/base/ranks.h"
 
 namespace ptq {
 
-/// Options that every command has.
+/// Options that every command has, and the processes that share its work.
 struct GlobalOptions {
+  Ranks& ranks;
   int threads = 0;  ///< 0: all processors
   bool verbose = false;
   bool quiet = false;
+
+  /// Threads of this rank: as asked for, or its part of the machine; 0: all processors.
+  [[nodiscard]] int ThreadsOfRank() const { return threads > 0 ? threads : ranks.threads(); }
 };
 
 class Command {
@@ -31,12 +36,14 @@ struct CommandEntry {
   std::string_view description;
   /// Adds the options to `app` and returns the command that will read them. Opens nothing.
   std::unique_ptr<Command> (*make)(CLI::App& app);
+  bool shares_work = false;  ///< several ranks may run it together
 };
 
 [[nodiscard]] std::span<const CommandEntry> CommandEntries();
 
 /// Parses the command line, runs the command, and returns the process's exit status. Throws
-/// ptq::Error; the program's main is the only place that catches.
-[[nodiscard]] int RunCommandLine(int argc, const char* const* argv);
+/// ptq::Error; the program's main is the only place that catches. Only rank 0 writes to standard
+/// output.
+[[nodiscard]] int RunCommandLine(int argc, const char* const* argv, Ranks& ranks);
 
 }  // namespace ptq

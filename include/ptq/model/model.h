@@ -34,6 +34,8 @@ class WeightReader {
   [[nodiscard]] StoredBytes ReadBytes(const onnx::TensorProto& proto) const;
   /// Lets the resident pages of an external tensor go.
   void Drop(const onnx::TensorProto& proto) const;
+  /// Has a tensor's bytes read from the disk before somebody needs them.
+  void Prefetch(const onnx::TensorProto& proto) const;
 
  private:
   struct External {

@@ -36,9 +36,22 @@ class CutStore {
   [[nodiscard]] int64_t memory_bytes() const;
   [[nodiscard]] int64_t file_bytes() const;
 
-  /// Writes all blocks to a file and makes it durable; Load replaces all blocks by those of such a
-  /// file. Throws OutputError and InputError.
-  void Save(const std::filesystem::path& path) const;
+  /// All blocks as they are at one moment.
+  class Image {
+   public:
+    /// Whether later changes of the store leave it as it is: what is in the scratch file is not
+    /// copied.
+    [[nodiscard]] bool IsLasting() const;
+    /// Writes all blocks to a file and makes it durable. Throws OutputError.
+    void Save(const std::filesystem::path& path) const;
+
+   private:
+    friend class CutStore;
+    struct Parts;
+    std::shared_ptr<const Parts> parts_;
+  };
+  [[nodiscard]] Image TakeImage() const;
+  /// Replaces all blocks by those of a saved file. Throws InputError.
   void Load(const std::filesystem::path& path);
 
  private:

@@ -30,11 +30,13 @@ struct Recipe {
   int accuracy_level = 4;
   std::vector<std::string> include;
   std::vector<std::string> exclude;
-  CalibrationOptions calibration;   ///< file empty: the set that is installed with the program
-  std::filesystem::path tokenizer;  ///< directory or tokenizer.json; empty: beside the model
-  bool propagate = false;           ///< calibrate later layers on what the quantized ones give
+  CalibrationOptions calibration;    ///< file empty: the set that is installed with the program
+  std::filesystem::path statistics;  ///< a file of CollectStatistics, instead of the samples
+  std::filesystem::path tokenizer;   ///< directory or tokenizer.json; empty: beside the model
+  bool propagate = false;            ///< calibrate later layers on what the quantized ones give
   bool verify = true;
   bool overwrite = false;
+  int64_t memory_budget = 0;  ///< bytes; 0: what is useful. Does not change the result
 };
 
 /// The method with its overrides. Throws UsageError for unknown names.

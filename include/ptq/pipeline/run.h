@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "ptq/base/ranks.h"
 #include "ptq/pipeline/recipe.h"
 #include "ptq/pipeline/timings.h"
 #include "ptq/plan/plan.h"
@@ -41,6 +42,8 @@ struct RunReport {
   int64_t bytes_before = 0;
   int64_t bytes_after = 0;
   int64_t predicted_peak_bytes = 0;
+  int64_t peak_bytes = 0;  ///< resident, of the rank that needed most
+  int ranks = 1;
   int64_t samples = 0;
   int64_t tokens = 0;
   Timings timings;
@@ -50,10 +53,23 @@ struct RunReport {
 /// Makes the plan and predicts sizes and memory; writes nothing (--dry-run).
 [[nodiscard]] RunReport PlanRun(const Recipe& recipe);
 
-/// The whole road. The destination appears complete, or not at all. Each finished segment is a
-/// checkpoint beside the destination, which an interrupted run leaves there; `resume` goes on after
-/// it, or starts when there is none, and gives the same bytes as a run that was not interrupted.
-/// Throws UsageError when the recipe, the source or the samples have changed since.
-[[nodiscard]] RunReport Run(const Recipe& recipe, bool resume = false);
+/// How a run deals with being interrupted; the result does not depend on it.
+struct RunOptions {
+  bool resume = false;  ///< go on after the last checkpoint, or start when there is none
+  /// A finished segment becomes a checkpoint when so much time has passed since the last one. A
+  /// result that took less, and replaces nothing, is left to the system to bring to the disk.
+  double checkpoint_seconds = 2;
+};
+
+/// The whole road. The destination appears complete, or not at all. Checkpoints lie beside the
+/// destination, where an interrupted run leaves them; a resumed run gives the same bytes as one
+/// that was not interrupted. Throws UsageError when the recipe, the source or the samples have
+/// changed since.
+[[nodiscard]] RunReport Run(const Recipe& recipe, const RunOptions& options = {});
+
+/// The same by several ranks, which divide the samples and the search. Rank 0 writes the result,
+/// and it alone has the whole report. More than one keep no checkpoints: throws UsageError for
+/// `options.resume`.
+[[nodiscard]] RunReport Run(const Recipe& recipe, const RunOptions& options, Ranks& ranks);
 
 }  // namespace ptq

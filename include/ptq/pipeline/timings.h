@@ -8,6 +8,7 @@ struct Timings {
   double read = 0;        ///< model, samples
   double forward = 0;     ///< samples through the original weights
   double statistics = 0;  ///< Gram matrices of what was seen
+  double exchange = 0;    ///< sums and results from rank to rank, waiting for others included
   double search = 0;      ///< scales, grids, codes
   double propagate = 0;   ///< samples through the quantized weights
   double pack = 0;        ///< codes into bytes, appended to the data file

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ptq/quant/spec.h"
+#include "ptq/tensor/matrix_rows.h"
 
 namespace ptq {
 
@@ -24,9 +25,8 @@ struct Method {
 
 /// One weight to quantize.
 struct LinearProblem {
-  std::string name;          ///< for messages
-  std::span<const float> w;  ///< [N, K] row-major
-  int64_t n = 0;
+  std::string name;  ///< for messages
+  MatrixRows w;      ///< [N, K]
   QuantSpec spec;
   bool clip = true;  ///< whether the clip grid may shrink its groups
 };

@@ -37,6 +37,8 @@ struct QuantizedMatrix {
 
   /// W as the runtime will see it, row-major [N, K]. `out` holds N·K floats.
   void Dequantize(float* out) const;
+  /// The rows [begin, end) of it, on this thread.
+  void DequantizeRows(int64_t begin, int64_t end, float* out) const;
 };
 
 }  // namespace ptq

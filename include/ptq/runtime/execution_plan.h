@@ -23,6 +23,7 @@ struct Branch {
 /// One node in execution order.
 struct Step {
   int node = 0;                                   ///< index into Graph::nodes()
+  std::vector<ValueId> inputs;                    ///< the node's, or of all nodes it stands for
   std::unique_ptr<Kernel> kernel;                 ///< null for If
   std::vector<std::unique_ptr<Branch>> branches;  ///< If: then, else
   bool constant = false;                          ///< depends on nothing but weights

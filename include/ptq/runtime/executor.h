@@ -3,6 +3,8 @@
 
 #include <functional>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -27,6 +29,24 @@ struct Job {
   std::vector<std::vector<ValueId>> release;
 };
 
+/// A weight W[N, K] that stands for a product's constant, made only where a step needs it.
+class DeferredWeight {
+ public:
+  DeferredWeight() = default;
+  virtual ~DeferredWeight() = default;
+  DeferredWeight(const DeferredWeight&) = default;
+  DeferredWeight& operator=(const DeferredWeight&) = default;
+
+  [[nodiscard]] virtual int64_t n() const = 0;
+  [[nodiscard]] virtual int64_t k() const = 0;
+  /// Rows [begin, end), row-major; `buffer` may hold them. Thread-safe.
+  [[nodiscard]] virtual const float* Rows(int64_t begin, int64_t end,
+                                          std::vector<float>& buffer) const = 0;
+  /// The constant in the graph's own layout.
+  [[nodiscard]] virtual Tensor Whole() const = 0;
+};
+using DeferredWeights = std::map<ValueId, std::shared_ptr<const DeferredWeight>>;
+
 class Executor {
  public:
   explicit Executor(const Graph& graph) : plan_(graph) {}
@@ -46,10 +66,23 @@ class Executor {
   /// Lets the pages of the segment's stored weights go; they are read again when needed.
   void DropWeights(const Segment& segment) const;
 
+  /// Has the segment's stored weights (but for tables) read from the disk meanwhile.
+  void PrefetchWeights(const Segment& segment) const;
+  /// As DropWeights for the tables that a job gathers rows from: their pages are used once.
+  void DropTables(const Job& job) const;
+  /// Stored tables that a segment gathers rows from.
+  [[nodiscard]] std::vector<ValueId> TablesOf(const Segment& segment) const;
+
   /// Runs a job on the values that come over the cut; returns its goals. Inputs that the job no
   /// longer needs are freed as it goes when `inputs` is moved in. Const and thread-safe.
   [[nodiscard]] Values Run(const Job& job, const Values& constants, Values inputs,
                            const Tap& tap = {}) const;
+
+  /// The same for a job that runs once: each step's constants are loaded in front of it and let go
+  /// behind it, and of weights that are deferred or stored in 16 bits a product widens a tile at a
+  /// time. Sums may be taken in another order than by Run.
+  [[nodiscard]] Values RunOnce(const Job& job, const Values& overrides,
+                               const DeferredWeights& deferred, Values inputs) const;
 
   /// Runs the whole graph, segment by segment; returns every graph output as float32 or integers.
   [[nodiscard]] Values RunAll(Values inputs, const Values& overrides = {}) const;
@@ -59,6 +92,13 @@ class Executor {
                                               const std::vector<ValueId>& wanted) const;
   [[nodiscard]] bool IsTable(int node) const;
   Tensor EvaluateConstant(ValueId id, const Values& overrides, Values& known) const;
+  /// Runs the steps of a job on a table of all values; returns the goals that are not constant.
+  Values Walk(const Job& job, Values inputs, const Tap& tap,
+              const std::function<void(size_t, std::vector<Tensor>&)>& run_step) const;
+  [[nodiscard]] std::optional<Tensor> ProductByTiles(const Step& step,
+                                                     const std::vector<Tensor>& table,
+                                                     const Values& overrides,
+                                                     const DeferredWeights& deferred) const;
   void RunStep(const Step& step, std::vector<Tensor>& table, const Values& constants,
                const std::vector<ValueId>& release) const;
   std::vector<Tensor> RunBranch(const Step& step, const std::vector<Tensor>& inputs,

@@ -5,21 +5,30 @@
 #include <span>
 #include <vector>
 
+#include "ptq/base/ranks.h"
+
 namespace ptq {
 
 /// Sums over the tokens seen at an activation x[K]. A sum is the same for any number of threads.
 class SiteStatistics {
  public:
   explicit SiteStatistics(int64_t k, bool with_gram = true);
+  /// What another one held: sums [K], maxima [K], the Gram matrix [K, K] or nothing.
+  SiteStatistics(int64_t count, std::vector<double> abs_sum, std::vector<float> max_abs,
+                 std::vector<float> gram);
 
   /// Adds the tokens of every part, row-major [rows, K], in their order.
   void Add(std::span<const std::span<const float>> parts);
   /// Adds what another one has seen. Throws InternalError when the sizes differ.
   void Merge(const SiteStatistics& other);
+  /// On rank `root`, adds what all other ranks have seen; elsewhere nothing of use is left.
+  void Gather(Ranks& ranks, int root);
 
   [[nodiscard]] int64_t k() const { return k_; }
   /// Tokens seen.
   [[nodiscard]] int64_t count() const { return count_; }
+  /// Σ |x| for each channel, [K].
+  [[nodiscard]] std::span<const double> abs_sum() const { return abs_sum_; }
   /// mean |x| for each channel, [K]; zeros when nothing was seen.
   [[nodiscard]] std::vector<float> MeanAbs() const;
   /// max |x| for each channel, [K].

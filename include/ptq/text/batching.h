@@ -24,10 +24,10 @@ struct MicroBatch {
 
 /// Every sample once, longest first (so that a run that does not fit in memory fails at once),
 /// equal lengths in the order given. A block has at most `block_budget` tokens and a micro-batch
-/// at most `token_budget`, except that a longer sample is a block, or a micro-batch, of its own.
-/// Empty samples are left out. Throws UsageError for a budget under 1.
+/// at most `token_budget`, except that a longer sample is a block, and a longer block a
+/// micro-batch, of its own. The blocks and their order do not depend on `token_budget`. Empty
+/// samples are left out. Throws UsageError for a budget under 1.
 [[nodiscard]] std::vector<MicroBatch> MakeMicroBatches(
-    std::span<const std::vector<int64_t>> samples, int64_t token_budget,
-    int64_t block_budget = 512);
+    std::span<const std::vector<int64_t>> samples, int64_t token_budget, int64_t block_budget);
 
 }  // namespace ptq

@@ -15,8 +15,7 @@ int main() {
 
   ptq::LinearProblem linear;
   linear.name = "consumer";
-  linear.w = w;
-  linear.n = kRows;
+  linear.w = ptq::MatrixRows(w, kColumns);
   linear.spec.bits = 8;
   linear.spec.group_size = kColumns;
   ptq::SiteProblem site;

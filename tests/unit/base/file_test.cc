@@ -58,7 +58,15 @@ TEST(FileWriter, ReportsAFullDisk) {
   small.Write("buffered until the end");
   EXPECT_THROW(small.Close(), OutputError);
   FileWriter large("/dev/full");
-  EXPECT_THROW(large.Write(std::string(3 << 20, 'x')), OutputError);
+  EXPECT_THROW(
+      {
+        large.Write(std::string(3 << 20, 'x'));
+        large.Flush();
+      },
+      OutputError);
+  FileWriter endless("/dev/full");
+  EXPECT_THROW(for (int i = 0; i < 1000; ++i) endless.Write(std::string(1 << 20, 'x')), OutputError)
+      << "what is written behind must not pile up";
 }
 
 TEST(FileWriter, ReportsADirectoryThatDoesNotExist) {

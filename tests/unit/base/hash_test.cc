@@ -1,6 +1,8 @@
 #include "ptq/base/hash.h"
 
+#include <set>
 #include <string>
+#include <vector>
 
 #include "support/temp_directory.h"
 #include <gtest/gtest.h>
@@ -33,6 +35,20 @@ TEST(Sha256OfFile, HashesTheContentAndReportsAMissingFile) {
   const testing::TempDirectory directory;
   EXPECT_EQ(Sha256OfFile(directory.Write("abc", "abc")), Sha256Hex(std::string_view("abc")));
   EXPECT_THROW((void)Sha256OfFile(directory.path() / "missing"), InputError);
+}
+
+TEST(FastHash, ChangesWithEveryByteAndTheLength) {
+  std::set<uint64_t> seen;
+  for (const size_t size : {0u, 1u, 63u, 64u, 65u, 200u}) {
+    std::vector<std::byte> bytes(size);
+    EXPECT_TRUE(seen.insert(FastHash(bytes)).second) << size;
+    EXPECT_EQ(FastHash(bytes), FastHash(std::vector<std::byte>(size)));
+    for (size_t i = 0; i < size; ++i) {
+      bytes[i] = std::byte{1};
+      EXPECT_TRUE(seen.insert(FastHash(bytes)).second) << size << " bytes, at " << i;
+      bytes[i] = std::byte{0};
+    }
+  }
 }
 
 }  // namespace

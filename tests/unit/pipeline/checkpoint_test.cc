@@ -56,7 +56,7 @@ TEST(Checkpoint, GivesBackEveryRecordAndWhatBelongsToTheLast) {
     for (size_t i = 1; i <= 3; ++i) {
       const CutStore cuts = Cuts(directory.path(), float(i));
       const Values expectation = {{8, Tensor::Filled<float>({2}, 1.0f / float(i))}};
-      checkpoint.Save(Record(2 * i), &cuts, &expectation);
+      checkpoint.Save(Record(2 * i), cuts.TakeImage(), expectation);
       EXPECT_EQ(checkpoint.segments(), 2 * i);
     }
   }
@@ -91,7 +91,7 @@ TEST(Checkpoint, KeepsTheActivationsOfTheLastRecordOnly) {
   Checkpoint checkpoint(directory.path(), kIdentity, false);
   for (size_t i = 1; i <= 4; ++i) {
     const CutStore cuts = Cuts(directory.path(), 1.0f);
-    checkpoint.Save(Record(i), &cuts, nullptr);
+    checkpoint.Save(Record(i), cuts.TakeImage(), {});
   }
   int cuts = 0, records = 0;
   for (const auto& entry : std::filesystem::directory_iterator(directory.path() / "checkpoint")) {
@@ -106,7 +106,7 @@ TEST(Checkpoint, KeepsTheActivationsOfTheLastRecordOnly) {
 
 TEST(Checkpoint, IsNotForAnotherRun) {
   const TempDirectory directory;
-  { Checkpoint(directory.path(), kIdentity, false).Save(Record(1), nullptr, nullptr); }
+  { Checkpoint(directory.path(), kIdentity, false).Save(Record(1), {}, {}); }
   nlohmann::ordered_json other = kIdentity;
   other["recipe"]["bits"] = 8;
   try {
@@ -120,7 +120,7 @@ TEST(Checkpoint, IsNotForAnotherRun) {
 
 TEST(Checkpoint, DoesNotCountARecordThatWasNotFinished) {
   const TempDirectory directory;
-  { Checkpoint(directory.path(), kIdentity, false).Save(Record(1), nullptr, nullptr); }
+  { Checkpoint(directory.path(), kIdentity, false).Save(Record(1), {}, {}); }
   directory.Write("checkpoint/step-1.cbor.part", "half");
   directory.Write("checkpoint/step-1.cut", "half");
   EXPECT_EQ(Checkpoint(directory.path(), kIdentity, true).segments(), 1u);
@@ -128,7 +128,7 @@ TEST(Checkpoint, DoesNotCountARecordThatWasNotFinished) {
 
 TEST(Checkpoint, RefusesARecordThatIsDamaged) {
   const TempDirectory directory;
-  { Checkpoint(directory.path(), kIdentity, false).Save(Record(1), nullptr, nullptr); }
+  { Checkpoint(directory.path(), kIdentity, false).Save(Record(1), {}, {}); }
   const std::string bytes = ReadTextFile(directory.path() / "checkpoint" / "step-0.cbor");
   for (size_t kept = 0; kept < bytes.size(); kept += 13) {
     directory.Write("checkpoint/step-0.cbor", bytes.substr(0, kept));
@@ -138,8 +138,12 @@ TEST(Checkpoint, RefusesARecordThatIsDamaged) {
 
 TEST(Checkpoint, StartsWhenThereIsNothingToResume) {
   const TempDirectory directory;
-  EXPECT_EQ(Checkpoint(directory.path(), kIdentity, true).segments(), 0u);
-  EXPECT_TRUE(std::filesystem::exists(directory.path() / "checkpoint" / "identity.json"));
+  const auto file = directory.path() / "checkpoint" / "identity.json";
+  Checkpoint checkpoint(directory.path(), kIdentity, true);
+  EXPECT_EQ(checkpoint.segments(), 0u);
+  EXPECT_FALSE(std::filesystem::exists(file)) << "many a run ends before it needs one";
+  checkpoint.Save(Record(1), {}, {});
+  EXPECT_TRUE(std::filesystem::exists(file));
 }
 
 }  // namespace

@@ -98,7 +98,7 @@ TEST(CutStore, SurvivesInAFile) {
   const TempDirectory directory;
   CutStore cuts(3, 100, directory.path());
   for (size_t i = 0; i < 3; ++i) cuts.Put(i, {{1, Ramp(50 * int64_t(i + 1), 0.5f)}});
-  cuts.Save(directory.path() / "saved");
+  cuts.TakeImage().Save(directory.path() / "saved");
   CutStore loaded(3, kPlenty, directory.path());
   loaded.Load(directory.path() / "saved");
   for (size_t i = 0; i < 3; ++i) {
@@ -110,7 +110,7 @@ TEST(CutStore, RefusesAnotherFile) {
   const TempDirectory directory;
   CutStore cuts(2, kPlenty, directory.path());
   cuts.Put(0, {{1, Ramp(100, 1.0f)}});
-  cuts.Save(directory.path() / "saved");
+  cuts.TakeImage().Save(directory.path() / "saved");
   const std::string bytes = ReadTextFile(directory.path() / "saved");
   for (const size_t kept : {size_t{0}, size_t{10}, size_t{30}, bytes.size() - 1}) {
     EXPECT_THROW(cuts.Load(directory.Write("cut", bytes.substr(0, kept))), InputError) << kept;
@@ -119,6 +119,26 @@ TEST(CutStore, RefusesAnotherFile) {
                InputError);
   CutStore fewer(1, kPlenty, directory.path());
   EXPECT_THROW(fewer.Load(directory.path() / "saved"), InputError);
+}
+
+TEST(CutStore, AnImageInMemoryIsWhatWasThere) {
+  const TempDirectory directory;
+  CutStore cuts(1, 1 << 20, directory.path());
+  cuts.Put(0, {{3, Tensor::From<float>({2}, {1, 2})}});
+  const CutStore::Image image = cuts.TakeImage();
+  EXPECT_TRUE(image.IsLasting());
+  (void)cuts.Take(0);
+  cuts.Put(0, {{3, Tensor::From<float>({2}, {5, 6})}});
+  image.Save(directory.path() / "saved");
+  cuts.Load(directory.path() / "saved");
+  EXPECT_EQ(cuts.Get(0).at(3).data<float>()[1], 2);
+}
+
+TEST(CutStore, AnImageOfTheScratchFileDoesNotLast) {
+  const TempDirectory directory;
+  CutStore cuts(1, 0, directory.path());
+  cuts.Put(0, {{3, Tensor::From<float>({2}, {1, 2})}});
+  EXPECT_FALSE(cuts.TakeImage().IsLasting());
 }
 
 }  // namespace

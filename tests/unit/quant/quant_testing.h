@@ -93,7 +93,8 @@ struct Layer {
     problem.scale_min = scale_min;
     problem.scale_max = scale_max;
     for (size_t i = 0; i < weights.size(); ++i) {
-      problem.linears.push_back({"linear" + std::to_string(i), weights[i], n(i), specs[i], true});
+      problem.linears.push_back(
+          {"linear" + std::to_string(i), MatrixRows(weights[i], k), specs[i], true});
     }
     return problem;
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
+#include <utility>
 
 #include "support/model_builder.h"
 #include <gmock/gmock.h>
@@ -98,6 +100,65 @@ TEST(Executor, GivesTheSameSegmentBySegmentAsAtOnce) {
   ASSERT_EQ(at_once.shape(), (Shape{2, 3, testing::kToyVocabulary}));
   EXPECT_TRUE(std::ranges::equal(at_once.bytes(), by_segment.bytes()));
   EXPECT_NE(at_once.data<float>()[0], at_once.data<float>()[1]);
+}
+
+/// W[300, 40] with small integers, twice those of the stored weight.
+class Doubled : public DeferredWeight {
+ public:
+  explicit Doubled(Tensor stored) : stored_(std::move(stored)) {}
+  [[nodiscard]] int64_t n() const override { return stored_.dim(0); }
+  [[nodiscard]] int64_t k() const override { return stored_.dim(1); }
+  const float* Rows(int64_t begin, int64_t end, std::vector<float>& buffer) const override {
+    const auto values =
+        stored_.data<float>().subspan(size_t(begin * k()), size_t((end - begin) * k()));
+    buffer.assign(values.begin(), values.end());
+    for (float& value : buffer) value *= 2;
+    return buffer.data();
+  }
+  [[nodiscard]] Tensor Whole() const override {
+    Tensor whole = stored_;
+    for (float& value : whole.mutable_data<float>()) value *= 2;
+    return whole;
+  }
+
+ private:
+  Tensor stored_;
+};
+
+TEST(Executor, RunsAJobOnceWithWeightsThatAreMadeInTiles) {
+  constexpr int64_t kN = 300, kK = 40;
+  Tensor w(DType::kFloat32, {kN, kK});
+  for (int64_t i = 0; i < w.size(); ++i) {
+    w.mutable_data<float>()[size_t(i)] = float(i % 7) - float(i % 5);
+  }
+  Tensor x(DType::kFloat32, {2, 3, kK});
+  for (int64_t i = 0; i < x.size(); ++i) x.mutable_data<float>()[size_t(i)] = float(i % 11);
+  for (const DType dtype : {DType::kFloat32, DType::kFloat16, DType::kBFloat16}) {
+    GraphBuilder b;
+    b.Weight("w", w.Cast(dtype)).Op("Transpose", {"w"}, "wt").Input("x", {2, 3, kK});
+    b.Op("MatMul", {"x", "wt"}, "y").Op("Gemm", {"rows", "w"}, "z");
+    testing::AddAttribute(b.last(), "transB", onnx::AttributeProto::INT).set_i(1);
+    const Runnable run(b.Input("rows", {1, kK}).Output("y", {2, 3, kN}).Output("z", {1, kN}));
+    const ValueId y = run.graph.Find("y"), z = run.graph.Find("z");
+    Segment whole;
+    whole.end = static_cast<int>(run.executor.plan().steps().size());
+    const Job job = run.executor.MakeJob(whole, {y, z}, {});
+    const Values inputs = {
+        {run.graph.Find("x"), x},
+        {run.graph.Find("rows"), Tensor::Filled<float>({1, kK}, 1.0f)},
+    };
+    const Values expected = run.executor.Run(job, run.executor.LoadConstants(job), inputs);
+    const Values once = run.executor.RunOnce(job, {}, {}, inputs);
+    const auto doubled = std::make_shared<Doubled>(w);
+    const Values replaced = run.executor.RunOnce(
+        job, {}, {{run.graph.Find("wt"), doubled}, {run.graph.Find("w"), doubled}}, inputs);
+    for (const ValueId id : {y, z}) {
+      for (size_t i = 0; i < size_t(expected.at(id).size()); ++i) {
+        ASSERT_EQ(once.at(id).data<float>()[i], expected.at(id).data<float>()[i]);
+        ASSERT_EQ(replaced.at(id).data<float>()[i], 2 * expected.at(id).data<float>()[i]);
+      }
+    }
+  }
 }
 
 TEST(Executor, ReplacesWeightsByOverrides) {

@@ -24,7 +24,7 @@ Samples OfLengths(const std::vector<int>& lengths) {
 
 TEST(MakeMicroBatches, PutsEqualLengthsIntoOneBlock) {
   const Samples samples = OfLengths({3, 5, 3, 5, 5});
-  const auto batches = MakeMicroBatches(samples, 100);
+  const auto batches = MakeMicroBatches(samples, 100, 512);
   ASSERT_EQ(batches.size(), 1u);
   ASSERT_EQ(batches[0].blocks.size(), 2u);
   const TokenBlock& block = batches[0].blocks[0];
@@ -46,11 +46,11 @@ TEST(MakeMicroBatches, GivesASampleOverTheBudgetsItsOwnBatch) {
 }
 
 TEST(MakeMicroBatches, LeavesEmptySamplesOut) {
-  EXPECT_TRUE(MakeMicroBatches(OfLengths({0, 0}), 10).empty());
+  EXPECT_TRUE(MakeMicroBatches(OfLengths({0, 0}), 10, 10).empty());
 }
 
 TEST(MakeMicroBatches, RefusesABudgetOfNothing) {
-  EXPECT_THROW((void)MakeMicroBatches(OfLengths({1}), 0), UsageError);
+  EXPECT_THROW((void)MakeMicroBatches(OfLengths({1}), 0, 1), UsageError);
   EXPECT_THROW((void)MakeMicroBatches(OfLengths({1}), 1, 0), UsageError);
 }
 
@@ -65,7 +65,6 @@ TEST(MakeMicroBatches, HoldsEverySampleOnceWithinBothBudgets) {
     std::vector<int> seen(samples.size(), 0);
     for (const MicroBatch& batch : MakeMicroBatches(samples, budget, block_budget)) {
       int64_t tokens = 0;
-      size_t rows = 0;
       for (const TokenBlock& block : batch.blocks) {
         ASSERT_EQ(static_cast<int64_t>(block.ids.size()), block.batch * block.length);
         ASSERT_EQ(static_cast<int64_t>(block.samples.size()), block.batch);
@@ -77,13 +76,25 @@ TEST(MakeMicroBatches, HoldsEverySampleOnceWithinBothBudgets) {
                                  block.ids.begin() + static_cast<int64_t>(row) * block.length));
         }
         tokens += block.batch * block.length;
-        rows += block.samples.size();
       }
       EXPECT_EQ(batch.tokens, tokens);
-      EXPECT_TRUE(rows == 1 || tokens <= budget);
+      EXPECT_TRUE(batch.blocks.size() == 1 || tokens <= budget);
     }
     EXPECT_TRUE(std::all_of(seen.begin(), seen.end(), [](int n) { return n == 1; }));
   }
+}
+
+TEST(MakeMicroBatches, MakesTheSameBlocksForAnyBudgetOfTokens) {
+  const Samples samples = OfLengths({150, 150, 9, 150, 300, 150, 150, 9, 40, 40, 40, 700});
+  const auto blocks = [&](int64_t budget) {
+    std::vector<std::vector<size_t>> members;
+    for (const MicroBatch& batch : MakeMicroBatches(samples, budget, 512)) {
+      for (const TokenBlock& block : batch.blocks) members.push_back(block.samples);
+    }
+    return members;
+  };
+  EXPECT_EQ(blocks(1), blocks(100000));
+  EXPECT_EQ(blocks(600), blocks(100000));
 }
 
 }  // namespace

@@ -1,0 +1,109 @@
+#include "calibration_run.h"
+
+#include <algorithm>
+#include <numeric>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "shares.h"
+#include <nlohmann/json.hpp>
+
+#include "ptq/pipeline/samples.h"
+
+namespace ptq {
+namespace {
+
+using Ids = std::vector<std::vector<int64_t>>;
+
+/// Rank 0 reads: the others may have no such file, and have no standard input.
+CalibrationSet ReadForAll(const Source& source, const Recipe& recipe, Ranks& ranks) {
+  CalibrationSet samples;
+  if (ranks.is_root()) {
+    samples = ReadSamples(recipe.calibration, recipe.source, recipe.tokenizer,
+                          VocabularySize(source.graph));
+  }
+  if (ranks.size() == 1) return samples;
+  std::string bytes;
+  if (ranks.is_root()) nlohmann::json::to_cbor(samples.ids, bytes);
+  ranks.Copy(bytes, 0, Ranks::kEveryone);
+  nlohmann::json::from_cbor(bytes).get_to(samples.ids);
+  return samples;
+}
+
+/// What one rank runs.
+struct Part {
+  Ids ids;
+  CalibrationSize size;  ///< of the rank that has most, so that all plan alike
+};
+
+/// Whole blocks, which are made again from the part as they are made from the whole.
+Part PartOf(const Ids& ids, const Ranks& ranks) {
+  const auto blocks = MakeMicroBatches(ids, /*token_budget=*/1, kBlockTokens);
+  std::vector<int64_t> tokens;
+  tokens.reserve(blocks.size());
+  for (const MicroBatch& block : blocks) tokens.push_back(block.tokens);
+  const std::vector<size_t> bounds = EvenParts(tokens, ranks.size());
+  Part part;
+  part.size.statistics = true;
+  part.size.longest = blocks.front().blocks.front().length;
+  for (size_t rank = 0; rank + 1 < bounds.size(); ++rank) {
+    const auto own = std::span(tokens).subspan(bounds[rank], bounds[rank + 1] - bounds[rank]);
+    part.size.tokens =
+        std::max(part.size.tokens, std::accumulate(own.begin(), own.end(), int64_t{0}));
+  }
+  for (size_t i = bounds[size_t(ranks.rank())]; i < bounds[size_t(ranks.rank()) + 1]; ++i) {
+    for (const size_t sample : blocks[i].blocks.front().samples) part.ids.push_back(ids[sample]);
+  }
+  return part;
+}
+
+/// The longest sample.
+TokenBlock FirstBlock(const Ids& ids) {
+  const auto longest = std::ranges::max_element(ids, {}, &std::vector<int64_t>::size);
+  TokenBlock block;
+  block.batch = 1;
+  block.length = int64_t(longest->size());
+  block.ids = *longest;
+  return block;
+}
+
+/// The directory, or that of the system where it is one of another machine.
+std::filesystem::path ScratchDirectory(const std::filesystem::path& wanted, const Ranks& ranks) {
+  std::error_code error;
+  const bool usable = ranks.is_root() || std::filesystem::is_directory(wanted, error);
+  return usable ? wanted : std::filesystem::temp_directory_path();
+}
+
+size_t CountBlocks(const std::vector<MicroBatch>& batches) {
+  size_t count = 0;
+  for (const MicroBatch& batch : batches) count += batch.blocks.size();
+  return count;
+}
+
+}  // namespace
+
+std::vector<Taps> TapsBySegment(const ExecutionPlan& execution, const Plan& plan) {
+  std::vector<Taps> taps(execution.segments().size());
+  for (const Site& site : plan.sites) {
+    taps[site.segment][site.value] = plan.linears[size_t(site.linears.front())].k;
+  }
+  return taps;
+}
+
+CalibrationRun StartCalibration(const Source& source, const Recipe& recipe, const Plan& plan,
+                                const std::filesystem::path& scratch, Ranks& ranks) {
+  const Feeder feeder(source.graph, ReadFeedHints(source.model.directory()));
+  CalibrationSet samples = ReadForAll(source, recipe, ranks);
+  const Part part = PartOf(samples.ids, ranks);
+  const MemoryPlan memory = PlanMemory(source.executor, plan, part.size, recipe.memory_budget);
+  const auto batches = MakeMicroBatches(part.ids, memory.micro_batch_tokens, kBlockTokens);
+  TokenBlock first = FirstBlock(samples.ids);
+  CutStore cuts(CountBlocks(batches), memory.cut_bytes, ScratchDirectory(scratch, ranks));
+  Calibrator calibrator(source.executor, feeder, batches,
+                        TapsBySegment(source.executor.plan(), plan), recipe.propagate,
+                        std::move(cuts), memory.idle_bytes);
+  return {std::move(samples), std::move(first), std::move(calibrator), memory};
+}
+
+}  // namespace ptq

@@ -1,0 +1,35 @@
+// Samples on their way through a model: what stands before any statistics.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "memory_plan.h"
+#include "source.h"
+
+#include "ptq/base/ranks.h"
+#include "ptq/pipeline/calibrator.h"
+#include "ptq/pipeline/recipe.h"
+#include "ptq/plan/plan.h"
+#include "ptq/text/calibration.h"
+
+namespace ptq {
+
+struct CalibrationRun {
+  CalibrationSet samples;
+  TokenBlock first;       ///< the longest sample alone
+  Calibrator calibrator;  ///< of this rank's part
+  MemoryPlan memory;      ///< of the rank that has most
+};
+
+/// The site activations of each segment and their widths.
+[[nodiscard]] std::vector<Taps> TapsBySegment(const ExecutionPlan& execution, const Plan& plan);
+
+/// Reads the recipe's samples, on rank 0 alone, and puts each rank's part of them at the entrance
+/// of the graph; a part may be empty, and only rank 0 knows where they are from. `scratch` is a
+/// directory for activations that do not fit in memory. Throws what ReadSamples and Feeder throw.
+[[nodiscard]] CalibrationRun StartCalibration(const Source& source, const Recipe& recipe,
+                                              const Plan& plan,
+                                              const std::filesystem::path& scratch, Ranks& ranks);
+
+}  // namespace ptq

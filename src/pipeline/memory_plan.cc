@@ -1,0 +1,161 @@
+#include "memory_plan.h"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "ptq/base/error.h"
+#include "ptq/base/memory.h"
+
+namespace ptq {
+namespace {
+
+constexpr int64_t kLeastIdle = 16 << 20;
+constexpr int64_t kMostIdle = 256 << 20;
+/// Code, libraries and their tables.
+constexpr int64_t kProgramBytes = 72 << 20;
+/// What the kernel maps around one row of a table.
+constexpr int64_t kRowPages = 64 << 10;
+/// Tokens whose activations are held when memory is no concern.
+constexpr int64_t kMicroBatchTokens = 2048;
+constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
+
+/// Sizes of one segment.
+struct SegmentSize {
+  int64_t elements = 0;  ///< of the weights that calibration runs (not the head)
+  int64_t codes = 0;     ///< bytes of its linears' results before they are packed
+  int64_t stored = 0;    ///< bytes of all those weights in the file
+  int64_t grams = 0;     ///< bytes
+  int64_t site = 0;      ///< weight elements of its largest site
+  int64_t tables = 0;    ///< bytes that rows are gathered from
+  int64_t inputs = 0;    ///< widths of its sites' activations, and of its linears' outputs
+  int64_t outputs = 0;
+};
+
+std::vector<SegmentSize> SizesOf(const Executor& executor, const Plan& plan) {
+  const Graph& graph = executor.graph();
+  std::vector<SegmentSize> sizes(executor.plan().segments().size());
+  std::set<ValueId> counted;
+  for (const Linear& linear : plan.linears) {
+    const ValueId output = graph.outputs(linear.node)[0];
+    SegmentSize& size = sizes[executor.plan().SegmentOf(output)];
+    if (!linear.is_head) size.outputs += linear.n;
+    if (!counted.insert(linear.operand).second) continue;
+    if (!linear.is_head) size.elements += linear.n * linear.k;
+    if (linear.decision == Decision::kQuantize) size.codes += linear.n * linear.k;
+    size.stored += StoredBytes(graph, linear.stored);
+  }
+  for (const Site& site : plan.sites) {
+    SegmentSize& size = sizes[site.segment];
+    const int64_t k = plan.linears[size_t(site.linears.front())].k;
+    int64_t elements = 0;
+    for (const int linear : site.linears) elements += plan.linears[size_t(linear)].n * k;
+    size.site = std::max(size.site, elements);
+    size.grams += k * k * 4;
+    size.inputs += k;
+  }
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    for (const ValueId id : executor.TablesOf(executor.plan().segments()[i])) {
+      sizes[i].tables += StoredBytes(graph, id);
+    }
+  }
+  return sizes;
+}
+
+/// The largest need of any segment while samples run through it, or while it is searched (packing
+/// and verification need less). Freed memory is kept for the next up to idle_bytes.
+int64_t LargestSegment(const std::vector<SegmentSize>& sizes, const MemoryPlan& memory,
+                       bool statistics) {
+  const int64_t tokens = memory.micro_batch_tokens;
+  int64_t largest = 0;
+  for (const SegmentSize& size : sizes) {
+    const int64_t observe = size.elements * 4 + size.grams + size.inputs * tokens * 4 +
+                            std::max(size.outputs * tokens * 4, memory.idle_bytes) +
+                            std::min(size.tables, tokens * kRowPages);
+    const int64_t search = size.stored + size.codes + size.site + (statistics ? size.grams : 0);
+    largest = std::max({largest, search + memory.idle_bytes, tokens > 0 ? observe : 0});
+  }
+  return largest;
+}
+
+/// Bytes of the activations on the widest cut, as they are kept: binary16, and token ids.
+int64_t CutBytes(const Plan& plan, int64_t tokens) {
+  int64_t width = 0;  // of the residual stream: the narrowest that linears read
+  for (const Site& site : plan.sites) {
+    const int64_t k = plan.linears[size_t(site.linears.front())].k;
+    width = width == 0 ? k : std::min(width, k);
+  }
+  return tokens * (width * 2 + 16);
+}
+
+int64_t IdleBytes(const std::vector<SegmentSize>& sizes) {
+  int64_t stored = 0;
+  for (const SegmentSize& size : sizes) stored += size.stored;
+  return std::clamp(stored / 4, kLeastIdle, kMostIdle);
+}
+
+}  // namespace
+
+int64_t StoredBytes(const Graph& graph, ValueId id) {
+  if (id == kNoValue) return 0;
+  const onnx::TensorProto& tensor = *graph.value(id).constant;
+  int64_t elements = 1;
+  for (const int64_t dim : tensor.dims()) elements *= dim;
+  return BytesOf(DType(tensor.data_type()), elements);
+}
+
+int64_t ResultBytes(const Linear& linear) {
+  if (linear.decision == Decision::kHalf) return 2 * linear.n * linear.k;
+  const int64_t group = linear.spec.GroupSizeFor(linear.k);
+  const int64_t groups = linear.spec.GroupsFor(linear.k);
+  const int64_t scale_bytes = linear.spec.scale_type == ScaleType::kFloat32 ? 4 : 2;
+  int64_t bytes = linear.n * groups * (group * linear.spec.bits / 8 + scale_bytes);
+  if (!linear.spec.symmetric) bytes += linear.n * ((groups * linear.spec.bits + 7) / 8);
+  return bytes;
+}
+
+MemoryPlan PlanMemory(const Executor& executor, const Plan& plan,
+                      const CalibrationSize& calibration, int64_t budget) {
+  const std::vector<SegmentSize> sizes = SizesOf(executor, plan);
+  const int64_t cut = CutBytes(plan, calibration.tokens);
+  const int64_t least_batch = std::min(calibration.tokens,  //
+                                       std::max(calibration.longest, kBlockTokens));
+  const int64_t most_batch = std::min(calibration.tokens, kMicroBatchTokens);
+  const int64_t idle = calibration.tokens > 0 ? IdleBytes(sizes) : 0;
+  const auto plan_with = [&](int64_t micro_batch, int64_t kept_idle, int64_t cut_bytes,
+                             bool saves_behind) {
+    MemoryPlan memory;
+    memory.micro_batch_tokens = std::max(micro_batch, least_batch);
+    memory.idle_bytes = kept_idle;
+    memory.cut_bytes = cut_bytes;
+    memory.saves_behind = saves_behind;
+    memory.peak_bytes = kProgramBytes + std::min(cut, cut_bytes) * (saves_behind ? 2 : 1) +
+                        LargestSegment(sizes, memory, calibration.statistics);
+    return memory;
+  };
+  const MemoryPlan fastest = plan_with(most_batch, idle, kUnlimited, true);
+  if (budget == 0 || fastest.peak_bytes <= budget) return fastest;
+  // What costs least time first: checkpoints that are waited for, less memory kept for reuse,
+  // activations in a file, small batches.
+  const int64_t least_idle = std::min(idle, kLeastIdle);
+  for (const MemoryPlan& memory :
+       {plan_with(most_batch, least_idle, kUnlimited, false),
+        plan_with(most_batch, least_idle, 0, false), plan_with(0, least_idle, 0, false)}) {
+    const int64_t left = budget - memory.peak_bytes;
+    if (left < 0) continue;
+    MemoryPlan fitted = memory;
+    if (memory.cut_bytes == 0) {
+      fitted.cut_bytes = std::min(left, cut);
+      fitted.peak_bytes += fitted.cut_bytes;
+    }
+    return fitted;
+  }
+  const MemoryPlan least = plan_with(0, least_idle, 0, false);
+  throw ResourceError("quantizing this model needs about " + FormatBytes(least.peak_bytes) +
+                      " of memory, more than --memory-budget " + FormatBytes(budget) +
+                      "; raise it, or use shorter samples (--seq-len)");
+}
+
+}  // namespace ptq

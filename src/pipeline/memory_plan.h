@@ -1,0 +1,41 @@
+// Predicts sizes and memory from the plan alone, and fits a run into a budget.
+#pragma once
+
+#include <cstdint>
+
+#include "ptq/plan/plan.h"
+#include "ptq/runtime/executor.h"
+
+namespace ptq {
+
+/// Tokens in one call of an operator. A fixed number: sums are cut at its multiples, and results
+/// must not depend on the machine.
+inline constexpr int64_t kBlockTokens = 512;
+
+/// Bytes of a stored constant (0 for kNoValue), and of what a linear becomes: codes, scales, zero
+/// points.
+[[nodiscard]] int64_t StoredBytes(const Graph& graph, ValueId id);
+[[nodiscard]] int64_t ResultBytes(const Linear& linear);
+
+/// How a run uses memory. Nothing of it changes the result.
+struct MemoryPlan {
+  int64_t peak_bytes = 0;          ///< resident, predicted
+  int64_t micro_batch_tokens = 0;  ///< whose activations are held at once
+  int64_t cut_bytes = 0;           ///< activations on a cut kept in memory; the rest goes to a file
+  bool saves_behind = true;        ///< a checkpoint's activations are kept until they are written
+  int64_t idle_bytes = 0;          ///< freed memory kept for reuse: asking again costs time
+};
+
+/// What statistics come from; no tokens when they come from a file.
+struct CalibrationSize {
+  bool statistics = false;  ///< whether there are any
+  int64_t tokens = 0;
+  int64_t longest = 0;  ///< sample, in tokens
+};
+
+/// The fastest way that fits into `budget` bytes (0: as much as is useful). Throws ResourceError
+/// that tells the least that is needed when none does.
+[[nodiscard]] MemoryPlan PlanMemory(const Executor& executor, const Plan& plan,
+                                    const CalibrationSize& calibration, int64_t budget);
+
+}  // namespace ptq

@@ -1,0 +1,213 @@
+#include "segment_search.h"
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <utility>
+
+#include "json_records.h"
+#include "shares.h"
+
+#include "ptq/base/error.h"
+#include "ptq/base/stopwatch.h"
+
+namespace ptq {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string ToCbor(const Json& json) {
+  std::string bytes;
+  Json::to_cbor(json, bytes);
+  return bytes;
+}
+
+/// The arrays of a result in the sizes that its linear gives them.
+QuantizedMatrix EmptyMatrix(const Linear& linear) {
+  QuantizedMatrix q;
+  q.spec = linear.spec;
+  q.n = linear.n;
+  q.k = linear.k;
+  const auto groups = size_t(linear.n * linear.spec.GroupsFor(linear.k));
+  q.codes.resize(size_t(linear.n * linear.k));
+  q.scales.resize(groups);
+  q.zero_points.resize(groups);
+  return q;
+}
+
+template <class T>
+void Append(std::vector<T>& to, std::vector<T> from) {
+  std::ranges::move(from, std::back_inserter(to));
+}
+
+}  // namespace
+
+SegmentSearch::SegmentSearch(const Source& source, const Recipe& recipe, const Plan& plan,
+                             Ranks& ranks)
+    : source_(source),
+      recipe_(recipe),
+      plan_(plan),
+      ranks_(ranks),
+      method_(MethodOf(recipe)),
+      owners_(SiteOwners(plan, ranks.size())),
+      quantizer_(source.executor, plan, method_) {}
+
+void SegmentSearch::Start(const std::string& sha256, const std::filesystem::path& scratch) {
+  CheckSameSource(source_.model, sha256, ranks_);
+  if (!NeedsStatistics(method_) || plan_.sites.empty()) return;
+  if (recipe_.statistics.empty()) {
+    calibration_.emplace(StartCalibration(source_, recipe_, plan_, scratch, ranks_));
+  } else {
+    OpenStatistics(sha256);
+  }
+}
+
+void SegmentSearch::OpenStatistics(const std::string& sha256) {
+  if (recipe_.propagate) {
+    throw UsageError("--propagate needs the samples themselves: give --calib instead of --stats");
+  }
+  statistics_.emplace(recipe_.statistics);
+  if (statistics_->provenance().value("source", nlohmann::ordered_json()) !=
+      SourceIdentity(source_.model, sha256)) {
+    throw InputError("'" + recipe_.statistics.string() + "' was collected on another model than '" +
+                     source_.model.path().string() + "'; collect again with quantize stats");
+  }
+}
+
+nlohmann::ordered_json SegmentSearch::Provenance() const {
+  if (calibration_.has_value()) return ToJson(calibration_->samples.provenance);
+  if (statistics_.has_value()) return statistics_->provenance().at("calibration");
+  return nullptr;
+}
+
+std::vector<size_t> SegmentSearch::SitesOf(size_t segment, int owner) const {
+  std::vector<size_t> sites;
+  for (size_t i = 0; i < plan_.sites.size(); ++i) {
+    if (plan_.sites[i].segment == segment && owners_[i] == owner) sites.push_back(i);
+  }
+  return sites;
+}
+
+/// Of the sites of this rank.
+StatisticsBySite SegmentSearch::Statistics(size_t segment, Timings& timings) {
+  StatisticsBySite statistics;
+  if (calibration_.has_value()) statistics = calibration_->calibrator.Observe(segment, timings);
+  if (calibration_.has_value() && ranks_.size() > 1) {
+    const Stopwatch watch(timings.exchange);
+    for (size_t i = 0; i < plan_.sites.size(); ++i) {
+      if (plan_.sites[i].segment != segment) continue;
+      const auto sums = statistics.find(plan_.sites[i].value);
+      sums->second.Gather(ranks_, owners_[i]);
+      if (owners_[i] != ranks_.rank()) statistics.erase(sums);
+    }
+  }
+  if (!statistics_.has_value()) return statistics;
+  const Stopwatch watch(timings.read);
+  for (const size_t site : SitesOf(segment, ranks_.rank())) {
+    const ValueId value = plan_.sites[site].value;
+    statistics.emplace(value, statistics_->Read(source_.graph.value(value).name));
+  }
+  return statistics;
+}
+
+SegmentResult SegmentSearch::Run(size_t segment, Timings& timings) {
+  StatisticsBySite statistics = Statistics(segment, timings);
+  SegmentResult result;
+  {
+    const Stopwatch watch(timings.search);
+    result = quantizer_.Quantize(SitesOf(segment, ranks_.rank()), std::move(statistics));
+  }
+  if (ranks_.size() > 1) {
+    const Stopwatch watch(timings.exchange);
+    Exchange(segment, result);
+  }
+  if (!ranks_.is_root() && !recipe_.propagate) return result;
+  {
+    const Stopwatch watch(timings.search);
+    quantizer_.Complete(result);
+  }
+  if (calibration_.has_value() && recipe_.propagate) {
+    const Stopwatch watch(timings.propagate);
+    Values overrides;
+    for (const auto& [id, weight] : result.operands) overrides[id] = weight->Whole();
+    calibration_->calibrator.Propagate(segment, overrides);
+  }
+  return result;
+}
+
+/// Gives rank 0, or all that propagate, what every rank has found, in the order of the sites.
+void SegmentSearch::Exchange(size_t segment, SegmentResult& result) {
+  const bool receives = ranks_.is_root() || recipe_.propagate;
+  SegmentResult whole;
+  for (int from = 0; from < ranks_.size(); ++from) {
+    if (SitesOf(segment, from).empty()) continue;
+    SegmentResult part = Send(from, receives, result);
+    if (!receives) continue;
+    Append(whole.scaled, std::move(part.scaled));
+    Append(whole.linears, std::move(part.linears));
+  }
+  if (!receives) whole = {};
+  result = std::move(whole);
+  SortBySite(result);
+}
+
+/// What rank `from` has found: taken from its `own` there. All ranks take part, whether they
+/// receive or not.
+SegmentResult SegmentSearch::Send(int from, bool receives, SegmentResult& own) {
+  const int to = recipe_.propagate ? Ranks::kEveryone : 0;
+  const bool sends = ranks_.rank() == from;
+  std::string header;
+  if (sends) {
+    Json found = {{"scaled", own.scaled}, {"linears", Json::array()}};
+    for (const QuantizedLinear& quantized : own.linears) {
+      found["linears"].push_back(
+          {quantized.linear, quantizer_.outcomes()[size_t(quantized.linear)]});
+    }
+    header = ToCbor(found);
+  }
+  ranks_.Copy(header, from, Ranks::kEveryone);
+  const Json found = Json::from_cbor(header);
+  SegmentResult result;
+  found.at("scaled").get_to(result.scaled);
+  for (const Json& entry : found.at("linears")) {
+    const int linear = entry.at(0).get<int>();
+    quantizer_.Restore(linear, entry.at(1).get<LinearOutcome>());
+    const size_t index = result.linears.size();
+    QuantizedMatrix q;
+    if (sends) {
+      q = *std::exchange(own.linears[index].q, nullptr);
+    } else if (receives) {
+      q = EmptyMatrix(plan_.linears[size_t(linear)]);
+    }
+    ranks_.Copy(std::as_writable_bytes(std::span(q.codes)), from, to);
+    ranks_.Copy(std::as_writable_bytes(std::span(q.scales)), from, to);
+    ranks_.Copy(std::as_writable_bytes(std::span(q.zero_points)), from, to);
+    result.linears.push_back({linear, std::make_shared<const QuantizedMatrix>(std::move(q))});
+  }
+  return result;
+}
+
+/// One rank alone finds them in this order, which decides where they lie in the output. The linears
+/// of a shared weight come at the last of its sites.
+void SegmentSearch::SortBySite(SegmentResult& result) const {
+  std::map<ValueId, size_t> last;
+  std::vector<size_t> place(plan_.linears.size());
+  for (size_t i = 0; i < plan_.sites.size(); ++i) {
+    for (const int linear : plan_.sites[i].linears) {
+      place[size_t(linear)] = i;
+      last[plan_.linears[size_t(linear)].stored] = i;
+    }
+  }
+  for (size_t i = 0; i < place.size(); ++i) {
+    if (plan_.linears[i].shared) place[i] = last[plan_.linears[i].stored];
+  }
+  const auto of_linear = [&](int linear) { return place[size_t(linear)]; };
+  std::ranges::stable_sort(result.linears, {}, [&](const QuantizedLinear& quantized) {
+    return of_linear(quantized.linear);
+  });
+  std::ranges::stable_sort(result.scaled, {}, [&](const ScaledSite& scaled) {
+    return of_linear(scaled.site.linears.front());
+  });
+}
+
+}  // namespace ptq

@@ -1,0 +1,56 @@
+// Calibrates and quantizes one segment after the other, on all ranks together.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "calibration_run.h"
+#include "segment_quantizer.h"
+#include "source.h"
+
+#include "ptq/base/ranks.h"
+#include "ptq/stats/statistics_file.h"
+
+namespace ptq {
+
+/// The part of the road that ranks share. Each runs its part of the samples; the sums of a site go
+/// to the rank that owns it, which quantizes its linears; rank 0 gets the results. Every rank takes
+/// the same segments in the same order.
+class SegmentSearch {
+ public:
+  SegmentSearch(const Source& source, const Recipe& recipe, const Plan& plan, Ranks& ranks);
+
+  /// Reads the samples or opens the statistics, whichever the method needs. `sha256` of the model
+  /// file; `scratch` is a directory for activations that do not fit in memory. Throws what
+  /// StartCalibration throws, and InputError for statistics or ranks of another model.
+  void Start(const std::string& sha256, const std::filesystem::path& scratch);
+  /// Null when samples are not run.
+  [[nodiscard]] CalibrationRun* calibration() { return calibration_ ? &*calibration_ : nullptr; }
+  /// What the metadata says of the samples (rank 0); null without calibration.
+  [[nodiscard]] nlohmann::ordered_json Provenance() const;
+
+  /// The whole segment's result on rank 0; elsewhere nothing of use. Adds to `timings`.
+  [[nodiscard]] SegmentResult Run(size_t segment, Timings& timings);
+  [[nodiscard]] SegmentQuantizer& quantizer() { return quantizer_; }
+
+ private:
+  void OpenStatistics(const std::string& sha256);
+  [[nodiscard]] std::vector<size_t> SitesOf(size_t segment, int owner) const;
+  [[nodiscard]] StatisticsBySite Statistics(size_t segment, Timings& timings);
+  void Exchange(size_t segment, SegmentResult& result);
+  [[nodiscard]] SegmentResult Send(int from, bool receives, SegmentResult& own);
+  void SortBySite(SegmentResult& result) const;
+
+  const Source& source_;
+  const Recipe& recipe_;
+  const Plan& plan_;
+  Ranks& ranks_;
+  Method method_;
+  std::vector<int> owners_;  ///< of each site
+  SegmentQuantizer quantizer_;
+  std::optional<CalibrationRun> calibration_;
+  std::optional<StatisticsFile> statistics_;
+};
+
+}  // namespace ptq

@@ -1,0 +1,51 @@
+#include "source.h"
+
+#include <chrono>
+
+#include "ptq/base/error.h"
+
+namespace ptq {
+namespace {
+
+std::vector<std::string> FilesOf(const Model& model) {
+  std::vector<std::string> names = model.ExternalFiles();
+  names.insert(names.begin(), model.path().filename().string());
+  return names;
+}
+
+}  // namespace
+
+nlohmann::ordered_json SourceIdentity(const Model& model, const std::string& sha256) {
+  nlohmann::ordered_json identity;
+  identity["sha256"] = sha256;
+  for (const std::string& name : FilesOf(model)) {
+    std::error_code error;  // a missing file is reported when a weight is read from it
+    const auto size = std::filesystem::file_size(model.directory() / name, error);
+    identity["bytes"][name] = error ? 0 : size;
+  }
+  return identity;
+}
+
+void CheckSameSource(const Model& model, const std::string& sha256, Ranks& ranks) {
+  if (ranks.size() == 1) return;
+  const nlohmann::ordered_json own = {{"tool", PTQ_VERSION},
+                                      {"source", SourceIdentity(model, sha256)}};
+  std::string first = own.dump();
+  ranks.Copy(first, 0, Ranks::kEveryone);
+  if (first == own.dump()) return;
+  throw InputError("rank " + std::to_string(ranks.rank()) + " has another '" +
+                   model.path().string() +
+                   "' than rank 0, or another version of this program; copy them to all machines");
+}
+
+nlohmann::ordered_json SourceTimes(const Model& model) {
+  nlohmann::ordered_json times;
+  for (const std::string& name : FilesOf(model)) {
+    std::error_code error;
+    const auto time = std::filesystem::last_write_time(model.directory() / name, error);
+    times[name] = std::chrono::nanoseconds(time.time_since_epoch()).count();
+  }
+  return times;
+}
+
+}  // namespace ptq

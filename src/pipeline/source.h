@@ -1,0 +1,34 @@
+// The source model, read and understood.
+#pragma once
+
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
+
+#include "ptq/base/ranks.h"
+#include "ptq/model/graph.h"
+#include "ptq/model/model.h"
+#include "ptq/runtime/executor.h"
+
+namespace ptq {
+
+struct Source {
+  explicit Source(const std::filesystem::path& path)
+      : model(Model::Load(path)), graph(model), executor(graph) {}
+  Source(const Source&) = delete;
+  Source& operator=(const Source&) = delete;
+  Model model;
+  Graph graph;
+  Executor executor;
+};
+
+/// The model's files by name: sizes, and `sha256` of the .onnx file.
+[[nodiscard]] nlohmann::ordered_json SourceIdentity(const Model& model, const std::string& sha256);
+/// Throws InputError on a rank whose model, or program, is not that of rank 0: the ranks of other
+/// machines read files of their own.
+void CheckSameSource(const Model& model, const std::string& sha256, Ranks& ranks);
+/// When the model's files were last written, by name. Changes with every write, unlike the
+/// identity.
+[[nodiscard]] nlohmann::ordered_json SourceTimes(const Model& model);
+
+}  // namespace ptq

@@ -1,0 +1,118 @@
+// A job that runs once: what its constants cost in memory and time matters as much as its products.
+#include <algorithm>
+#include <optional>
+
+#include "ptq/base/error.h"
+#include "ptq/base/parallel.h"
+#include "ptq/runtime/executor.h"
+#include "ptq/runtime/stored_matrix.h"
+#include "ptq/tensor/gemm.h"
+#include "ptq/tensor/matrix_rows.h"
+
+namespace ptq {
+namespace {
+
+/// Rows of a weight that one task widens and multiplies.
+constexpr int64_t kRowTile = 128;
+
+/// A weight as it is stored.
+class StoredWeight : public DeferredWeight {
+ public:
+  explicit StoredWeight(MatrixRows rows) : rows_(std::move(rows)) {}
+  [[nodiscard]] int64_t n() const override { return rows_.rows(); }
+  [[nodiscard]] int64_t k() const override { return rows_.cols(); }
+  const float* Rows(int64_t begin, int64_t end, std::vector<float>& buffer) const override {
+    return rows_.Get(begin, end, buffer);
+  }
+  [[nodiscard]] Tensor Whole() const override { throw InternalError("a stored weight is loaded"); }
+
+ private:
+  MatrixRows rows_;
+};
+
+/// The weight of a MatMul, when it is stored in 16 bits and only transposed.
+std::optional<StoredWeight> FindStored(const ExecutionPlan& plan, ValueId operand,
+                                       const Values& overrides) {
+  const auto matrix = FindStoredMatrix(plan.graph(), operand);
+  // What an override replaces may lie anywhere on the way.
+  if (!matrix.has_value() || !overrides.empty()) return std::nullopt;
+  const onnx::TensorProto& proto = *plan.graph().value(matrix->stored).constant;
+  const auto dtype = static_cast<DType>(proto.data_type());
+  if (dtype != DType::kFloat16 && dtype != DType::kBFloat16) return std::nullopt;
+  // MatMul's operand is [K, N].
+  return StoredWeight(MatrixRows(plan.graph().model().weights().Read(proto), !matrix->transposed));
+}
+
+/// x[…, K] · Wᵀ, with no more of W as float32 than a tile for each thread.
+Tensor Product(const Tensor& x, const DeferredWeight& weight) {
+  const int64_t n = weight.n();
+  const int64_t k = weight.k();
+  Shape shape = x.shape();
+  shape.back() = n;
+  Tensor y(DType::kFloat32, shape);
+  const int64_t rows = NumElements(shape, 0, static_cast<int64_t>(shape.size()) - 1);
+  const float* from = x.data<float>().data();
+  float* to = y.mutable_data<float>().data();
+  constexpr int64_t kTilesInTask = 4;  // they share a buffer
+  ParallelForTiles(n, kTilesInTask * kRowTile, [&](int64_t first, int64_t last) {
+    std::vector<float> buffer;
+    for (int64_t begin = first; begin < last; begin += kRowTile) {
+      const int64_t end = std::min(last, begin + kRowTile);
+      Gemm(1.0f, {from, rows, k, k}, {weight.Rows(begin, end, buffer), end - begin, k, k, true},
+           0.0f, to + begin, n);
+    }
+  });
+  return y;
+}
+
+}  // namespace
+
+/// The product of a MatMul by a weight that need not be there as a whole.
+std::optional<Tensor> Executor::ProductByTiles(const Step& step, const std::vector<Tensor>& table,
+                                               const Values& overrides,
+                                               const DeferredWeights& deferred) const {
+  const Node& node = graph().nodes()[size_t(step.node)];
+  if (!node.domain().empty() || node.op_type() != "MatMul" ||
+      step.inputs != graph().inputs(step.node))
+    return std::nullopt;
+  const ValueId weight = step.inputs[1];
+  if (!plan_.IsConstant(weight) || plan_.IsConstant(step.inputs[0])) return std::nullopt;
+  const Tensor& x = table[size_t(step.inputs[0])];
+  const auto fits = [&](const DeferredWeight& w) {
+    return x.dtype() == DType::kFloat32 && x.rank() > 0 && x.dim(-1) == w.k();
+  };
+  if (const auto found = deferred.find(weight); found != deferred.end()) {
+    if (!fits(*found->second)) return std::nullopt;
+    return Product(x, *found->second);
+  }
+  const auto stored = FindStored(plan_, weight, overrides);
+  if (!stored.has_value() || !fits(*stored)) return std::nullopt;
+  return Product(x, *stored);
+}
+
+Values Executor::RunOnce(const Job& job, const Values& overrides, const DeferredWeights& deferred,
+                         Values inputs) const {
+  Values results = Walk(job, std::move(inputs), {}, [&](size_t i, std::vector<Tensor>& table) {
+    const Step& step = plan_.steps()[size_t(job.steps[i])];
+    if (auto product = ProductByTiles(step, table, overrides, deferred); product.has_value()) {
+      for (const ValueId id : job.release[i]) table[size_t(id)] = Tensor();
+      table[size_t(graph().outputs(step.node)[0])] = std::move(*product);
+      return;
+    }
+    Values own = overrides;
+    for (const ValueId id : step.inputs) {
+      const auto found = deferred.find(id);
+      if (found != deferred.end()) own[id] = found->second->Whole();
+    }
+    Job single;
+    single.steps = {job.steps[i]};
+    RunStep(step, table, LoadConstants(single, own), job.release[i]);
+  });
+  Values known;
+  for (const ValueId id : job.goals) {
+    if (plan_.IsConstant(id)) results[id] = EvaluateConstant(id, overrides, known);
+  }
+  return results;
+}
+
+}  // namespace ptq

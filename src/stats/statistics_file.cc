@@ -1,0 +1,165 @@
+#include "ptq/stats/statistics_file.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "ptq/base/error.h"
+
+namespace ptq {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr uint64_t kLargestHeader = uint64_t{1} << 30;
+constexpr int64_t kWidest = int64_t{1} << 24;
+
+int64_t TriangleSize(int64_t k) { return k * (k + 1) / 2; }
+
+std::string Prefix(const std::string& site) { return site + "/"; }
+
+}  // namespace
+
+StatisticsWriter::StatisticsWriter(const std::filesystem::path& path, const Json& provenance,
+                                   std::vector<StoredSite> sites)
+    : path_(path), temporary_(path.string() + ".part"), sites_(std::move(sites)) {
+  Json header;
+  header["__metadata__"] = {{"format", "ptq-statistics-1"}, {"provenance", provenance.dump()}};
+  int64_t offset = 0;
+  const auto add = [&](const std::string& name, const char* dtype, const Json& shape,
+                       int64_t bytes) {
+    header[name] = {{"dtype", dtype}, {"shape", shape}, {"data_offsets", {offset, offset + bytes}}};
+    offset += bytes;
+  };
+  for (const StoredSite& site : sites_) {
+    const std::string prefix = Prefix(site.name);
+    add(prefix + "count", "I64", Json::array(), 8);
+    add(prefix + "abs_sum", "F64", {site.k}, 8 * site.k);
+    add(prefix + "max_abs", "F32", {site.k}, 4 * site.k);
+    add(prefix + "gram", "F32", {TriangleSize(site.k)}, 4 * TriangleSize(site.k));
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // data begins at a multiple of 8
+  file_ = std::make_unique<FileWriter>(temporary_);
+  const auto length = static_cast<uint64_t>(text.size());
+  file_->Write(std::as_bytes(std::span(&length, 1)));
+  file_->Write(text);
+}
+
+StatisticsWriter::~StatisticsWriter() {
+  std::error_code ignored;
+  if (file_ != nullptr) std::filesystem::remove(temporary_, ignored);
+}
+
+void StatisticsWriter::Write(const SiteStatistics& statistics) {
+  const int64_t k = statistics.k();
+  if (next_ >= sites_.size() || sites_[next_].k != k || statistics.gram().empty()) {
+    throw InternalError("statistics are written in another order than announced");
+  }
+  ++next_;
+  const int64_t count = statistics.count();
+  file_->Write(std::as_bytes(std::span(&count, 1)));
+  file_->Write(std::as_bytes(statistics.abs_sum()));
+  file_->Write(std::as_bytes(statistics.max_abs()));
+  for (int64_t row = 0; row < k; ++row) {
+    file_->Write(std::as_bytes(statistics.gram().subspan(size_t(row * k), size_t(row + 1))));
+  }
+}
+
+void StatisticsWriter::Close() {
+  if (next_ != sites_.size()) throw InternalError("statistics of some sites were not written");
+  file_->Close();
+  std::error_code error;
+  std::filesystem::rename(temporary_, path_, error);
+  if (error) throw OutputError("cannot write '" + path_.string() + "': " + error.message());
+  file_.reset();
+}
+
+StatisticsFile::StatisticsFile(const std::filesystem::path& path) : file_(MappedFile::Open(path)) {
+  const auto bytes = file_->bytes();
+  const auto refuse = [&](const std::string& why) {
+    throw InputError("'" + path.string() + "' is not a statistics file of quantize stats: " + why);
+  };
+  uint64_t length = 0;
+  if (bytes.size() < sizeof(length)) refuse("it is too short");
+  std::memcpy(&length, bytes.data(), sizeof(length));
+  if (length > kLargestHeader || length > bytes.size() - sizeof(length)) refuse("it is truncated");
+  const auto* const text = reinterpret_cast<const char*>(bytes.data()) + sizeof(length);
+  header_ = Json::parse(text, text + length, nullptr, /*allow_exceptions=*/false);
+  data_begin_ = sizeof(length) + length;
+  const Json::json_pointer metadata("/__metadata__/provenance");
+  if (!header_.is_object() || !header_.contains(metadata) || !header_[metadata].is_string()) {
+    refuse("its header does not say where it is from");
+  }
+  provenance_ = Json::parse(header_[metadata].get<std::string>(), nullptr, false);
+  for (const char* entry : {"/source", "/calibration/samples", "/calibration/tokens"}) {
+    if (provenance_.is_discarded() || !provenance_.contains(Json::json_pointer(entry))) {
+      refuse("its header does not say where it is from");
+    }
+  }
+  for (const auto& [name, entry] : header_.items()) {
+    if (!name.ends_with("/max_abs")) continue;
+    const Json::json_pointer width("/shape/0");
+    if (!entry.contains(width) || !entry[width].is_number_integer()) refuse("a shape is missing");
+    StoredSite site{name.substr(0, name.size() - std::strlen("/max_abs")),
+                    entry[width].get<int64_t>()};
+    if (site.k < 1 || site.k > kWidest) refuse("a shape is impossible");
+    const std::string prefix = Prefix(site.name);
+    (void)Find(prefix + "gram", "F32", 4 * TriangleSize(site.k));
+    sites_.push_back(std::move(site));
+  }
+}
+
+bool StatisticsFile::Has(const std::string& site) const {
+  return std::ranges::any_of(sites_, [&](const StoredSite& own) { return own.name == site; });
+}
+
+std::span<const std::byte> StatisticsFile::Find(const std::string& tensor, std::string_view dtype,
+                                                int64_t bytes) const {
+  const auto data = file_->bytes().subspan(data_begin_);
+  const auto refuse = [&](const char* why) {
+    throw InputError("'" + file_->path().string() + "': '" + tensor + "' " + why);
+  };
+  const auto found = header_.find(tensor);
+  if (found == header_.end()) refuse("is missing");
+  try {
+    const auto begin = found->at("data_offsets").at(0).get<int64_t>();
+    const auto end = found->at("data_offsets").at(1).get<int64_t>();
+    if (begin < 0 || end - begin != bytes || end > int64_t(data.size()) ||
+        found->at("dtype").get<std::string>() != dtype) {
+      refuse("is not as long as its site is wide, or truncated");
+    }
+    return data.subspan(size_t(begin), size_t(bytes));
+  } catch (const Json::exception&) {
+    refuse("is malformed");
+  }
+  return {};
+}
+
+SiteStatistics StatisticsFile::Read(const std::string& site) const {
+  const auto own = std::ranges::find(sites_, site, &StoredSite::name);
+  if (own == sites_.end()) {
+    throw InputError("'" + file_->path().string() + "' holds no statistics of '" + site +
+                     "'; collect them again with quantize stats");
+  }
+  const int64_t k = own->k;
+  const std::string prefix = Prefix(site);
+  int64_t count = 0;
+  std::vector<double> abs_sum(static_cast<size_t>(k));
+  std::vector<float> max_abs(abs_sum.size()), gram(size_t(k * k), 0.0f);
+  const auto copy = [&](const char* name, const char* dtype, void* to, int64_t bytes) {
+    std::memcpy(to, Find(prefix + name, dtype, bytes).data(), size_t(bytes));
+  };
+  copy("count", "I64", &count, 8);
+  copy("abs_sum", "F64", abs_sum.data(), 8 * k);
+  copy("max_abs", "F32", max_abs.data(), 4 * k);
+  const auto triangle = Find(prefix + "gram", "F32", 4 * TriangleSize(k));
+  for (int64_t row = 0; row < k; ++row) {
+    std::memcpy(gram.data() + row * k, triangle.data() + 4 * TriangleSize(row),
+                size_t(4 * (row + 1)));
+  }
+  file_->Drop(triangle);
+  return SiteStatistics(count, std::move(abs_sum), std::move(max_abs), std::move(gram));
+}
+
+}  // namespace ptq
