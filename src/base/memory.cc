@@ -24,6 +24,13 @@ int64_t PeakResidentBytes(Ranks& ranks) {
   return bytes;
 }
 
+void KeepFreedMemory() {
+  // The largest block that glibc lets come from its heap, and twice that, as it does by itself.
+  constexpr int kLargest = 32 << 20;
+  (void)::mallopt(M_MMAP_THRESHOLD, kLargest);
+  (void)::mallopt(M_TRIM_THRESHOLD, 2 * kLargest);
+}
+
 void ReleaseFreeMemory(int64_t keep) {
   if (static_cast<int64_t>(::mallinfo2().fordblks) > keep) ::malloc_trim(0);
 }

@@ -5,6 +5,8 @@
 #include <limits>
 #include <numeric>
 
+#include "plain_rows.h"
+
 #include "ptq/base/error.h"
 #include "ptq/base/parallel.h"
 #include "ptq/base/simd.h"
@@ -89,6 +91,9 @@ struct Buffers {
 /// Least rows for which packing a Gram matrix pays, and parts that a search is cut into.
 constexpr int64_t kLeastRows = 64;
 constexpr int64_t kParts = 8;
+/// Rows of a sample that one task quantizes under one scale: few scales still keep all threads
+/// busy.
+constexpr int64_t kSampleRows = 16;
 
 /// Rows whose squares are summed while they are in the nearest cache.
 constexpr int64_t kRowsOfSquares = 4;
@@ -114,13 +119,45 @@ void Losses(const SiteView& site, const RowBlock& block, const float* original,
   }
 }
 
-/// Quantizes one tile of rows; the better of both ways ends in `out`, its losses in `losses`.
-void QuantizeTile(const SiteView& site, const RowMethods& methods, const RowBlock& out,
-                  const float* original, Buffers& buffers, double* losses, double* plain_losses) {
+/// Throws InputError for rows whose energies are not numbers.
+void CheckFinite(const LinearTask& task, std::span<const double> energies) {
+  if (std::ranges::all_of(energies, [](double energy) { return std::isfinite(energy); })) return;
+  throw InputError("weight '" + task.name +
+                   "' holds a NaN or an infinite value; repair the model or exclude it");
+}
+
+/// Where the sums of a tile's rows go.
+struct RowSums {
+  double* losses;
+  double* plain_losses;
+  double* energies;  ///< not of scaled rows
+};
+
+/// Quantizes one tile of rows in the plain way.
+void QuantizePlain(const SiteView& site, const RowMethods& methods, const LinearTask& task,
+                   const RowBlock& out, const float* original, Buffers& buffers,
+                   const RowSums& sums) {
+  const auto check = [&] { CheckFinite(task, std::span(sums.energies, size_t(out.rows))); };
+  if (site.s.empty() && site.gram.identity()) {
+    RoundPlainRows(out, sums.plain_losses, sums.energies);
+    check();
+    return;
+  }
+  if (site.s.empty()) {
+    site.gram.RowEnergies(original, out.rows, sums.energies);
+    check();
+  }
   methods.plain_grid(out);
   methods.plain_rounding(out);
-  Losses(site, out, original, buffers.delta, plain_losses);
-  std::copy_n(plain_losses, out.rows, losses);
+  Losses(site, out, original, buffers.delta, sums.plain_losses);
+}
+
+/// Quantizes one tile of rows; the better of both ways ends in `out`, its losses in `sums.losses`.
+void QuantizeTile(const SiteView& site, const RowMethods& methods, const LinearTask& task,
+                  const RowBlock& out, const float* original, Buffers& buffers,
+                  const RowSums& sums) {
+  QuantizePlain(site, methods, task, out, original, buffers, sums);
+  std::copy_n(sums.plain_losses, out.rows, sums.losses);
   if (methods.plain_only) return;
 
   const int64_t groups = out.spec.GroupsFor(out.k);
@@ -133,8 +170,8 @@ void QuantizeTile(const SiteView& site, const RowMethods& methods, const RowBloc
   buffers.losses.resize(size_t(out.rows));
   Losses(site, other, original, buffers.delta, buffers.losses.data());
   for (int64_t r = 0; r < out.rows; ++r) {
-    if (!(buffers.losses[size_t(r)] < losses[r])) continue;
-    losses[r] = buffers.losses[size_t(r)];
+    if (!(buffers.losses[size_t(r)] < sums.losses[r])) continue;
+    sums.losses[r] = buffers.losses[size_t(r)];
     std::copy_n(other.scales + r * groups, groups, out.scales + r * groups);
     std::copy_n(other.zero_points + r * groups, groups, out.zero_points + r * groups);
     std::copy_n(other.codes + r * out.k, out.k, out.codes + r * out.k);
@@ -150,13 +187,6 @@ const float* ScaledRows(const float* w, int64_t rows, int64_t k, std::span<const
     for (int64_t j = 0; j < k; ++j) buffer[size_t(r * k + j)] = w[r * k + j] * s[size_t(j)];
   }
   return buffer.data();
-}
-
-/// Throws InputError for rows whose energies are not numbers.
-void CheckFinite(const LinearTask& task, std::span<const double> energies) {
-  if (std::ranges::all_of(energies, [](double energy) { return std::isfinite(energy); })) return;
-  throw InputError("weight '" + task.name +
-                   "' holds a NaN or an infinite value; repair the model or exclude it");
 }
 
 }  // namespace
@@ -184,10 +214,6 @@ LinearQuantization QuantizeLinear(const SiteView& site, const LinearTask& task) 
         for (int64_t begin = first; begin < last; begin += tile) {
           const int64_t rows = std::min(tile, last - begin);
           const float* original = task.w.Get(begin, begin + rows, buffers.w);
-          if (site.s.empty()) {
-            site.gram.RowEnergies(original, rows, energies.data() + begin);
-            CheckFinite(task, std::span(energies).subspan(size_t(begin), size_t(rows)));
-          }
           const RowBlock block{task.spec,
                                rows,
                                k,
@@ -195,8 +221,9 @@ LinearQuantization QuantizeLinear(const SiteView& site, const LinearTask& task) 
                                q.scales.data() + begin * groups,
                                q.zero_points.data() + begin * groups,
                                q.codes.data() + begin * k};
-          QuantizeTile(site, methods, block, original, buffers, losses.data() + begin,
-                       plain_losses.data() + begin);
+          QuantizeTile(
+              site, methods, task, block, original, buffers,
+              {losses.data() + begin, plain_losses.data() + begin, energies.data() + begin});
         }
       });
   outcome.loss = std::accumulate(losses.begin(), losses.end(), 0.0);
@@ -215,22 +242,31 @@ std::vector<double> LossesOf(const GramView& gram, std::span<const std::span<con
   const bool plain_only = IsPlain(task);
   std::vector<float> plain(size_t(count * rows * k));
   std::vector<float> other(plain_only ? 0 : plain.size());
-  ParallelFor(count, [&](int64_t i) {
-    const SiteView site{gram, scales[size_t(i)]};
+  const int64_t groups = task.spec.GroupsFor(k);
+  const int64_t parts = (rows + kSampleRows - 1) / kSampleRows;
+  ParallelFor(count * parts, [&](int64_t i) {
+    const SiteView site{gram, scales[size_t(i / parts)]};
     const RowMethods methods(site, task);
+    const int64_t begin = i % parts * kSampleRows;
+    const int64_t part = std::min(kSampleRows, rows - begin);
+    const float* w = original + begin * k;
+    const int64_t to = (i / parts * rows + begin) * k;
     std::vector<float> scaled;
-    const float* w = ScaledRows(original, rows, k, site.s, scaled);
-    TileBuffers buffers(rows, task.spec.GroupsFor(k), k);
-    const RowBlock block{
-        task.spec,           rows, k, w, buffers.scales.data(), buffers.zero_points.data(),
-        buffers.codes.data()};
+    TileBuffers buffers(part, groups, k);
+    const RowBlock block{task.spec,
+                         part,
+                         k,
+                         ScaledRows(w, part, k, site.s, scaled),
+                         buffers.scales.data(),
+                         buffers.zero_points.data(),
+                         buffers.codes.data()};
     methods.plain_grid(block);
     methods.plain_rounding(block);
-    Errors(block, original, site.s, plain.data() + i * rows * k);
+    Errors(block, w, site.s, plain.data() + to);
     if (plain_only) return;
     methods.grid(block);
     methods.rounding(block);
-    Errors(block, original, site.s, other.data() + i * rows * k);
+    Errors(block, w, site.s, other.data() + to);
   });
   std::vector<double> losses(size_t(count * rows));
   std::vector<double> other_losses(losses.size(), std::numeric_limits<double>::infinity());

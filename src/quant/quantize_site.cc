@@ -100,21 +100,20 @@ LinearTask SiteQuantizer::Task(size_t linear, const MatrixRows& w, bool plain) c
 
 std::vector<Sample> SiteQuantizer::TakeSamples(int64_t rows) const {
   const int64_t k = problem_.k;
-  std::vector<Sample> samples;
-  for (const LinearProblem& linear : problem_.linears) {
-    Sample sample;
-    const int64_t n = linear.w.rows();
-    const int64_t count = std::min(n, rows);
+  std::vector<Sample> samples(problem_.linears.size());
+  ParallelFor(int64_t(samples.size()), [&](int64_t index) {
+    const MatrixRows& w = problem_.linears[size_t(index)].w;
+    Sample& sample = samples[size_t(index)];
+    const int64_t count = std::min(w.rows(), rows);
     sample.w.resize(size_t(count * k));
-    std::vector<float> buffer;
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t row = (2 * i + 1) * n / (2 * count);
-      std::copy_n(linear.w.Get(row, row + 1, buffer), k, sample.w.begin() + i * k);
-    }
+    ParallelFor(count, [&](int64_t i) {
+      std::vector<float> buffer;
+      const int64_t row = (2 * i + 1) * w.rows() / (2 * count);
+      std::copy_n(w.Get(row, row + 1, buffer), k, sample.w.begin() + i * k);
+    });
     sample.energy = Energy(gram_, sample.w, count);
     sample.rows = MatrixRows(sample.w, k);
-    samples.push_back(std::move(sample));
-  }
+  });
   return samples;
 }
 

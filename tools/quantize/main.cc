@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "ptq/base/memory.h"
 #include "ptq/base/ranks.h"
 #include "ptq/cli/command.h"
 
@@ -19,6 +20,7 @@ int Fail(std::optional<ptq::Ranks>& ranks, ptq::ExitCode code, const char* what)
 }  // namespace
 
 int main(int argc, char** argv) {
+  ptq::KeepFreedMemory();
   std::optional<ptq::Ranks> ranks;
   try {
     ranks.emplace();

@@ -13,6 +13,11 @@ namespace ptq {
 /// On rank 0, that of the rank that needed most.
 [[nodiscard]] int64_t PeakResidentBytes(Ranks& ranks);
 
+/// Tells the allocator, for the whole process, to keep what is freed for the next to ask (up to
+/// some ten MiB): every tensor and every buffer of codes would otherwise come from the system page
+/// by page. For main, once.
+void KeepFreedMemory();
+
 /// Gives pages that the allocator holds but nobody uses back to the system.
 void ReleaseFreeMemory(int64_t keep = 0);
 

@@ -158,6 +158,36 @@ TEST(QuantizeSiteProperties, LossesAreTrueInDouble) {
   }
 }
 
+/// Without statistics there is a path of its own, in registers and single precision.
+TEST(QuantizeSiteProperties, RoundsToNearestWithoutStatistics) {
+  for (uint32_t seed = 2000; seed < 2100; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    Layer layer = RandomLayer(random);
+    layer.gram.clear();
+    const SiteResult site = QuantizeSite(layer.Problem(), MethodFromPreset("rtn"));
+    for (size_t i = 0; i < site.linears.size(); ++i) {
+      const LinearResult& own = site.linears[i];
+      const QuantSpec& spec = own.q.spec;
+      for (size_t j = 0; j < own.q.codes.size(); ++j) {
+        const auto row = int64_t(j) / layer.k;
+        const auto group = int64_t(j) % layer.k / spec.GroupSizeFor(layer.k);
+        const auto at = size_t(row * spec.GroupsFor(layer.k) + group);
+        const float nearest = std::nearbyint(layer.weights[i][j] / own.q.scales[at]);
+        const float zero = own.q.zero_points[at];
+        ASSERT_EQ(own.q.codes[j], std::clamp(nearest + zero, 0.0f, float(spec.levels() - 1)))
+            << "linear " << i << ", weight " << j;
+      }
+      const double loss = NaiveLoss(Effective(own.q, {}), layer.weights[i], {}, layer.k);
+      const double energy =
+          NaiveLoss(std::vector<double>(own.q.codes.size()), layer.weights[i], {}, layer.k);
+      // The last term is the rounding of each effective weight to single precision.
+      EXPECT_NEAR(own.loss, loss, 1e-6 * loss + 2e-7 * std::sqrt(loss * energy));
+      EXPECT_NEAR(own.energy, energy, 1e-6 * energy);
+    }
+  }
+}
+
 TEST(QuantizeSiteProperties, DoesNotDependOnTheNumberOfThreads) {
   for (uint32_t seed = 500; seed < 530; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
