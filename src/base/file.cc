@@ -183,24 +183,34 @@ void SyncFile(const std::filesystem::path& path) {
   if (!synced) throw OutputError("cannot write '" + path.string() + "': " + why);
 }
 
-void WriteFileAtomically(const std::filesystem::path& path, std::string_view text) {
-  const std::filesystem::path temporary = path.string() + ".part";
-  try {
-    FileWriter writer(temporary);
-    writer.Write(text);
-    writer.Close();
-  } catch (...) {
-    std::error_code ignored;
-    std::filesystem::remove(temporary, ignored);
-    throw;
-  }
+void WriteFile(const std::filesystem::path& path, std::string_view text) {
+  FileWriter writer(path);
+  writer.Write(text);
+  writer.Finish();
+}
+
+AtomicFile::AtomicFile(std::filesystem::path path)
+    : path_(std::move(path)), temporary_(path_.string() + ".part"), writer_(temporary_) {}
+
+AtomicFile::~AtomicFile() {
+  writer_.reset();
+  std::error_code ignored;
+  if (!committed_) std::filesystem::remove(temporary_, ignored);
+}
+
+void AtomicFile::Commit() {
+  writer_->Close();
   std::error_code error;
-  std::filesystem::rename(temporary, path, error);
-  if (error) {
-    std::filesystem::remove(temporary, error);
-    throw OutputError("cannot rename '" + temporary.string() + "' to '" + path.string() + "'");
-  }
-  SyncDirectory(path.parent_path());
+  std::filesystem::rename(temporary_, path_, error);
+  if (error) throw OutputError("cannot write '" + path_.string() + "': " + error.message());
+  committed_ = true;
+  SyncDirectory(path_.parent_path());
+}
+
+void WriteFileAtomically(const std::filesystem::path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.writer().Write(text);
+  file.Commit();
 }
 
 StagedDirectory::StagedDirectory(std::filesystem::path destination, bool overwrite, bool resume)

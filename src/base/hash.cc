@@ -17,7 +17,7 @@ namespace {
 constexpr size_t kLanes = 8;  // independent, so that the loop can be vectorised
 constexpr uint64_t kOdd = 0x9e3779b97f4a7c15u;
 
-uint64_t Mixed(uint64_t hash, uint64_t word) {
+inline uint64_t Mixed(uint64_t hash, uint64_t word) {
   hash = (hash ^ word) * kOdd;
   return hash ^ (hash >> 29);
 }
@@ -27,8 +27,7 @@ PTQ_VECTOR_CLONES void MixBlocks(const std::byte* bytes, size_t blocks, uint64_t
     for (size_t lane = 0; lane < kLanes; ++lane) {
       uint64_t word = 0;
       std::memcpy(&word, bytes + (block * kLanes + lane) * sizeof(word), sizeof(word));
-      lanes[lane] = (lanes[lane] ^ word) * kOdd;
-      lanes[lane] ^= lanes[lane] >> 29;
+      lanes[lane] = Mixed(lanes[lane], word);
     }
   }
 }

@@ -44,6 +44,7 @@ int ThreadsPerRank(MPI_Comm machine) {
 
 struct Ranks::State {
   State() {
+    int level = 0;  // the least there is will do
     MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &level);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
@@ -86,7 +87,6 @@ struct Ranks::State {
     }
   }
 
-  int level = 0;
   int rank = 0;
   int size = 1;
   int threads = 0;

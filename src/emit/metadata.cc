@@ -153,9 +153,7 @@ Json ToJson(const Metadata& metadata) {
 }
 
 void WriteMetadata(const Metadata& metadata, const std::filesystem::path& directory) {
-  FileWriter file(directory / kMetadataFileName);
-  file.Write(ToJson(metadata).dump(2) + "\n");
-  file.Finish();
+  WriteFile(directory / kMetadataFileName, ToJson(metadata).dump(2) + "\n");
 }
 
 std::vector<std::pair<std::string, std::string>> MetadataProps(const Metadata& metadata) {

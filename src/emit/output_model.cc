@@ -398,9 +398,7 @@ void OutputModel::State::WriteModel() {
                            "' would be larger than 2 GiB without its weights: constants inside "
                            "nodes are too large; save them as initializers");
   }
-  FileWriter file(path);
-  file.Write(bytes);
-  file.Finish();
+  WriteFile(path, bytes);
 }
 
 void OutputModel::Finish() {

@@ -169,9 +169,7 @@ std::vector<std::string> CopySidecars(const Model& model, const fs::path& destin
     if (error) throw OutputError("cannot create '" + target.parent_path().string() + "'");
     std::string text = ReadTextFile(root / relative);
     if (relative == "genai_config.json") text = PointToModel(text, model.path().filename());
-    FileWriter file(target);
-    file.Write(text);
-    file.Finish();
+    WriteFile(target, text);
     names.push_back(relative.generic_string());
   }
   return names;

@@ -13,8 +13,7 @@ void CastTo(KernelContext& context, DType to) {
       RoundToHalf({x, size_t(count)}, {y, size_t(count)});
     });
   }
-  const Tensor cast = context.TakeInput(0).Cast(to);
-  context.set_output(0, IsFloat(to) ? cast.ToFloat32() : cast);
+  context.set_output(0, context.TakeInput(0).Cast(to).Widened());
 }
 
 }  // namespace

@@ -11,11 +11,6 @@
 namespace ptq {
 namespace {
 
-/// Values are computed in float32 whatever float type the model writes.
-Tensor Computed(const Tensor& tensor) {
-  return IsFloat(tensor.dtype()) ? tensor.ToFloat32() : tensor;
-}
-
 const onnx::AttributeProto* FindAttribute(const Node& node, std::string_view name) {
   for (const auto& attribute : node.proto().attribute()) {
     if (attribute.name() == name) return &attribute;
@@ -26,7 +21,7 @@ const onnx::AttributeProto* FindAttribute(const Node& node, std::string_view nam
 /// A sparse constant written out: values at linear indices [n] or at coordinates [n, rank].
 Tensor Dense(const onnx::SparseTensorProto& proto) {
   const WeightReader reader({});
-  const Tensor values = Computed(reader.Read(proto.values()));
+  const Tensor values = reader.Read(proto.values()).Widened();
   const Tensor indices = reader.Read(proto.indices());
   const Shape shape(proto.dims().begin(), proto.dims().end());
   Tensor result(values.dtype(), shape);
@@ -48,7 +43,7 @@ Tensor Dense(const onnx::SparseTensorProto& proto) {
 
 Tensor ConstantValue(const Node& node) {
   if (const auto* proto = node.TensorAttribute("value")) {
-    return Computed(WeightReader({}).Read(*proto));
+    return WeightReader({}).Read(*proto).Widened();
   }
   if (node.HasAttribute("value_int")) return Tensor::Scalar(node.Int("value_int", 0));
   if (node.HasAttribute("value_float")) return Tensor::Scalar(node.Float("value_float", 0));
@@ -158,7 +153,7 @@ std::unique_ptr<Kernel> MakeConstant(const Node& node) {
 std::unique_ptr<Kernel> MakeConstantOfShape(const Node& node) {
   const auto* proto = node.TensorAttribute("value");
   const Tensor value =
-      proto == nullptr ? Tensor::Scalar(0.0f) : Computed(WeightReader({}).Read(*proto));
+      proto == nullptr ? Tensor::Scalar(0.0f) : WeightReader({}).Read(*proto).Widened();
   if (value.size() != 1) throw InputError("ConstantOfShape: the value must be one element");
   return MakeKernel([value](KernelContext& context) {
     context.set_output(0, FilledLike(value, context.input(0).ToInt64s()));

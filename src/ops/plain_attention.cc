@@ -31,8 +31,6 @@ float LargestNorm(const Tensor& x, bool by_row) {
   return std::sqrt(largest);
 }
 
-Tensor Widened(const Tensor& x) { return IsFloat(x.dtype()) ? x.ToFloat32() : x; }
-
 std::optional<float> ScalarOf(const Tensor& x) {
   if (x.dtype() != DType::kFloat32 || x.size() != 1) return std::nullopt;
   return x.data<float>()[0];
@@ -84,7 +82,7 @@ class PlainAttentionKernel : public Kernel {
       }
       KernelContext own(std::move(inputs), 1, {true});
       part.kernel->Run(own);
-      slots.push_back(Widened(own.outputs()[0]));
+      slots.push_back(own.outputs()[0].Widened());
     }
     context.set_output(0, std::move(slots.back()));
   }

@@ -58,16 +58,6 @@ Part PartOf(const Ids& ids, const Ranks& ranks) {
   return part;
 }
 
-/// The longest sample.
-TokenBlock FirstBlock(const Ids& ids) {
-  const auto longest = std::ranges::max_element(ids, {}, &std::vector<int64_t>::size);
-  TokenBlock block;
-  block.batch = 1;
-  block.length = int64_t(longest->size());
-  block.ids = *longest;
-  return block;
-}
-
 /// The directory, or that of the system where it is one of another machine.
 std::filesystem::path ScratchDirectory(const std::filesystem::path& wanted, const Ranks& ranks) {
   std::error_code error;
@@ -98,12 +88,11 @@ CalibrationRun StartCalibration(const Source& source, const Recipe& recipe, cons
   const Part part = PartOf(samples.ids, ranks);
   const MemoryPlan memory = PlanMemory(source.executor, plan, part.size, recipe.memory_budget);
   const auto batches = MakeMicroBatches(part.ids, memory.micro_batch_tokens, kBlockTokens);
-  TokenBlock first = FirstBlock(samples.ids);
   CutStore cuts(CountBlocks(batches), memory.cut_bytes, ScratchDirectory(scratch, ranks));
   Calibrator calibrator(source.executor, feeder, batches,
                         TapsBySegment(source.executor.plan(), plan), recipe.propagate,
                         std::move(cuts), memory.idle_bytes);
-  return {std::move(samples), std::move(first), std::move(calibrator), memory};
+  return {std::move(samples), std::move(calibrator), memory};
 }
 
 }  // namespace ptq

@@ -17,7 +17,6 @@ namespace ptq {
 
 struct CalibrationRun {
   CalibrationSet samples;
-  TokenBlock first;       ///< the longest sample alone
   Calibrator calibrator;  ///< of this rank's part
   MemoryPlan memory;      ///< of the rank that has most
 };

@@ -101,9 +101,8 @@ int64_t IdleBytes(const std::vector<SegmentSize>& sizes) {
 int64_t StoredBytes(const Graph& graph, ValueId id) {
   if (id == kNoValue) return 0;
   const onnx::TensorProto& tensor = *graph.value(id).constant;
-  int64_t elements = 1;
-  for (const int64_t dim : tensor.dims()) elements *= dim;
-  return BytesOf(DType(tensor.data_type()), elements);
+  const Shape shape(tensor.dims().begin(), tensor.dims().end());
+  return BytesOf(DType(tensor.data_type()), NumElements(shape));
 }
 
 int64_t ResultBytes(const Linear& linear) {

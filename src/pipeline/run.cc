@@ -55,16 +55,6 @@ RunReport StartReport(const Source& source, const Recipe& recipe) {
   return report;
 }
 
-int64_t DirectoryBytes(const Model& model) {
-  std::error_code error;
-  auto bytes = static_cast<int64_t>(std::filesystem::file_size(model.path(), error));
-  for (const std::string& name : model.ExternalFiles()) {
-    const auto size = std::filesystem::file_size(model.directory() / name, error);
-    if (!error) bytes += static_cast<int64_t>(size);
-  }
-  return bytes;
-}
-
 /// Weights that are stored as FP16 count as rounded in the expectation, too.
 std::vector<ValueId> HalfConstants(const Plan& plan) {
   std::vector<ValueId> halves;
@@ -221,8 +211,9 @@ class Road {
       return;
     }
     try {
-      const TokenBlock sample = calibration != nullptr ? BeginningOf(calibration->first)
-                                                       : AnySample(VocabularySize(source_.graph));
+      const TokenBlock sample = calibration != nullptr
+                                    ? BeginningOfLongest(calibration->samples.ids)
+                                    : AnySample(VocabularySize(source_.graph));
       const Feeder feeder(source_.graph, ReadFeedHints(source_.model.directory()));
       expectation_.emplace(source_.executor, feeder.Make(sample.ids, 1, sample.length),
                            HalfConstants(report_.plan));
@@ -367,7 +358,7 @@ void Help(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report)
 RunReport PlanRun(const Recipe& recipe) {
   const Source source(recipe.source);
   RunReport report = StartReport(source, recipe);
-  report.bytes_before = DirectoryBytes(source.model);
+  report.bytes_before = SourceBytes(source.model);
   CalibrationSize size{NeedsStatistics(MethodOf(recipe)), 0, 0};
   if (size.statistics && recipe.statistics.empty()) {  // at most: nothing is read yet
     size.tokens = recipe.calibration.samples * recipe.calibration.seq_len;
@@ -397,7 +388,7 @@ RunReport Run(const Recipe& recipe, const RunOptions& options, Ranks& ranks) {
   RunReport report = StartReport(*source, recipe);
   report.timings.read = read;
   report.ranks = ranks.size();
-  report.bytes_before = DirectoryBytes(source->model);
+  report.bytes_before = SourceBytes(source->model);
   if (ranks.is_root()) {
     Road(recipe, *source, ranks, report, options).Travel();
   } else {

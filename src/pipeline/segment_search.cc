@@ -16,25 +16,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-std::string ToCbor(const Json& json) {
-  std::string bytes;
-  Json::to_cbor(json, bytes);
-  return bytes;
-}
-
-/// The arrays of a result in the sizes that its linear gives them.
-QuantizedMatrix EmptyMatrix(const Linear& linear) {
-  QuantizedMatrix q;
-  q.spec = linear.spec;
-  q.n = linear.n;
-  q.k = linear.k;
-  const auto groups = size_t(linear.n * linear.spec.GroupsFor(linear.k));
-  q.codes.resize(size_t(linear.n * linear.k));
-  q.scales.resize(groups);
-  q.zero_points.resize(groups);
-  return q;
-}
-
 template <class T>
 void Append(std::vector<T>& to, std::vector<T> from) {
   std::ranges::move(from, std::back_inserter(to));
@@ -163,7 +144,7 @@ SegmentResult SegmentSearch::Send(int from, bool receives, SegmentResult& own) {
       found["linears"].push_back(
           {quantized.linear, quantizer_.outcomes()[size_t(quantized.linear)]});
     }
-    header = ToCbor(found);
+    Json::to_cbor(found, header);
   }
   ranks_.Copy(header, from, Ranks::kEveryone);
   const Json found = Json::from_cbor(header);
@@ -177,7 +158,8 @@ SegmentResult SegmentSearch::Send(int from, bool receives, SegmentResult& own) {
     if (sends) {
       q = *std::exchange(own.linears[index].q, nullptr);
     } else if (receives) {
-      q = EmptyMatrix(plan_.linears[size_t(linear)]);
+      const Linear& own_linear = plan_.linears[size_t(linear)];
+      q = QuantizedMatrix(own_linear.spec, own_linear.n, own_linear.k);
     }
     ranks_.Copy(std::as_writable_bytes(std::span(q.codes)), from, to);
     ranks_.Copy(std::as_writable_bytes(std::span(q.scales)), from, to);

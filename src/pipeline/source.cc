@@ -13,16 +13,25 @@ std::vector<std::string> FilesOf(const Model& model) {
   return names;
 }
 
+/// 0 for a missing file, which is reported when a weight is read from it.
+uintmax_t SizeOf(const Model& model, const std::string& name) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(model.directory() / name, error);
+  return error ? 0 : size;
+}
+
 }  // namespace
+
+int64_t SourceBytes(const Model& model) {
+  int64_t bytes = 0;
+  for (const std::string& name : FilesOf(model)) bytes += int64_t(SizeOf(model, name));
+  return bytes;
+}
 
 nlohmann::ordered_json SourceIdentity(const Model& model, const std::string& sha256) {
   nlohmann::ordered_json identity;
   identity["sha256"] = sha256;
-  for (const std::string& name : FilesOf(model)) {
-    std::error_code error;  // a missing file is reported when a weight is read from it
-    const auto size = std::filesystem::file_size(model.directory() / name, error);
-    identity["bytes"][name] = error ? 0 : size;
-  }
+  for (const std::string& name : FilesOf(model)) identity["bytes"][name] = SizeOf(model, name);
   return identity;
 }
 

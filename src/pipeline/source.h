@@ -22,6 +22,8 @@ struct Source {
   Executor executor;
 };
 
+/// Sizes of the model's files, together; one that is missing counts nothing.
+[[nodiscard]] int64_t SourceBytes(const Model& model);
 /// The model's files by name: sizes, and `sha256` of the .onnx file.
 [[nodiscard]] nlohmann::ordered_json SourceIdentity(const Model& model, const std::string& sha256);
 /// Throws InputError on a rank whose model, or program, is not that of rank 0: the ranks of other

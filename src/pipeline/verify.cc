@@ -58,13 +58,10 @@ bool DependsOn(const ExecutionPlan& plan, ValueId id, ValueId constant) {
 }
 
 bool Reads(const Executor& executor, const Job& job, ValueId constant) {
-  const Graph& graph = executor.graph();
   for (const int index : job.steps) {
     const Step& step = executor.plan().steps()[size_t(index)];
-    for (const auto* list : {&step.inputs, &graph.captures(step.node)}) {
-      for (const ValueId id : *list) {
-        if (DependsOn(executor.plan(), id, constant)) return true;
-      }
+    for (const ValueId id : ReadsOf(executor.graph(), step)) {
+      if (DependsOn(executor.plan(), id, constant)) return true;
     }
   }
   return false;
@@ -72,11 +69,12 @@ bool Reads(const Executor& executor, const Job& job, ValueId constant) {
 
 }  // namespace
 
-TokenBlock BeginningOf(const TokenBlock& sample) {
+TokenBlock BeginningOfLongest(std::span<const std::vector<int64_t>> samples) {
+  const auto longest = std::ranges::max_element(samples, {}, &std::vector<int64_t>::size);
   TokenBlock block;
   block.batch = 1;
-  block.length = std::min(sample.length, kLongestSample);
-  block.ids.assign(sample.ids.begin(), sample.ids.begin() + block.length);
+  block.length = std::min(int64_t(longest->size()), kLongestSample);
+  block.ids.assign(longest->begin(), longest->begin() + block.length);
   return block;
 }
 

@@ -38,9 +38,9 @@ class Expectation {
   std::vector<ValueId> halves_;
 };
 
-/// The beginning of a sample: enough tokens for every kernel to see several rows, few enough for
-/// their logits to be small.
-[[nodiscard]] TokenBlock BeginningOf(const TokenBlock& sample);
+/// The beginning of the longest of some samples: enough tokens for every kernel to see several
+/// rows, few enough for their logits to be small.
+[[nodiscard]] TokenBlock BeginningOfLongest(std::span<const std::vector<int64_t>> samples);
 
 /// A short sample for models that were not calibrated.
 [[nodiscard]] TokenBlock AnySample(int64_t vocabulary);

@@ -34,14 +34,15 @@ struct GroupGrid {
 void RoundGroup(const float* w, int64_t count, float scale, float zero, float highest_code,
                 uint8_t* codes);
 
+/// 1.5·2^23. Adding it leaves no bits for a fraction, so the addition itself rounds half to even.
+inline constexpr float kRoundToInteger = 12582912.0f;
+
 /// The code nearest to w (ties to even) minus the zero point: an integer in [lowest, highest].
 [[nodiscard]] inline float SignedCode(float w, float scale, float lowest, float highest) {
-  // Adding 1.5·2^23 leaves no bits for a fraction, so the addition itself rounds half to even.
-  constexpr float kRound = 12582912.0f;
   float q = w / scale;
   q = q > lowest ? q : lowest;
   q = q < highest ? q : highest;
-  return (q + kRound) - kRound;
+  return (q + kRoundToInteger) - kRoundToInteger;
 }
 
 }  // namespace ptq

@@ -26,32 +26,27 @@ int64_t RowTile(const GramView& gram) {
 /// Tiles of one task, which share their buffers.
 constexpr int64_t kTilesInTask = 4;
 
-/// Scales, zero points and codes of one tile.
-struct TileBuffers {
-  std::vector<float> scales;
-  std::vector<uint8_t> zero_points;
-  std::vector<uint8_t> codes;
-  TileBuffers(int64_t rows, int64_t groups, int64_t k)
-      : scales(size_t(rows * groups)),
-        zero_points(size_t(rows * groups)),
-        codes(size_t(rows * k)) {}
-};
+/// Rows of a result, to be quantized from `w`.
+RowBlock RowsOf(QuantizedMatrix& q, int64_t begin, int64_t rows, const float* w) {
+  const int64_t groups = q.spec.GroupsFor(q.k);
+  return {q.spec,
+          rows,
+          q.k,
+          w,
+          q.scales.data() + begin * groups,
+          q.zero_points.data() + begin * groups,
+          q.codes.data() + begin * q.k};
+}
 
 /// Δ = Q(W·diag(s))·diag(s)⁻¹ − W for the rows of a block.
 PTQ_VECTOR_CLONES void Errors(const RowBlock& block, const float* original,
                               std::span<const float> s, float* delta) {
-  const int64_t group = block.spec.GroupSizeFor(block.k);
   const int64_t groups = block.spec.GroupsFor(block.k);
   for (int64_t r = 0; r < block.rows; ++r) {
-    for (int64_t g = 0; g < groups; ++g) {
-      const int64_t begin = r * block.k + g * group;
-      const int64_t end = r * block.k + std::min(block.k, (g + 1) * group);
-      const float scale = block.scales[r * groups + g];
-      const int zero = block.zero_points[r * groups + g];
-      for (int64_t i = begin; i < end; ++i) delta[i] = float(int(block.codes[i]) - zero) * scale;
-    }
     float* row = delta + r * block.k;
     const float* w = original + r * block.k;
+    DequantizeRows(block.spec, 1, block.k, block.codes + r * block.k, block.scales + r * groups,
+                   block.zero_points + r * groups, row);
     if (s.empty()) {
       for (int64_t j = 0; j < block.k; ++j) row[j] -= w[j];
     } else {
@@ -95,28 +90,12 @@ constexpr int64_t kParts = 8;
 /// busy.
 constexpr int64_t kSampleRows = 16;
 
-/// Rows whose squares are summed while they are in the nearest cache.
-constexpr int64_t kRowsOfSquares = 4;
-
 /// The loss of each row of a block whose codes are set.
 void Losses(const SiteView& site, const RowBlock& block, const float* original,
             std::vector<float>& delta, double* losses) {
-  // A product with the Gram matrix takes many rows at once; squares are best summed in the cache.
-  const int64_t most = site.gram.identity() ? kRowsOfSquares : block.rows;
-  const int64_t groups = block.spec.GroupsFor(block.k);
-  delta.resize(size_t(most * block.k));
-  for (int64_t r = 0; r < block.rows; r += most) {
-    const int64_t step = std::min(most, block.rows - r);
-    const RowBlock part{block.spec,
-                        step,
-                        block.k,
-                        block.w + r * block.k,
-                        block.scales + r * groups,
-                        block.zero_points + r * groups,
-                        block.codes + r * block.k};
-    Errors(part, original + r * block.k, site.s, delta.data());
-    site.gram.RowLosses(delta.data(), step, 0, block.k, losses + r);
-  }
+  delta.resize(size_t(block.rows * block.k));
+  Errors(block, original, site.s, delta.data());
+  site.gram.RowLosses(delta.data(), block.rows, 0, block.k, losses);
 }
 
 /// Throws InputError for rows whose energies are not numbers.
@@ -161,10 +140,8 @@ void QuantizeTile(const SiteView& site, const RowMethods& methods, const LinearT
   if (methods.plain_only) return;
 
   const int64_t groups = out.spec.GroupsFor(out.k);
-  TileBuffers tile(out.rows, groups, out.k);
-  const RowBlock other{
-      out.spec,         out.rows, out.k, out.w, tile.scales.data(), tile.zero_points.data(),
-      tile.codes.data()};
+  QuantizedMatrix tile(out.spec, out.rows, out.k);
+  const RowBlock other = RowsOf(tile, 0, out.rows, out.w);
   methods.grid(other);
   methods.rounding(other);
   buffers.losses.resize(size_t(out.rows));
@@ -194,15 +171,8 @@ const float* ScaledRows(const float* w, int64_t rows, int64_t k, std::span<const
 LinearQuantization QuantizeLinear(const SiteView& site, const LinearTask& task) {
   const int64_t n = task.w.rows();
   const int64_t k = task.w.cols();
-  const int64_t groups = task.spec.GroupsFor(k);
   LinearQuantization outcome;
-  QuantizedMatrix& q = outcome.q;
-  q.spec = task.spec;
-  q.n = n;
-  q.k = k;
-  q.codes.resize(size_t(n * k));
-  q.scales.resize(size_t(n * groups));
-  q.zero_points.resize(size_t(n * groups));
+  outcome.q = QuantizedMatrix(task.spec, n, k);
   std::vector<double> losses(static_cast<size_t>(n));
   std::vector<double> plain_losses(static_cast<size_t>(n));
   std::vector<double> energies(static_cast<size_t>(n));
@@ -214,13 +184,8 @@ LinearQuantization QuantizeLinear(const SiteView& site, const LinearTask& task) 
         for (int64_t begin = first; begin < last; begin += tile) {
           const int64_t rows = std::min(tile, last - begin);
           const float* original = task.w.Get(begin, begin + rows, buffers.w);
-          const RowBlock block{task.spec,
-                               rows,
-                               k,
-                               ScaledRows(original, rows, k, site.s, buffers.scaled),
-                               q.scales.data() + begin * groups,
-                               q.zero_points.data() + begin * groups,
-                               q.codes.data() + begin * k};
+          const RowBlock block =
+              RowsOf(outcome.q, begin, rows, ScaledRows(original, rows, k, site.s, buffers.scaled));
           QuantizeTile(
               site, methods, task, block, original, buffers,
               {losses.data() + begin, plain_losses.data() + begin, energies.data() + begin});
@@ -242,7 +207,6 @@ std::vector<double> LossesOf(const GramView& gram, std::span<const std::span<con
   const bool plain_only = IsPlain(task);
   std::vector<float> plain(size_t(count * rows * k));
   std::vector<float> other(plain_only ? 0 : plain.size());
-  const int64_t groups = task.spec.GroupsFor(k);
   const int64_t parts = (rows + kSampleRows - 1) / kSampleRows;
   ParallelFor(count * parts, [&](int64_t i) {
     const SiteView site{gram, scales[size_t(i / parts)]};
@@ -252,14 +216,8 @@ std::vector<double> LossesOf(const GramView& gram, std::span<const std::span<con
     const float* w = original + begin * k;
     const int64_t to = (i / parts * rows + begin) * k;
     std::vector<float> scaled;
-    TileBuffers buffers(part, groups, k);
-    const RowBlock block{task.spec,
-                         part,
-                         k,
-                         ScaledRows(w, part, k, site.s, scaled),
-                         buffers.scales.data(),
-                         buffers.zero_points.data(),
-                         buffers.codes.data()};
+    QuantizedMatrix q(task.spec, part, k);
+    const RowBlock block = RowsOf(q, 0, part, ScaledRows(w, part, k, site.s, scaled));
     methods.plain_grid(block);
     methods.plain_rounding(block);
     Errors(block, w, site.s, plain.data() + to);

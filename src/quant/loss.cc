@@ -4,7 +4,6 @@
 #include <atomic>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <numeric>
 #include <vector>
@@ -53,38 +52,16 @@ PTQ_VECTOR_CLONES double Contract(const float* y, const float* d, const float* d
   return std::accumulate(sums, sums + kLanes, 0.0);
 }
 
-/// Rows whose sums are taken at the same time: each waits for its own last addition only.
-constexpr int64_t kRowsAtOnce = 4;
-
-/// Σ d_j² of `rows` rows, each in double and in a fixed order. Written as vectors, which the
-/// compiler keeps whole.
-template <int64_t rows>
-[[gnu::always_inline]] inline void SumRows(const float* d, int64_t cols, double* out) {
-  using Floats [[gnu::vector_size(sizeof(float) * kLanes)]] = float;
-  using Doubles [[gnu::vector_size(sizeof(double) * kLanes)]] = double;
-  Doubles sums[rows] = {};
+/// Σ d_j², in double and in a fixed order.
+PTQ_VECTOR_CLONES double SumOfSquares(const float* d, int64_t cols) {
+  double sums[kLanes] = {};
   int64_t j = 0;
   for (; j + kLanes <= cols; j += kLanes) {
-    for (int64_t r = 0; r < rows; ++r) {
-      Floats values;
-      std::memcpy(&values, d + r * cols + j, sizeof(values));
-      const Doubles wide = __builtin_convertvector(values, Doubles);
-      sums[r] += wide * wide;
-    }
+    for (int lane = 0; lane < kLanes; ++lane)
+      sums[lane] += double(d[j + lane]) * double(d[j + lane]);
   }
-  for (int64_t r = 0; r < rows; ++r) {
-    double lanes[kLanes];
-    std::memcpy(lanes, &sums[r], sizeof(lanes));
-    for (int64_t i = j; i < cols; ++i) lanes[0] += double(d[r * cols + i]) * d[r * cols + i];
-    out[r] = std::accumulate(lanes, lanes + kLanes, 0.0);
-  }
-}
-
-PTQ_VECTOR_CLONES void SumsOfSquares(const float* d, int64_t rows, int64_t cols, double* out) {
-  int64_t r = 0;
-  for (; r + kRowsAtOnce <= rows; r += kRowsAtOnce)
-    SumRows<kRowsAtOnce>(d + r * cols, cols, out + r);
-  for (; r < rows; ++r) SumRows<1>(d + r * cols, cols, out + r);
+  for (; j < cols; ++j) sums[0] += double(d[j]) * double(d[j]);
+  return std::accumulate(sums, sums + kLanes, 0.0);
 }
 
 }  // namespace
@@ -99,7 +76,7 @@ GramView::GramView(std::span<const float> lower, int64_t k) : lower_(lower), k_(
 void GramView::RowLosses(float* delta, int64_t rows, int64_t begin, int64_t cols,
                          double* out) const {
   if (identity()) {
-    SumsOfSquares(delta, rows, cols, out);
+    for (int64_t r = 0; r < rows; ++r) out[r] = SumOfSquares(delta + r * cols, cols);
     return;
   }
   std::vector<int> exponents(size_t(rows), 0);
@@ -140,10 +117,6 @@ void GramView::RowLosses(float* delta, int64_t rows, int64_t begin, int64_t cols
 }
 
 void GramView::RowEnergies(const float* w, int64_t rows, double* out) const {
-  if (identity()) {
-    SumsOfSquares(w, rows, k_, out);
-    return;
-  }
   std::vector<float> copy(w, w + rows * k_);
   RowLosses(copy.data(), rows, 0, k_, out);
 }

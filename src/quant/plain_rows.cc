@@ -41,7 +41,6 @@ PTQ_VECTOR_CLONES Sums RoundQuickly(const float* w, int64_t count, float scale, 
   using Floats [[gnu::vector_size(sizeof(float) * kLanes)]] = float;
   using Ints [[gnu::vector_size(sizeof(int32_t) * kLanes)]] = int32_t;
   using Bytes [[gnu::vector_size(kLanes)]] = uint8_t;
-  constexpr float kRound = 12582912.0f;  // as in SignedCode
   const Floats lowest = Floats{} - zero;
   const Floats highest = Floats{} + (highest_code - zero);
   Floats losses = {};
@@ -50,10 +49,10 @@ PTQ_VECTOR_CLONES Sums RoundQuickly(const float* w, int64_t count, float scale, 
   for (; j + kLanes <= count; j += kLanes) {
     Floats values;
     std::memcpy(&values, w + j, sizeof(values));
-    Floats q = values / scale;
+    Floats q = values / scale;  // as SignedCode, for all lanes
     q = q > lowest ? q : lowest;
     q = q < highest ? q : highest;
-    q = (q + kRound) - kRound;
+    q = (q + kRoundToInteger) - kRoundToInteger;
     const Bytes bytes = __builtin_convertvector(__builtin_convertvector(q + zero, Ints), Bytes);
     std::memcpy(codes + j, &bytes, sizeof(bytes));
     const Floats errors = q * scale - values;

@@ -18,6 +18,27 @@ PTQ_VECTOR_CLONES void DequantizeGroup(const uint8_t* codes, int64_t count, floa
 
 }  // namespace
 
+void DequantizeRows(const QuantSpec& spec, int64_t rows, int64_t k, const uint8_t* codes,
+                    const float* scales, const uint8_t* zero_points, float* out) {
+  const int64_t group = spec.GroupSizeFor(k);
+  const int64_t groups = spec.GroupsFor(k);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t first = r * k + g * group;
+      DequantizeGroup(codes + first, std::min(group, k - g * group), scales[r * groups + g],
+                      zero_points[r * groups + g], out + first);
+    }
+  }
+}
+
+QuantizedMatrix::QuantizedMatrix(const QuantSpec& the_spec, int64_t rows, int64_t cols)
+    : spec(the_spec),
+      n(rows),
+      k(cols),
+      codes(size_t(rows * cols)),
+      scales(size_t(rows * the_spec.GroupsFor(cols))),
+      zero_points(scales.size()) {}
+
 void QuantizedMatrix::Dequantize(float* out) const {
   ParallelForTiles(n, kRowTile, [&](int64_t first, int64_t last) {
     DequantizeRows(first, last, out + first * k);
@@ -25,16 +46,9 @@ void QuantizedMatrix::Dequantize(float* out) const {
 }
 
 void QuantizedMatrix::DequantizeRows(int64_t begin, int64_t end, float* out) const {
-  const int64_t group = spec.GroupSizeFor(k);
   const int64_t groups = spec.GroupsFor(k);
-  for (int64_t r = begin; r < end; ++r) {
-    for (int64_t g = 0; g < groups; ++g) {
-      const int64_t first = g * group;
-      DequantizeGroup(codes.data() + r * k + first, std::min(group, k - first),
-                      scales[size_t(r * groups + g)], zero_points[size_t(r * groups + g)],
-                      out + (r - begin) * k + first);
-    }
-  }
+  ptq::DequantizeRows(spec, end - begin, k, codes.data() + begin * k,
+                      scales.data() + begin * groups, zero_points.data() + begin * groups, out);
 }
 
 }  // namespace ptq

@@ -25,6 +25,14 @@ std::vector<std::string> NamesOf(const Graph& graph) {
 
 }  // namespace
 
+std::vector<ValueId> ReadsOf(const Graph& graph, const Step& step) {
+  std::vector<ValueId> reads = step.inputs;
+  std::erase(reads, kNoValue);
+  const auto& captures = graph.captures(step.node);
+  reads.insert(reads.end(), captures.begin(), captures.end());
+  return reads;
+}
+
 Branch::Branch(const Graph& outer, const onnx::GraphProto& proto)
     : graph(std::make_unique<Graph>(outer.model(), proto, NamesOf(outer))),
       executor(std::make_unique<Executor>(*graph)) {}
@@ -114,10 +122,8 @@ std::vector<int> ExecutionPlan::StepsFor(const Segment& segment,
     });
     if (step.constant || !used) continue;
     steps.push_back(i);
-    for (const auto* list : {&step.inputs, &graph_->captures(step.node)}) {
-      for (const ValueId id : *list) {
-        if (id != kNoValue && !constant_[size_t(id)]) needed.insert(id);
-      }
+    for (const ValueId id : ReadsOf(*graph_, step)) {
+      if (!constant_[size_t(id)]) needed.insert(id);
     }
   }
   std::ranges::reverse(steps);

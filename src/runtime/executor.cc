@@ -8,20 +8,14 @@
 namespace ptq {
 namespace {
 
-Tensor Widened(const Tensor& tensor) {
-  return IsFloat(tensor.dtype()) ? tensor.ToFloat32() : tensor;
-}
-
 /// Calls body(step, constant) for every stored constant that a segment's steps read.
 template <class Body>
 void ForEachStored(const ExecutionPlan& plan, const Segment& segment, const Body& body) {
   for (int i = segment.begin; i < segment.end; ++i) {
     const Step& step = plan.steps()[size_t(i)];
-    for (const auto* list : {&step.inputs, &plan.graph().captures(step.node)}) {
-      for (const ValueId id : *list) {
-        if (id == kNoValue || plan.graph().value(id).constant == nullptr) continue;
-        body(step, *plan.graph().value(id).constant);
-      }
+    for (const ValueId id : ReadsOf(plan.graph(), step)) {
+      const onnx::TensorProto* const stored = plan.graph().value(id).constant;
+      if (stored != nullptr) body(step, *stored);
     }
   }
 }
@@ -54,15 +48,11 @@ Job Executor::MakeJob(const Segment& segment, std::vector<ValueId> goals,
   std::set<ValueId> seen(job.goals.begin(), job.goals.end());
   for (size_t i = job.steps.size(); i-- > 0;) {
     const Step& step = plan_.steps()[size_t(job.steps[i])];
-    const int node = step.node;
-    for (const auto* list : {&step.inputs, &graph().captures(node)}) {
-      for (const ValueId id : *list) {
-        if (id == kNoValue || plan_.IsConstant(id)) continue;
-        if (seen.insert(id).second) job.release[i].push_back(id);
-      }
+    for (const ValueId id : ReadsOf(graph(), step)) {
+      if (!plan_.IsConstant(id) && seen.insert(id).second) job.release[i].push_back(id);
     }
     // Outputs that nobody reads (an unused cache) go at once.
-    for (const ValueId id : graph().outputs(node)) {
+    for (const ValueId id : graph().outputs(step.node)) {
       if (id != kNoValue && seen.insert(id).second) job.release[i].push_back(id);
     }
   }
@@ -76,9 +66,8 @@ std::vector<ValueId> Executor::InputsOf(const std::vector<int>& steps,
   std::set<ValueId> made;
   for (const int index : steps) {
     const Step& step = plan_.steps()[size_t(index)];
-    for (const auto* list : {&step.inputs, &graph().captures(step.node)}) {
-      needed.insert(list->begin(), list->end());
-    }
+    const std::vector<ValueId> reads = ReadsOf(graph(), step);
+    needed.insert(reads.begin(), reads.end());
     made.insert(graph().outputs(step.node).begin(), graph().outputs(step.node).end());
   }
   std::vector<ValueId> inputs;
@@ -95,7 +84,7 @@ Tensor Executor::EvaluateConstant(ValueId id, const Values& overrides, Values& k
   if (value.constant != nullptr) {
     const WeightReader& weights = graph().model().weights();
     const Tensor stored = weights.Read(*value.constant);
-    const Tensor wide = Widened(stored);
+    const Tensor wide = stored.Widened();
     if (wide.dtype() != stored.dtype()) weights.Drop(*value.constant);
     return known[id] = wide;
   }
@@ -231,7 +220,7 @@ void Executor::RunStep(const Step& step, std::vector<Tensor>& table, const Value
   }
   for (size_t i = 0; i < outputs.size() && i < results.size(); ++i) {
     if (outputs[i] == kNoValue) continue;
-    table[size_t(outputs[i])] = results[i].defined() ? Widened(results[i]) : Tensor();
+    table[size_t(outputs[i])] = results[i].defined() ? results[i].Widened() : Tensor();
   }
 }
 
@@ -274,7 +263,7 @@ Values Executor::Walk(const Job& job, Values inputs, const Tap& tap,
 }
 
 Values Executor::RunAll(Values inputs, const Values& overrides) const {
-  for (auto& [id, tensor] : inputs) tensor = Widened(tensor);
+  for (auto& [id, tensor] : inputs) tensor = tensor.Widened();
   for (const Segment& segment : plan_.segments()) {
     std::vector<ValueId> goals = segment.live_out;
     if (&segment == &plan_.segments().back()) goals = graph().graph_outputs();

@@ -1,8 +1,8 @@
 // A job that runs once: what its constants cost in memory and time matters as much as its products.
 #include <algorithm>
+#include <functional>
 #include <optional>
 
-#include "ptq/base/error.h"
 #include "ptq/base/parallel.h"
 #include "ptq/runtime/executor.h"
 #include "ptq/runtime/stored_matrix.h"
@@ -15,24 +15,13 @@ namespace {
 /// Rows of a weight that one task widens and multiplies.
 constexpr int64_t kRowTile = 128;
 
-/// A weight as it is stored.
-class StoredWeight : public DeferredWeight {
- public:
-  explicit StoredWeight(MatrixRows rows) : rows_(std::move(rows)) {}
-  [[nodiscard]] int64_t n() const override { return rows_.rows(); }
-  [[nodiscard]] int64_t k() const override { return rows_.cols(); }
-  const float* Rows(int64_t begin, int64_t end, std::vector<float>& buffer) const override {
-    return rows_.Get(begin, end, buffer);
-  }
-  [[nodiscard]] Tensor Whole() const override { throw InternalError("a stored weight is loaded"); }
-
- private:
-  MatrixRows rows_;
-};
+/// Rows of a weight, as MatrixRows::Get and DeferredWeight::Rows give them.
+using RowReader =
+    std::function<const float*(int64_t begin, int64_t end, std::vector<float>& buffer)>;
 
 /// The weight of a MatMul, when it is stored in 16 bits and only transposed.
-std::optional<StoredWeight> FindStored(const ExecutionPlan& plan, ValueId operand,
-                                       const Values& overrides) {
+std::optional<MatrixRows> FindStored(const ExecutionPlan& plan, ValueId operand,
+                                     const Values& overrides) {
   const auto matrix = FindStoredMatrix(plan.graph(), operand);
   // What an override replaces may lie anywhere on the way.
   if (!matrix.has_value() || !overrides.empty()) return std::nullopt;
@@ -40,13 +29,11 @@ std::optional<StoredWeight> FindStored(const ExecutionPlan& plan, ValueId operan
   const auto dtype = static_cast<DType>(proto.data_type());
   if (dtype != DType::kFloat16 && dtype != DType::kBFloat16) return std::nullopt;
   // MatMul's operand is [K, N].
-  return StoredWeight(MatrixRows(plan.graph().model().weights().Read(proto), !matrix->transposed));
+  return MatrixRows(plan.graph().model().weights().Read(proto), !matrix->transposed);
 }
 
 /// x[…, K] · Wᵀ, with no more of W as float32 than a tile for each thread.
-Tensor Product(const Tensor& x, const DeferredWeight& weight) {
-  const int64_t n = weight.n();
-  const int64_t k = weight.k();
+Tensor Product(const Tensor& x, int64_t n, int64_t k, const RowReader& read) {
   Shape shape = x.shape();
   shape.back() = n;
   Tensor y(DType::kFloat32, shape);
@@ -58,8 +45,8 @@ Tensor Product(const Tensor& x, const DeferredWeight& weight) {
     std::vector<float> buffer;
     for (int64_t begin = first; begin < last; begin += kRowTile) {
       const int64_t end = std::min(last, begin + kRowTile);
-      Gemm(1.0f, {from, rows, k, k}, {weight.Rows(begin, end, buffer), end - begin, k, k, true},
-           0.0f, to + begin, n);
+      Gemm(1.0f, {from, rows, k, k}, {read(begin, end, buffer), end - begin, k, k, true}, 0.0f,
+           to + begin, n);
     }
   });
   return y;
@@ -78,16 +65,17 @@ std::optional<Tensor> Executor::ProductByTiles(const Step& step, const std::vect
   const ValueId weight = step.inputs[1];
   if (!plan_.IsConstant(weight) || plan_.IsConstant(step.inputs[0])) return std::nullopt;
   const Tensor& x = table[size_t(step.inputs[0])];
-  const auto fits = [&](const DeferredWeight& w) {
-    return x.dtype() == DType::kFloat32 && x.rank() > 0 && x.dim(-1) == w.k();
+  const auto fits = [&](int64_t k) {
+    return x.dtype() == DType::kFloat32 && x.rank() > 0 && x.dim(-1) == k;
   };
   if (const auto found = deferred.find(weight); found != deferred.end()) {
-    if (!fits(*found->second)) return std::nullopt;
-    return Product(x, *found->second);
+    const DeferredWeight& w = *found->second;
+    if (!fits(w.k())) return std::nullopt;
+    return Product(x, w.n(), w.k(), std::bind_front(&DeferredWeight::Rows, &w));
   }
   const auto stored = FindStored(plan_, weight, overrides);
-  if (!stored.has_value() || !fits(*stored)) return std::nullopt;
-  return Product(x, *stored);
+  if (!stored.has_value() || !fits(stored->cols())) return std::nullopt;
+  return Product(x, stored->rows(), stored->cols(), std::bind_front(&MatrixRows::Get, &*stored));
 }
 
 Values Executor::RunOnce(const Job& job, const Values& overrides, const DeferredWeights& deferred,

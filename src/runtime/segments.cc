@@ -90,10 +90,8 @@ class Cutter {
       // A constant step reads its inputs when the segment's constants are folded, not here.
       const Step& step = steps_[size_t(i)];
       if (step.constant) continue;
-      for (const auto* list : {&step.inputs, &graph_.captures(step.node)}) {
-        for (const ValueId id : *list) {
-          if (id != kNoValue) last_use_[size_t(id)] = std::max(last_use_[size_t(id)], i);
-        }
+      for (const ValueId id : ReadsOf(graph_, step)) {
+        last_use_[size_t(id)] = std::max(last_use_[size_t(id)], i);
       }
     }
     // What an ambient value is computed from is needed wherever that value is.

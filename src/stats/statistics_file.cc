@@ -22,7 +22,7 @@ std::string Prefix(const std::string& site) { return site + "/"; }
 
 StatisticsWriter::StatisticsWriter(const std::filesystem::path& path, const Json& provenance,
                                    std::vector<StoredSite> sites)
-    : path_(path), temporary_(path.string() + ".part"), sites_(std::move(sites)) {
+    : sites_(std::move(sites)), file_(path) {
   Json header;
   header["__metadata__"] = {{"format", "ptq-statistics-1"}, {"provenance", provenance.dump()}};
   int64_t offset = 0;
@@ -40,15 +40,9 @@ StatisticsWriter::StatisticsWriter(const std::filesystem::path& path, const Json
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // data begins at a multiple of 8
-  file_ = std::make_unique<FileWriter>(temporary_);
   const auto length = static_cast<uint64_t>(text.size());
-  file_->Write(std::as_bytes(std::span(&length, 1)));
-  file_->Write(text);
-}
-
-StatisticsWriter::~StatisticsWriter() {
-  std::error_code ignored;
-  if (file_ != nullptr) std::filesystem::remove(temporary_, ignored);
+  file_.writer().Write(std::as_bytes(std::span(&length, 1)));
+  file_.writer().Write(text);
 }
 
 void StatisticsWriter::Write(const SiteStatistics& statistics) {
@@ -58,21 +52,18 @@ void StatisticsWriter::Write(const SiteStatistics& statistics) {
   }
   ++next_;
   const int64_t count = statistics.count();
-  file_->Write(std::as_bytes(std::span(&count, 1)));
-  file_->Write(std::as_bytes(statistics.abs_sum()));
-  file_->Write(std::as_bytes(statistics.max_abs()));
+  file_.writer().Write(std::as_bytes(std::span(&count, 1)));
+  file_.writer().Write(std::as_bytes(statistics.abs_sum()));
+  file_.writer().Write(std::as_bytes(statistics.max_abs()));
   for (int64_t row = 0; row < k; ++row) {
-    file_->Write(std::as_bytes(statistics.gram().subspan(size_t(row * k), size_t(row + 1))));
+    file_.writer().Write(
+        std::as_bytes(statistics.gram().subspan(size_t(row * k), size_t(row + 1))));
   }
 }
 
 void StatisticsWriter::Close() {
   if (next_ != sites_.size()) throw InternalError("statistics of some sites were not written");
-  file_->Close();
-  std::error_code error;
-  std::filesystem::rename(temporary_, path_, error);
-  if (error) throw OutputError("cannot write '" + path_.string() + "': " + error.message());
-  file_.reset();
+  file_.Commit();
 }
 
 StatisticsFile::StatisticsFile(const std::filesystem::path& path) : file_(MappedFile::Open(path)) {

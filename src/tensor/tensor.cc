@@ -149,6 +149,8 @@ Tensor Tensor::Reshaped(Shape shape) const {
   return result;
 }
 
+Tensor Tensor::Widened() const { return IsFloat(dtype_) ? ToFloat32() : *this; }
+
 Tensor Tensor::ToFloat32() const {
   if (!IsFloat(dtype_)) {
     throw InputError("expected a float tensor, found " + std::string(DTypeName(dtype_)));

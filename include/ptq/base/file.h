@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -79,7 +80,31 @@ class FileWriter {
 /// Makes a file that somebody else wrote durable. Throws OutputError.
 void SyncFile(const std::filesystem::path& path);
 
-/// Writes a whole file under a temporary name and renames it into place. Throws OutputError.
+/// Writes a whole file, which the system brings to the disk some time. Throws OutputError.
+void WriteFile(const std::filesystem::path& path, std::string_view text);
+
+/// A file that is complete or absent: it is written as "<name>.part", which is removed with this
+/// object unless Commit was called.
+class AtomicFile {
+ public:
+  /// Throws OutputError.
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  [[nodiscard]] FileWriter& writer() { return *writer_; }
+  /// Makes the file durable and gives it its name. Call once. Throws OutputError.
+  void Commit();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  std::optional<FileWriter> writer_;
+  bool committed_ = false;
+};
+
+/// The same for a text. Throws OutputError.
 void WriteFileAtomically(const std::filesystem::path& path, std::string_view text);
 
 /// A directory ".<name>.part" next to `destination` that becomes it at Commit. It is removed with

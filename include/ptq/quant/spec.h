@@ -26,8 +26,17 @@ struct QuantSpec {
   [[nodiscard]] int mid() const { return 1 << (bits - 1); }
 };
 
+/// (code − zero_point) · scale for rows of codes [rows, K], on this thread. `scales` and
+/// `zero_points` are [rows, groups].
+void DequantizeRows(const QuantSpec& spec, int64_t rows, int64_t k, const uint8_t* codes,
+                    const float* scales, const uint8_t* zero_points, float* out);
+
 /// Unpacked result for W[N, K]: w ≈ (code − zero_point) · scale.
 struct QuantizedMatrix {
+  QuantizedMatrix() = default;
+  /// Zeros in the sizes that the specification gives.
+  QuantizedMatrix(const QuantSpec& the_spec, int64_t rows, int64_t cols);
+
   QuantSpec spec;
   int64_t n = 0;
   int64_t k = 0;

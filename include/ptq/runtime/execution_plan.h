@@ -29,6 +29,9 @@ struct Step {
   bool constant = false;                          ///< depends on nothing but weights
 };
 
+/// Everything that a step reads: its inputs but for absent ones, and what its branches capture.
+[[nodiscard]] std::vector<ValueId> ReadsOf(const Graph& graph, const Step& step);
+
 /// Consecutive steps between two narrow cuts of the graph.
 struct Segment {
   int begin = 0;                  ///< first step

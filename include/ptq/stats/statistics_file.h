@@ -32,14 +32,11 @@ class StatisticsWriter {
   void Write(const SiteStatistics& statistics);
   /// Makes the file durable and gives it its name. Without, nothing is left.
   void Close();
-  ~StatisticsWriter();
 
  private:
-  std::filesystem::path path_;
-  std::filesystem::path temporary_;
   std::vector<StoredSite> sites_;
   size_t next_ = 0;
-  std::unique_ptr<FileWriter> file_;
+  AtomicFile file_;
 };
 
 /// A file of StatisticsWriter; a site's statistics are read when they are asked for.

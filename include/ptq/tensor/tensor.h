@@ -90,6 +90,8 @@ class Tensor {
 
   /// Float elements of any float type as float32 (shared when they already are).
   [[nodiscard]] Tensor ToFloat32() const;
+  /// Floats of any type as float32, as the executor computes; other elements as they are.
+  [[nodiscard]] Tensor Widened() const;
   /// Any numeric or bool tensor with its elements cast as ONNX Cast does (float to integer
   /// truncates towards zero). Throws UnsupportedError for strings and packed types.
   [[nodiscard]] Tensor Cast(DType to) const;
