@@ -162,6 +162,41 @@ class MatMulNBits : public LinearFormat {
     SetInt(node, "accuracy_level", linear.accuracy_level);
     return WithCasts(linear, {std::move(node)});
   }
+
+  // GatherBlockQuantized: the table is [E, N / E, K · bits / 8] and is not padded.
+  [[nodiscard]] std::vector<onnx::NodeProto> EmitStack(const StackToEmit& stack,
+                                                       TensorSink& sink) const override {
+    const QuantizedMatrix& q = *stack.q;
+    CheckSpec(q.spec);
+    if (q.k * q.spec.bits % 8 != 0) {
+      throw UnsupportedError("'" + stack.name + "': " + std::to_string(q.k) + " weights of " +
+                             std::to_string(q.spec.bits) +
+                             " bits do not fill bytes; exclude it or use --format qdq");
+    }
+    const Blocks blocks = BlocksOf(q);
+    const int64_t rows = q.n / stack.experts;
+    const DType type = GatheredType(stack);
+    std::vector<std::byte> packed(static_cast<size_t>(q.n * q.k * q.spec.bits / 8));
+    PackBits(q.codes, q.spec.bits, packed.data());
+    std::vector<std::string> inputs = {
+        AddBytes(sink, stack.name + ".weight_q" + std::to_string(q.spec.bits), DType::kUint8,
+                 {stack.experts, rows, q.k * q.spec.bits / 8}, packed),
+        stack.indices,
+        AddFloats(sink, stack.name + ".weight_scales", type, {stack.experts, rows, blocks.count},
+                  ScalesOf(q, blocks))};
+    if (!q.spec.symmetric) {
+      inputs.push_back(AddBytes(sink, stack.name + ".weight_zero_points", DType::kUint8,
+                                {stack.experts, rows, PackedBytes(blocks.count, q.spec.bits)},
+                                PackZeroPoints(q, blocks)));
+    }
+    auto node = MakeNode("GatherBlockQuantized", stack.node_name, inputs, GatheredName(stack));
+    node.set_domain(kDomain);
+    SetInt(node, "gather_axis", 0);
+    SetInt(node, "quantize_axis", 2);
+    SetInt(node, "block_size", blocks.size);
+    SetInt(node, "bits", q.spec.bits);
+    return WithConversion(stack, {std::move(node)});
+  }
 };
 
 }  // namespace

@@ -85,6 +85,33 @@ std::vector<onnx::NodeProto> WithCasts(const LinearToEmit& linear,
   return all;
 }
 
+DType GatheredType(const StackToEmit& stack) {
+  return stack.type == DType::kBFloat16 ? DType::kFloat32 : stack.type;
+}
+
+std::string GatheredName(const StackToEmit& stack) {
+  const bool converted = stack.swapped || GatheredType(stack) != stack.type;
+  return stack.output + (converted ? "_gathered" : "");
+}
+
+std::vector<onnx::NodeProto> WithConversion(const StackToEmit& stack,
+                                            std::vector<onnx::NodeProto> nodes) {
+  std::string name = GatheredName(stack);
+  const bool casts = GatheredType(stack) != stack.type;
+  if (stack.swapped) {  // whatever the rank of the indices
+    const std::string swapped = casts ? stack.output + "_swapped" : stack.output;
+    auto node = MakeNode("Einsum", stack.node_name + "/swap", {name}, swapped);
+    auto* equation = node.add_attribute();
+    equation->set_name("equation");
+    equation->set_type(onnx::AttributeProto::STRING);
+    equation->set_s("...ij->...ji");
+    nodes.push_back(std::move(node));
+    name = swapped;
+  }
+  if (casts) nodes.push_back(MakeCast(stack.node_name + "/cast", name, stack.output, stack.type));
+  return nodes;
+}
+
 int64_t OpsetOf(const onnx::ModelProto& model, const std::string& domain) {
   for (const auto& import : model.opset_import()) {
     if (SameDomain(import.domain(), domain)) return import.version();

@@ -40,6 +40,13 @@ struct CastedNames {
 [[nodiscard]] std::vector<onnx::NodeProto> WithCasts(const LinearToEmit& linear,
                                                      std::vector<onnx::NodeProto> nodes);
 
+/// The same for gathered matrices: the type and name of what the nodes give, and what converts it
+/// to the stack's output.
+[[nodiscard]] DType GatheredType(const StackToEmit& stack);
+[[nodiscard]] std::string GatheredName(const StackToEmit& stack);
+[[nodiscard]] std::vector<onnx::NodeProto> WithConversion(const StackToEmit& stack,
+                                                          std::vector<onnx::NodeProto> nodes);
+
 /// Sets the import of a domain to at least `version`.
 void RaiseOpset(onnx::ModelProto& model, const std::string& domain, int64_t version);
 /// Version of the import; 0 when there is none.

@@ -131,6 +131,31 @@ class Qdq : public LinearFormat {
     }
     return WithCasts(linear, std::move(nodes));
   }
+
+  [[nodiscard]] std::vector<onnx::NodeProto> EmitStack(const StackToEmit& stack,
+                                                       TensorSink& sink) const override {
+    const QuantizedMatrix& q = *stack.q;
+    CheckSpec(q.spec);
+    const int64_t rows = q.n / stack.experts;
+    const int64_t groups = q.spec.GroupsFor(q.k);
+    const DType type = CodeType(q.spec);
+    const Shape scale_shape{stack.experts, rows, groups};
+    std::vector<std::string> inputs = {
+        AddBytes(sink, stack.name + ".weight_q" + std::to_string(q.spec.bits), type,
+                 {stack.experts, rows, q.k}, Pack(q.codes, q.spec)),
+        AddFloats(sink, stack.name + ".weight_scales", GatheredType(stack), scale_shape, q.scales)};
+    if (!q.spec.symmetric) {
+      inputs.push_back(AddBytes(sink, stack.name + ".weight_zero_points", type, scale_shape,
+                                Pack(q.zero_points, q.spec)));
+    }
+    const std::string weight = stack.output + "_weight_dequantized";
+    auto dequantize = MakeNode("DequantizeLinear", stack.node_name + "/dequantize", inputs, weight);
+    SetInt(dequantize, "axis", 2);
+    SetInt(dequantize, "block_size", q.spec.group_size == 0 ? q.k : q.spec.group_size);
+    return WithConversion(
+        stack, {std::move(dequantize),
+                MakeNode("Gather", stack.node_name, {weight, stack.indices}, GatheredName(stack))});
+  }
 };
 
 }  // namespace

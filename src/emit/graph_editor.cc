@@ -99,6 +99,7 @@ std::string GraphEditor::InputOf(int node, int input) const {
 void GraphEditor::SetInput(int node, int input, const std::string& name) {
   const std::string before = InputOf(node, input);
   Slot& slot = SlotOf(node);
+  slot.edited = true;
   if (!slot.replaced) {
     slot.nodes.front().set_input(input, name);
   } else {
@@ -115,17 +116,31 @@ void GraphEditor::RenameOutput(int node, int output, const std::string& name) {
   Slot& slot = SlotOf(node);
   if (slot.replaced) throw InternalError("output of a replaced node cannot be renamed");
   slot.nodes.front().set_output(output, name);
+  slot.edited = true;
 }
 
 void GraphEditor::Replace(int node, std::vector<onnx::NodeProto> nodes) {
   Slot& slot = SlotOf(node);
   slot.nodes = std::move(nodes);
-  slot.replaced = true;
+  slot.replaced = slot.edited = true;
 }
 
 void GraphEditor::InsertBehind(ValueId value, onnx::NodeProto node) {
   const int producer = source_.value(value).producer;
   (producer < 0 ? front_ : SlotOf(producer).behind).push_back(std::move(node));
+}
+
+void GraphEditor::RestoreUntouched(const std::vector<SpelledOut>& forms) {
+  for (const SpelledOut& form : forms) {
+    std::vector<Slot*> slots;
+    for (const std::string& output : form.outputs) {
+      const ValueId id = source_.Find(output);
+      slots.push_back(&SlotOf(source_.value(id).producer));
+    }
+    if (std::ranges::any_of(slots, [](const Slot* slot) { return slot->edited; })) continue;
+    for (Slot* slot : slots) slot->nodes.clear();
+    slots.back()->nodes.push_back(form.original);
+  }
 }
 
 void GraphEditor::FindLive(std::vector<onnx::NodeProto*>& live,

@@ -31,6 +31,9 @@ class GraphEditor {
   /// Places a node behind the producer of a value; in front of all for inputs and initializers.
   void InsertBehind(ValueId value, onnx::NodeProto node);
 
+  /// Puts the original node back for every form whose nodes nobody edited.
+  void RestoreUntouched(const std::vector<SpelledOut>& forms);
+
   /// Names that live nodes and the graph's outputs need, as the graph stands now.
   [[nodiscard]] std::unordered_set<std::string> NeededNames();
   /// Puts the live nodes back into the target, producers before consumers.
@@ -41,6 +44,7 @@ class GraphEditor {
     std::vector<onnx::NodeProto> nodes;
     std::vector<onnx::NodeProto> behind;
     bool replaced = false;
+    bool edited = false;
   };
   [[nodiscard]] Slot& SlotOf(int node) { return slots_[slot_of_node_[size_t(node)]]; }
   void FindLive(std::vector<onnx::NodeProto*>& live, std::unordered_set<std::string>& needed);

@@ -87,6 +87,7 @@ struct OutputModel::State {
   void DivideBias(const Site& site, std::span<const float> scale);
   [[nodiscard]] std::vector<float> BiasDivisor(const Site& site,
                                                std::span<const float> scale) const;
+  void QuantizeStack(const Linear& linear, const QuantizedMatrix& q);
   void InsertMul(const Site& site, std::span<const float> scale);
   void StoreFloatsAsHalf();
   void WriteInitializers(const std::unordered_set<std::string>& needed);
@@ -236,6 +237,10 @@ int64_t OutputModel::Quantize(const Linear& linear, const QuantizedMatrix& q) {
     throw InternalError("'" + linear.name + "': codes of another shape");
   }
   const int64_t before = state.store.bytes_written();
+  if (linear.gather >= 0) {
+    state.QuantizeStack(linear, q);
+    return state.store.bytes_written() - before;
+  }
   LinearToEmit emit;
   emit.name = linear.name;
   emit.input = state.editor->InputOf(linear.node, 0);
@@ -250,6 +255,22 @@ int64_t OutputModel::Quantize(const Linear& linear, const QuantizedMatrix& q) {
   state.replaced.emplace_back(linear.node, nodes);
   state.editor->Replace(linear.node, std::move(nodes));
   return state.store.bytes_written() - before;
+}
+
+void OutputModel::State::QuantizeStack(const Linear& linear, const QuantizedMatrix& q) {
+  const onnx::NodeProto& gather = graph.nodes()[static_cast<size_t>(linear.gather)].proto();
+  StackToEmit emit;
+  emit.name = linear.name;
+  emit.indices = editor->InputOf(linear.gather, 1);
+  emit.output = gather.output(0);
+  emit.node_name = gather.name().empty() ? linear.name + "/gather" : gather.name();
+  emit.type = linear.operand_type;
+  emit.q = &q;
+  emit.experts = linear.experts;
+  emit.swapped = !linear.operand_is_nk;
+  std::vector<onnx::NodeProto> nodes = format.EmitStack(emit, store);
+  replaced.emplace_back(linear.gather, nodes);
+  editor->Replace(linear.gather, std::move(nodes));
 }
 
 int64_t OutputModel::StoreAsHalf(const Linear& linear) {
@@ -404,6 +425,7 @@ void OutputModel::State::WriteModel() {
 void OutputModel::Finish() {
   State& state = *state_;
   if (state.options.half_floats) state.StoreFloatsAsHalf();
+  state.editor->RestoreUntouched(state.graph.model().spelled_out());
   const auto needed = state.editor->NeededNames();
   state.editor->Commit();
   state.WriteInitializers(needed);

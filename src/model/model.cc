@@ -7,6 +7,7 @@
 
 #include "detach_weights.h"
 #include "function_inliner.h"
+#include "linear_forms.h"
 
 #include "ptq/base/error.h"
 
@@ -75,17 +76,22 @@ Model Model::Load(const std::filesystem::path& path) {
   Model model;
   model.path_ = FindModelFile(path);
   model.proto_ = std::make_unique<onnx::ModelProto>(Parse(model.path_));
-  InlineFunctions(*model.proto_);
   model.weights_ = std::make_unique<WeightReader>(model.path_);
+  model.Normalize();
   return model;
 }
 
 Model Model::FromProto(onnx::ModelProto proto) {
   Model model;
   model.proto_ = std::make_unique<onnx::ModelProto>(std::move(proto));
-  InlineFunctions(*model.proto_);
   model.weights_ = std::make_unique<WeightReader>(std::filesystem::path());
+  model.Normalize();
   return model;
+}
+
+void Model::Normalize() {
+  InlineFunctions(*proto_);
+  spelled_out_ = SpellOutLinears(Graph(*this), *proto_->mutable_graph());
 }
 
 int64_t Model::Opset(const std::string& domain) const {

@@ -45,7 +45,7 @@ std::vector<SegmentSize> SizesOf(const Executor& executor, const Plan& plan) {
     if (!counted.insert(linear.operand).second) continue;
     if (!linear.is_head) size.elements += linear.n * linear.k;
     if (linear.decision == Decision::kQuantize) size.codes += linear.n * linear.k;
-    size.stored += StoredBytes(graph, linear.stored);
+    size.stored += StoredBytes(graph, linear);
   }
   for (const Site& site : plan.sites) {
     SegmentSize& size = sizes[site.segment];
@@ -103,6 +103,11 @@ int64_t StoredBytes(const Graph& graph, ValueId id) {
   const onnx::TensorProto& tensor = *graph.value(id).constant;
   const Shape shape(tensor.dims().begin(), tensor.dims().end());
   return BytesOf(DType(tensor.data_type()), NumElements(shape));
+}
+
+int64_t StoredBytes(const Graph& graph, const Linear& linear) {
+  if (linear.part == linear.stored) return StoredBytes(graph, linear.stored);
+  return BytesOf(linear.stored_type, linear.n * linear.k);
 }
 
 int64_t ResultBytes(const Linear& linear) {

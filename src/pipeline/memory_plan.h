@@ -15,6 +15,8 @@ inline constexpr int64_t kBlockTokens = 512;
 /// Bytes of a stored constant (0 for kNoValue), and of what a linear becomes: codes, scales, zero
 /// points.
 [[nodiscard]] int64_t StoredBytes(const Graph& graph, ValueId id);
+/// Of the part of the stored weight that the linear multiplies with.
+[[nodiscard]] int64_t StoredBytes(const Graph& graph, const Linear& linear);
 [[nodiscard]] int64_t ResultBytes(const Linear& linear);
 
 /// How a run uses memory. Nothing of it changes the result.

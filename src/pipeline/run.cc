@@ -47,10 +47,10 @@ RunReport StartReport(const Source& source, const Recipe& recipe) {
   for (size_t i = 0; i < report.plan.linears.size(); ++i) {
     const Linear& linear = report.plan.linears[i];
     LinearOutcome& outcome = report.outcomes[i];
-    outcome.bytes_before = StoredBytes(source.graph, linear.stored);
+    outcome.bytes_before = StoredBytes(source.graph, linear);
     outcome.bytes_after =
         linear.decision == Decision::kKeep ? outcome.bytes_before : ResultBytes(linear);
-    if (!counted.insert(linear.stored).second) outcome.bytes_before = outcome.bytes_after = 0;
+    if (!counted.insert(linear.part).second) outcome.bytes_before = outcome.bytes_after = 0;
   }
   return report;
 }

@@ -25,8 +25,12 @@ class EffectiveWeight : public DeferredWeight {
  public:
   /// `scale`: s[K], or null.
   EffectiveWeight(std::shared_ptr<const QuantizedMatrix> q,
-                  std::shared_ptr<const std::vector<float>> scale, bool operand_is_nk)
-      : q_(std::move(q)), scale_(std::move(scale)), operand_is_nk_(operand_is_nk) {}
+                  std::shared_ptr<const std::vector<float>> scale, const Linear& linear)
+      : q_(std::move(q)),
+        scale_(std::move(scale)),
+        operand_is_nk_(linear.operand_is_nk),
+        experts_(linear.experts),
+        is_stack_(linear.gather >= 0) {}
 
   [[nodiscard]] int64_t n() const override { return q_->n; }
   [[nodiscard]] int64_t k() const override { return q_->k; }
@@ -43,19 +47,23 @@ class EffectiveWeight : public DeferredWeight {
   }
 
   [[nodiscard]] Tensor Whole() const override {
-    const int64_t n = q_->n;
+    const int64_t n = q_->n / experts_;
     const int64_t k = q_->k;
-    Tensor operand(DType::kFloat32, operand_is_nk_ ? Shape{n, k} : Shape{k, n});
-    float* to = operand.mutable_data<float>().data();
-    ParallelForTiles(n, kRowTile, [&](int64_t begin, int64_t end) {
-      std::vector<float> buffer;
-      const float* rows = Rows(begin, end, buffer);
-      if (operand_is_nk_) {
-        std::copy_n(rows, (end - begin) * k, to + begin * k);
-      } else {
-        TransposePart(rows, k, end - begin, k, to + begin, n);
-      }
-    });
+    Shape shape = operand_is_nk_ ? Shape{n, k} : Shape{k, n};
+    if (is_stack_) shape.insert(shape.begin(), experts_);
+    Tensor operand(DType::kFloat32, shape);
+    for (int64_t e = 0; e < experts_; ++e) {
+      float* to = operand.mutable_data<float>().data() + e * n * k;
+      ParallelForTiles(n, kRowTile, [&](int64_t begin, int64_t end) {
+        std::vector<float> buffer;
+        const float* rows = Rows(e * n + begin, e * n + end, buffer);
+        if (operand_is_nk_) {
+          std::copy_n(rows, (end - begin) * k, to + begin * k);
+        } else {
+          TransposePart(rows, k, end - begin, k, to + begin, n);
+        }
+      });
+    }
     return operand;
   }
 
@@ -63,6 +71,8 @@ class EffectiveWeight : public DeferredWeight {
   std::shared_ptr<const QuantizedMatrix> q_;
   std::shared_ptr<const std::vector<float>> scale_;
   bool operand_is_nk_;
+  int64_t experts_;
+  bool is_stack_;
 };
 
 /// Divides the quantized scales of each row by the site's scale of the channels that it feeds.
@@ -98,7 +108,7 @@ SegmentQuantizer::SegmentQuantizer(const Executor& executor, const Plan& plan, M
   for (size_t i = 0; i < plan.linears.size(); ++i) {
     const Linear& linear = plan.linears[i];
     if (linear.decision != Decision::kQuantize || !linear.shared) continue;
-    Shared& shared = shared_[linear.stored];
+    Shared& shared = shared_[linear.part];
     shared.linears.push_back(int(i));
     ++shared.waiting;
   }
@@ -138,8 +148,8 @@ void SegmentQuantizer::Complete(SegmentResult& result) {
   }
   for (const QuantizedLinear& quantized : result.linears) {
     const Linear& linear = plan_.linears[size_t(quantized.linear)];
-    result.operands[linear.operand] = std::make_shared<EffectiveWeight>(
-        quantized.q, scales[quantized.linear], linear.operand_is_nk);
+    result.operands[linear.operand] =
+        std::make_shared<EffectiveWeight>(quantized.q, scales[quantized.linear], linear);
   }
   FoldRows(result);
 }
@@ -185,9 +195,9 @@ void SegmentQuantizer::QuantizeSiteLinears(const Site& site, const std::vector<i
 
 void SegmentQuantizer::CollectShared(int linear, const SiteStatistics* statistics,
                                      SegmentResult& result) {
-  const ValueId stored = plan_.linears[size_t(linear)].stored;
-  if (auto first = shared_.extract(stored); !first.empty()) pending_.insert(std::move(first));
-  Shared& shared = pending_.at(stored);
+  const ValueId part = plan_.linears[size_t(linear)].part;
+  if (auto first = shared_.extract(part); !first.empty()) pending_.insert(std::move(first));
+  Shared& shared = pending_.at(part);
   if (statistics != nullptr) {
     if (shared.merged.has_value()) {
       shared.merged->Merge(*statistics);
@@ -196,7 +206,7 @@ void SegmentQuantizer::CollectShared(int linear, const SiteStatistics* statistic
     }
   }
   if (--shared.waiting > 0) return;
-  const Shared complete = std::move(pending_.extract(stored).mapped());
+  const Shared complete = std::move(pending_.extract(part).mapped());
   Site site;  // of this weight alone: it has one set of codes, and never a scale
   site.linears = {complete.linears.front()};
   site.scaling_allowed = false;
@@ -247,12 +257,11 @@ void SegmentQuantizer::FoldRows(SegmentResult& result) {
 }
 
 MatrixRows SegmentQuantizer::WeightRows(const Linear& linear) const {
-  const Graph& graph = executor_.graph();
   const bool transposed = !linear.operand_is_nk;
-  const auto matrix = FindStoredMatrix(graph, linear.operand);
-  if (!matrix.has_value()) return {executor_.LoadConstant(linear.operand), transposed};
-  return {graph.model().weights().Read(*graph.value(matrix->stored).constant),
-          transposed != matrix->transposed};
+  if (auto rows = FindStoredRows(executor_.graph(), linear.operand, transposed)) return *rows;
+  const Tensor whole = executor_.LoadConstant(linear.operand);
+  const int64_t stride = transposed ? linear.n / linear.experts : linear.k;
+  return {whole, MatrixRows::Part{linear.n, linear.k, 0, stride, transposed, linear.experts}};
 }
 
 /// In a binary16 graph neither a folded gain γ/s nor a scaled activation x/s may overflow.

@@ -177,11 +177,11 @@ void SegmentSearch::SortBySite(SegmentResult& result) const {
   for (size_t i = 0; i < plan_.sites.size(); ++i) {
     for (const int linear : plan_.sites[i].linears) {
       place[size_t(linear)] = i;
-      last[plan_.linears[size_t(linear)].stored] = i;
+      last[plan_.linears[size_t(linear)].part] = i;
     }
   }
   for (size_t i = 0; i < place.size(); ++i) {
-    if (plan_.linears[i].shared) place[i] = last[plan_.linears[i].stored];
+    if (plan_.linears[i].shared) place[i] = last[plan_.linears[i].part];
   }
   const auto of_linear = [&](int linear) { return place[size_t(linear)]; };
   std::ranges::stable_sort(result.linears, {}, [&](const QuantizedLinear& quantized) {

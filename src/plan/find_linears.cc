@@ -2,88 +2,24 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 #include <set>
 
+#include "ptq/model/constant_view.h"
 #include "ptq/plan/names.h"
 
 namespace ptq {
 namespace {
 
-bool IsPassThrough(const Node& node) {
-  static const std::set<std::string> kTypes = {"Transpose", "Cast",    "Identity",
-                                               "Reshape",   "Squeeze", "DequantizeLinear"};
+/// Operators that move or convert a weight without making another one of it.
+bool MovesWhole(const Node& node) {
+  static const std::set<std::string> kTypes = {
+      "Transpose", "Cast",      "Identity", "Reshape",
+      "Squeeze",   "Unsqueeze", "Flatten",  "DequantizeLinear"};
   return kTypes.contains(node.op_type());
 }
 
-/// The stored constant behind an operand, through nodes that only move or convert it.
-ValueId StoredBehind(const Graph& graph, ValueId id) {
-  while (graph.value(id).constant == nullptr) {
-    const int producer = graph.value(id).producer;
-    if (producer < 0 || !IsPassThrough(graph.nodes()[size_t(producer)])) return kNoValue;
-    const auto& inputs = graph.inputs(producer);
-    if (inputs.empty() || inputs[0] == kNoValue) return kNoValue;
-    id = inputs[0];
-  }
-  return id;
-}
-
-/// Shape and element type of a constant operand, followed through the pass-through nodes.
-struct Layout {
-  Shape shape;
-  DType dtype;
-};
-
-std::optional<Layout> LayoutOf(const Graph& graph, ValueId id) {
-  const Value& value = graph.value(id);
-  if (value.constant != nullptr) {
-    return Layout{{value.constant->dims().begin(), value.constant->dims().end()},
-                  static_cast<DType>(value.constant->data_type())};
-  }
-  const int producer = value.producer;
-  const Node& node = graph.nodes()[size_t(producer)];
-  auto layout = LayoutOf(graph, graph.inputs(producer)[0]);
-  if (!layout.has_value()) return layout;
-  if (node.op_type() == "Transpose") {
-    const auto perm = node.Ints("perm");
-    const Shape from = layout->shape;
-    const auto rank = int64_t(from.size());
-    const auto valid = [&](int64_t axis) { return axis >= 0 && axis < rank; };
-    if (!perm.empty() && (int64_t(perm.size()) != rank || !std::ranges::all_of(perm, valid))) {
-      return std::nullopt;
-    }
-    for (size_t i = 0; i < from.size(); ++i) {
-      layout->shape[i] = perm.empty() ? from[from.size() - 1 - i] : from[size_t(perm[i])];
-    }
-  } else if (node.op_type() == "Cast") {
-    layout->dtype = static_cast<DType>(node.Int("to", 1));
-  } else if (node.op_type() == "DequantizeLinear") {
-    const auto& inputs = graph.inputs(producer);
-    if (inputs.size() < 2 || StoredBehind(graph, inputs[1]) == kNoValue) return std::nullopt;
-    const auto scale = LayoutOf(graph, inputs[1]);
-    layout->dtype = scale.has_value() ? scale->dtype : DType::kFloat32;
-  } else if (node.op_type() == "Reshape") {
-    const auto& inputs = graph.inputs(producer);
-    if (inputs.size() < 2 || inputs[1] == kNoValue) return std::nullopt;
-    const Value& target = graph.value(inputs[1]);
-    if (target.constant == nullptr) return std::nullopt;
-    const auto dims = graph.model().weights().Read(*target.constant).ToInt64s();
-    const int64_t total = NumElements(layout->shape);
-    Shape shape;
-    int64_t known = 1;
-    for (size_t i = 0; i < dims.size(); ++i) {
-      if (dims[i] == 0 && i >= layout->shape.size()) return std::nullopt;
-      shape.push_back(dims[i] == 0 ? layout->shape[i] : dims[i]);
-      if (shape.back() > 0) known *= shape.back();
-    }
-    for (int64_t& dim : shape) {
-      if (dim < 0) dim = total / known;
-    }
-    layout->shape = shape;
-  } else if (node.op_type() != "Identity") {
-    return std::nullopt;
-  }
-  return layout;
+bool TakesPart(const Node& node) {
+  return node.op_type() == "Slice" || node.op_type() == "Split" || node.op_type() == "Gather";
 }
 
 class Finder {
@@ -122,32 +58,34 @@ class Finder {
     const auto& inputs = graph_.inputs(index);
     if (inputs.size() < 2 || inputs[0] == kNoValue || inputs[1] == kNoValue) return;
     const bool left = execution_.IsConstant(inputs[0]);
-    if (!left && !execution_.IsConstant(inputs[1])) return;
+    if (left && execution_.IsConstant(inputs[1])) return;
+    if (!left && !execution_.IsConstant(inputs[1])) {
+      ConsiderGathered(index);
+      return;
+    }
     Linear linear;
     linear.node = index;
     linear.site = inputs[left ? 1 : 0];
     linear.operand = inputs[left ? 0 : 1];
-    linear.stored = StoredBehind(graph_, linear.operand);
-    const auto layout = linear.stored == kNoValue ? std::nullopt : LayoutOf(graph_, linear.operand);
-    if (!layout.has_value()) {
+    const auto view = ViewConstant(graph_, linear.operand);
+    if (!view.has_value()) {
       if (LooksLikeTable(linear.operand)) return;
       Keep(linear, "the weight is computed in the graph by operators that cannot be undone");
       return;
     }
+    Describe(*view, linear);
     // Rotary tables and masks are products with vectors, not layers.
-    if (layout->shape.size() < 2 || NumElements(layout->shape) <= layout->shape.back() ||
-        (layout->shape.size() > 2 && left)) {
+    if (view->shape.size() < 2 || NumElements(view->shape) <= view->shape.back() ||
+        (view->shape.size() > 2 && left)) {
       return;
     }
     const bool transposed = node.Int("transB", 0) != 0;
     linear.operand_is_nk = transposed;
-    const int64_t rows = layout->shape[layout->shape.size() - 2];
-    const int64_t cols = layout->shape.back();
+    const int64_t rows = view->shape[view->shape.size() - 2];
+    const int64_t cols = view->shape.back();
     linear.k = transposed ? cols : rows;
     linear.n = transposed ? rows : cols;
-    linear.operand_type = layout->dtype;
-    linear.stored_type = static_cast<DType>(graph_.value(linear.stored).constant->data_type());
-    const std::string why = Obstacle(node, linear, *layout, left);
+    const std::string why = Obstacle(node, linear, *view, left);
     if (!why.empty()) {
       Keep(linear, why);
       return;
@@ -158,12 +96,41 @@ class Finder {
     Add(std::move(linear));
   }
 
+  /// A product with matrices that are picked from a stack of weights for each token.
+  void ConsiderGathered(int index) {
+    const Node& node = graph_.nodes()[size_t(index)];
+    const auto& inputs = graph_.inputs(index);
+    if (node.op_type() != "MatMul") return;
+    const auto found = FindGathered(graph_, inputs[1]);
+    if (!found.has_value() || FindGathered(graph_, inputs[0]).has_value()) return;
+    const ConstantView& view = found->view;
+    if (!IsFloat(view.dtype) || view.dtype == DType::kFloat64) return;
+    if (view.shape[1] < 2 || view.shape[2] < 2) return;
+    Linear linear;
+    linear.node = index;
+    linear.site = inputs[0];
+    linear.operand = found->stack;
+    linear.gather = found->gather;
+    linear.experts = view.shape[0];
+    Describe(view, linear);
+    linear.operand_is_nk = found->swapped;
+    linear.k = view.shape[found->swapped ? 2 : 1];
+    linear.n = view.shape[found->swapped ? 1 : 2] * linear.experts;
+    Add(std::move(linear));
+  }
+
+  void Describe(const ConstantView& view, Linear& linear) const {
+    linear.stored = view.stored;
+    linear.part = view.part;
+    linear.operand_type = view.dtype;
+    linear.stored_type = static_cast<DType>(graph_.value(view.stored).constant->data_type());
+  }
+
   /// Why a product cannot be quantized; empty when it can.
-  [[nodiscard]] std::string Obstacle(const Node& node, const Linear& linear, const Layout& layout,
-                                     bool left) const {
-    if (left) return "the weight is the left operand; not supported yet";
-    if (layout.shape.size() > 2)
-      return "the weight has more than two dimensions; not supported yet";
+  [[nodiscard]] std::string Obstacle(const Node& node, const Linear& linear,
+                                     const ConstantView& view, bool left) const {
+    if (left) return "the weight is the left operand";
+    if (view.shape.size() > 2) return "the weight has more than two dimensions";
     if (!IsFloat(linear.operand_type)) return "the weight is not a float matrix";
     if (linear.operand_type == DType::kFloat64) return "the runtime has no float64 kernel";
     if (node.Int("transA", 0) != 0) return "the activation is transposed (transA)";
@@ -174,8 +141,7 @@ class Finder {
     const auto& inputs = graph_.inputs(linear.node);
     if (node.op_type() == "Gemm" && inputs.size() > 2 && inputs[2] != kNoValue) {
       if (node.Float("beta", 1.0f) != 1.0f) return "the bias is scaled (beta)";
-      if (!execution_.IsConstant(inputs[2])) return "the bias is not constant";
-      const auto bias = LayoutOf(graph_, inputs[2]);
+      const auto bias = ViewConstant(graph_, inputs[2]);
       if (!bias.has_value() || bias->shape != Shape{linear.n}) return "the bias is not [N]";
     }
     return "";
@@ -185,7 +151,8 @@ class Finder {
   [[nodiscard]] bool LooksLikeTable(ValueId id) const {
     const int producer = graph_.value(id).producer;
     if (producer < 0) return false;
-    return !IsPassThrough(graph_.nodes()[size_t(producer)]);
+    const Node& node = graph_.nodes()[size_t(producer)];
+    return !MovesWhole(node) && !TakesPart(node);
   }
 
   void ConsiderOther(int index, size_t input, const std::string& reason) {
@@ -196,8 +163,9 @@ class Finder {
     linear.node = index;
     linear.site = inputs[0];
     linear.operand = inputs[input];
-    linear.stored = StoredBehind(graph_, linear.operand);
-    if (linear.stored == kNoValue) return;
+    const auto view = ViewConstant(graph_, linear.operand);
+    if (!view.has_value()) return;
+    Describe(*view, linear);
     Keep(linear, reason);
   }
 
@@ -205,16 +173,15 @@ class Finder {
     if (graph_.inputs(index).empty()) return;
     for (const ValueId id : graph_.captures(index)) {
       if (!execution_.IsConstant(id)) continue;
-      const auto layout = LayoutOf(graph_, id);
-      if (!layout.has_value() || layout->shape.size() != 2 || !IsFloat(layout->dtype)) continue;
-      if (layout->shape[0] < 2 || layout->shape[1] < 2) continue;
+      const auto view = ViewConstant(graph_, id);
+      if (!view.has_value() || view->shape.size() != 2 || !IsFloat(view->dtype)) continue;
+      if (view->shape[0] < 2 || view->shape[1] < 2) continue;
       Linear linear;
       linear.node = index;
       linear.site = graph_.inputs(index)[0];
-      linear.operand = id;
-      linear.stored = id;
-      linear.k = layout->shape[0];
-      linear.n = layout->shape[1];
+      linear.operand = linear.stored = linear.part = id;
+      linear.k = view->shape[0];
+      linear.n = view->shape[1];
       Keep(linear, "used inside a branch of " + graph_.nodes()[size_t(index)].op_type() +
                        "; linears in subgraphs are not supported yet");
     }
@@ -232,33 +199,54 @@ class Finder {
     linears_.push_back(std::move(linear));
   }
 
+  /// The parts of one stored weight (the experts of a stack) are numbered from 0; other linears of
+  /// the same name from the second on.
   void MakeNamesUnique() {
+    std::map<std::string, std::vector<ValueId>> parts;
+    for (const Linear& linear : linears_) {
+      auto& known = parts[linear.name];
+      const bool is_part = linear.part != linear.stored;
+      if (is_part && std::ranges::find(known, linear.part) == known.end()) {
+        known.push_back(linear.part);
+      }
+    }
     std::map<std::string, int> seen;
     for (Linear& linear : linears_) {
+      const auto& known = parts[linear.name];
+      if (linear.part != linear.stored && known.size() > 1) {
+        const auto at = std::ranges::find(known, linear.part) - known.begin();
+        linear.name += "." + std::to_string(at);
+      }
       const int count = ++seen[linear.name];
       if (count > 1) linear.name += "#" + std::to_string(count);
     }
   }
 
-  /// Counts the users of each stored weight, chains of Identity and their like included.
+  /// Counts the users of each weight, chains of Identity and their like included.
   void MarkShared() {
     std::map<ValueId, int> users;
     for (const Linear& linear : linears_) {
-      if (linear.stored != kNoValue && !users.contains(linear.stored)) {
-        users[linear.stored] = CountUsers(linear.stored);
+      if (linear.part != kNoValue && !users.contains(linear.part)) {
+        users[linear.part] = CountUsers(linear.part);
       }
     }
     for (Linear& linear : linears_) {
-      linear.shared = linear.stored != kNoValue && users[linear.stored] > 1;
+      linear.shared = linear.part != kNoValue && users[linear.part] > 1;
     }
   }
 
+  /// Nodes that take a part of the value are no users of the whole.
   [[nodiscard]] int CountUsers(ValueId id) const {
     int count = graph_.value(id).graph_output ? 1 : 0;
     for (const Use& use : graph_.value(id).uses) {
       const Node& node = graph_.nodes()[size_t(use.node)];
-      const bool moves = use.input == 0 && IsPassThrough(node);
-      count += moves ? CountUsers(graph_.outputs(use.node)[0]) : 1;
+      const bool first = use.input == 0;
+      if (first && MovesWhole(node)) {
+        count += CountUsers(graph_.outputs(use.node)[0]);
+      } else if (!first || !TakesPart(node) ||
+                 !execution_.IsConstant(graph_.outputs(use.node)[0])) {
+        ++count;
+      }
     }
     return count;
   }

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "ptq/base/parallel.h"
+#include "ptq/model/constant_view.h"
 #include "ptq/runtime/executor.h"
 #include "ptq/runtime/stored_matrix.h"
 #include "ptq/tensor/gemm.h"
@@ -19,17 +20,16 @@ constexpr int64_t kRowTile = 128;
 using RowReader =
     std::function<const float*(int64_t begin, int64_t end, std::vector<float>& buffer)>;
 
-/// The weight of a MatMul, when it is stored in 16 bits and only transposed.
+/// The weight of a MatMul, when it is stored in 16 bits.
 std::optional<MatrixRows> FindStored(const ExecutionPlan& plan, ValueId operand,
                                      const Values& overrides) {
-  const auto matrix = FindStoredMatrix(plan.graph(), operand);
   // What an override replaces may lie anywhere on the way.
-  if (!matrix.has_value() || !overrides.empty()) return std::nullopt;
-  const onnx::TensorProto& proto = *plan.graph().value(matrix->stored).constant;
-  const auto dtype = static_cast<DType>(proto.data_type());
+  if (!overrides.empty()) return std::nullopt;
+  const auto view = ViewConstant(plan.graph(), operand);
+  if (!view || view->shape.size() != 2) return std::nullopt;
+  const auto dtype = DType(plan.graph().value(view->stored).constant->data_type());
   if (dtype != DType::kFloat16 && dtype != DType::kBFloat16) return std::nullopt;
-  // MatMul's operand is [K, N].
-  return MatrixRows(plan.graph().model().weights().Read(proto), !matrix->transposed);
+  return FindStoredRows(plan.graph(), operand, true);  // MatMul's operand is [K, N]
 }
 
 /// x[…, K] · Wᵀ, with no more of W as float32 than a tile for each thread.

@@ -36,18 +36,31 @@ void WidenTransposed(const T* from, int64_t stride, int64_t rows, int64_t cols, 
 
 }  // namespace
 
-MatrixRows::MatrixRows(Tensor stored, bool transposed)
-    : stored_(std::move(stored)), transposed_(transposed) {
+MatrixRows::MatrixRows(Tensor stored, bool transposed) : stored_(std::move(stored)) {
   if (stored_.rank() != 2) {
     throw InputError("expected a matrix, found the shape " + ToString(stored_.shape()));
   }
+  const int64_t stride = stored_.dim(1);
+  *this =
+      MatrixRows(std::move(stored_), Part{stored_.dim(transposed ? 1 : 0),
+                                          stored_.dim(transposed ? 0 : 1), 0, stride, transposed});
+}
+
+MatrixRows::MatrixRows(Tensor stored, const Part& part) : stored_(std::move(stored)), part_(part) {
   const DType dtype = stored_.dtype();
   if (dtype != DType::kFloat32 && dtype != DType::kFloat16 && dtype != DType::kBFloat16) {
     throw InputError("expected a matrix of float32, float16 or bfloat16, found " +
                      std::string(DTypeName(dtype)));
   }
-  rows_ = stored_.dim(transposed ? 1 : 0);
-  cols_ = stored_.dim(transposed ? 0 : 1);
+  const int64_t outer = part_.transposed ? part_.cols : part_.rows;
+  const int64_t inner = part_.transposed ? part_.rows / part_.stack : part_.cols;
+  const bool empty = outer == 0 || inner == 0;
+  const int64_t before = part_.transposed ? (part_.stack - 1) * outer * inner : 0;
+  if (part_.offset < 0 || part_.stride < 0 || part_.rows % part_.stack != 0 ||
+      (!empty && part_.offset + before + (outer - 1) * part_.stride + inner > stored_.size())) {
+    throw InputError("a part of a matrix lies outside the tensor of shape " +
+                     ToString(stored_.shape()));
+  }
 }
 
 MatrixRows::MatrixRows(std::span<const float> values, int64_t cols)
@@ -57,27 +70,54 @@ MatrixRows::MatrixRows(std::span<const float> values, int64_t cols)
                  false) {}
 
 const float* MatrixRows::Get(int64_t begin, int64_t end, std::vector<float>& buffer) const {
-  if (stored_.dtype() == DType::kFloat32 && !transposed_) {
-    return stored_.data<float>().data() + begin * cols_;
+  const auto& [rows, cols, offset, stride, transposed, stack] = part_;
+  if (stored_.dtype() == DType::kFloat32 && stride == cols && !transposed) {
+    return stored_.data<float>().data() + offset + begin * cols;
   }
-  const auto count = static_cast<size_t>((end - begin) * cols_);
+  const auto count = static_cast<size_t>((end - begin) * cols);
   if (buffer.size() < count) buffer.resize(count);
-  const auto fill = [&](auto stored) {
-    if (transposed_) {
-      WidenTransposed(stored.data() + begin, rows_, end - begin, cols_, buffer.data());
+  const int64_t each = transposed ? rows / stack : rows;
+  for (int64_t row = begin; row < end;) {
+    const int64_t last = std::min(end, (row / each + 1) * each);
+    Fill(row, last, buffer.data() + (row - begin) * cols);
+    row = last;
+  }
+  return buffer.data();
+}
+
+void MatrixRows::Fill(int64_t begin, int64_t end, float* to) const {
+  const int64_t cols = part_.cols;
+  const int64_t stride = part_.stride;
+  const int64_t each = part_.rows / part_.stack;
+  const int64_t first = part_.transposed ? part_.offset + begin / each * each * cols + begin % each
+                                         : part_.offset + begin * stride;
+  const auto widen = [&](auto stored) {
+    if (part_.transposed) {
+      WidenTransposed(stored.data() + first, stride, end - begin, cols, to);
+    } else if (stride == cols) {
+      const auto count = size_t((end - begin) * cols);
+      Convert(stored.subspan(size_t(first), count), std::span(to, count));
     } else {
-      Convert(stored.subspan(static_cast<size_t>(begin * cols_), count),
-              std::span(buffer.data(), count));
+      for (int64_t row = 0; row < end - begin; ++row) {
+        Convert(stored.subspan(size_t(first + row * stride), size_t(cols)),
+                std::span(to + row * cols, size_t(cols)));
+      }
     }
   };
   switch (stored_.dtype()) {
-    case DType::kFloat16: fill(stored_.data<Half>()); break;
-    case DType::kBFloat16: fill(stored_.data<BFloat16>()); break;
-    default:
-      TransposePart(stored_.data<float>().data() + begin, rows_, cols_, end - begin, buffer.data(),
-                    cols_);
+    case DType::kFloat16: widen(stored_.data<Half>()); break;
+    case DType::kBFloat16: widen(stored_.data<BFloat16>()); break;
+    default: {
+      const float* from = stored_.data<float>().data() + first;
+      if (part_.transposed) {
+        TransposePart(from, stride, cols, end - begin, to, cols);
+        break;
+      }
+      for (int64_t row = 0; row < end - begin; ++row) {
+        std::copy_n(from + row * stride, cols, to + row * cols);
+      }
+    }
   }
-  return buffer.data();
 }
 
 }  // namespace ptq

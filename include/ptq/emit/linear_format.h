@@ -37,6 +37,18 @@ struct LinearToEmit {
   int accuracy_level = 4;
 };
 
+/// A stack of quantized matrices, of which the graph gathers some by index.
+struct StackToEmit {
+  std::string name;       ///< base of the new tensors' names
+  std::string indices;    ///< what the Gather reads
+  std::string output;     ///< its output: matrices [N / experts, K], or [K, N / experts]
+  std::string node_name;  ///< of the Gather
+  DType type;             ///< of the output: float32, float16, bfloat16
+  const QuantizedMatrix* q;
+  int64_t experts = 1;
+  bool swapped = false;  ///< the output holds [K, N / experts]
+};
+
 class LinearFormat {
  public:
   virtual ~LinearFormat() = default;
@@ -57,6 +69,10 @@ class LinearFormat {
   /// The nodes that replace the linear. Scales must be finite in the linear's type.
   [[nodiscard]] virtual std::vector<onnx::NodeProto> Emit(const LinearToEmit& linear,
                                                           TensorSink& sink) const = 0;
+  /// The nodes that replace a Gather of matrices. Throws UnsupportedError when K or the group size
+  /// does not allow it.
+  [[nodiscard]] virtual std::vector<onnx::NodeProto> EmitStack(const StackToEmit& stack,
+                                                               TensorSink& sink) const = 0;
 };
 
 /// The single explicit list of formats (formats.cc).

@@ -48,8 +48,16 @@ class WeightReader {
   mutable std::map<std::string, std::shared_ptr<const MappedFile>> files_;
 };
 
-/// A loaded model. Model-local functions are inlined on load. Large initializers of the main graph
-/// stay in the file and are external in the proto, whatever form they have there.
+/// Plain nodes that stand for one node of the file: a product with a weight that hid behind another
+/// operator (a packed attention, a 1×1 convolution …), or in a form of its own.
+struct SpelledOut {
+  onnx::NodeProto original;
+  std::vector<std::string> outputs;  ///< the first output of each plain node
+};
+
+/// A loaded model. Products with weights are spelled out on load. Model-local functions are inlined
+/// on load. Large initializers of the main graph stay in the file and are external in the proto,
+/// whatever form they have there.
 class Model {
  public:
   /// `path`: the .onnx file, or a directory that holds exactly one (or a `model.onnx`, also below
@@ -65,6 +73,7 @@ class Model {
   /// Version of an imported domain ("" for ai.onnx); 0 when it is not imported.
   [[nodiscard]] int64_t Opset(const std::string& domain) const;
   [[nodiscard]] const WeightReader& weights() const { return *weights_; }
+  [[nodiscard]] const std::vector<SpelledOut>& spelled_out() const { return spelled_out_; }
   /// A copy of everything but the main graph's initializers, so that an edited model does not hold
   /// the weights a second time. Not to be called while another thread reads the proto.
   [[nodiscard]] onnx::ModelProto CopyStructure() const;
@@ -73,9 +82,11 @@ class Model {
 
  private:
   Model() = default;
+  void Normalize();
   std::filesystem::path path_;
   std::unique_ptr<onnx::ModelProto> proto_;
   std::unique_ptr<WeightReader> weights_;
+  std::vector<SpelledOut> spelled_out_;
 };
 
 }  // namespace ptq

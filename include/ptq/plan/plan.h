@@ -25,10 +25,15 @@ struct Linear {
   ValueId site = kNoValue;     ///< the activation [..., K]
   ValueId operand = kNoValue;  ///< the constant that the node reads
   ValueId stored = kNoValue;   ///< the initializer or Constant behind the operand
+  ValueId part = kNoValue;     ///< the value with this weight's elements alone: `stored`, or the
+                               ///< part of it that the graph takes
+  int gather = -1;             ///< node that picks matrices of a stack for each token, or -1
+  int64_t experts = 1;         ///< matrices in that stack, one above the other in W
   ValueId bias = kNoValue;     ///< constant [N] inside the node (Gemm's C)
   int64_t n = 0;
   int64_t k = 0;
-  bool operand_is_nk = false;            ///< the operand has the layout [N, K]; otherwise [K, N]
+  bool operand_is_nk = false;            ///< the operand has the layout [N, K] (a stack: [experts,
+                                         ///< N / experts, K]); otherwise the last two swapped
   DType operand_type = DType::kFloat32;  ///< type of the activations, too
   DType stored_type = DType::kFloat32;
   bool is_head = false;  ///< feeds the model's logits and nothing else

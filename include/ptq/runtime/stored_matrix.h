@@ -1,20 +1,17 @@
-// The stored tensor behind a constant matrix, for whoever reads it by rows.
+// The stored elements behind a constant matrix, for whoever reads it by rows.
 #pragma once
 
 #include <optional>
 
 #include "ptq/model/graph.h"
+#include "ptq/tensor/matrix_rows.h"
 
 namespace ptq {
 
-/// A matrix as it is stored.
-struct StoredMatrix {
-  ValueId stored = kNoValue;
-  bool transposed = false;  ///< against the constant that was asked for
-};
-
-/// What lies behind a constant matrix when at most Transposes stand in front of it. Nothing when
-/// anything else does, or when one of them is malformed: to fold the constant tells why.
-[[nodiscard]] std::optional<StoredMatrix> FindStoredMatrix(const Graph& graph, ValueId constant);
+/// The rows of W[n, k], which a constant of the graph holds as [n, k], or as [k, n] when
+/// `transposed`, or as a stack of such matrices one above the other ([e, n / e, k]), where they are
+/// stored. Nothing when its elements have to be computed, or do not lie in rows.
+[[nodiscard]] std::optional<MatrixRows> FindStoredRows(const Graph& graph, ValueId constant,
+                                                       bool transposed);
 
 }  // namespace ptq

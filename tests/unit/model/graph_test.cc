@@ -19,8 +19,7 @@ GraphBuilder WithInput() {
 }
 
 void ExpectRefused(const GraphBuilder& builder) {
-  const Model model = builder.Build();
-  EXPECT_THROW(Graph{model}, InputError);
+  EXPECT_THROW(Graph(builder.Build()), InputError);
 }
 
 TEST(Graph, SortsNodesThatAreListedOutOfOrder) {

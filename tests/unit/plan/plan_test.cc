@@ -58,7 +58,7 @@ TEST(FindLinears, LooksThroughTransposeCastAndIdentity) {
   EXPECT_EQ(linear.operand_type, DType::kFloat32);
 }
 
-TEST(FindLinears, TakesFusedMatMulAndKeepsAScaledOne) {
+TEST(FindLinears, TakesFusedMatMulAndSpellsAScaledOneOut) {
   GraphBuilder b = Input16();
   b.Import("com.microsoft", 1).Random("a.weight", {8, 16}).Random("b.weight", {16, 8});
   b.Op("FusedMatMul", {"x", "a.weight"}, "h").Domain("com.microsoft").Int("transB", 1);
@@ -69,8 +69,45 @@ TEST(FindLinears, TakesFusedMatMulAndKeepsAScaledOne) {
   const Planned planned(b.Output("y", {-1, 8}));
   EXPECT_EQ(planned.Find("a").decision, Decision::kQuantize);
   EXPECT_TRUE(planned.Find("a").operand_is_nk);
-  EXPECT_EQ(planned.Find("b").decision, Decision::kKeep);
-  EXPECT_THAT(planned.Find("b").reason, ::testing::HasSubstr("alpha"));
+  EXPECT_EQ(planned.Find("b").decision, Decision::kQuantize);
+  EXPECT_FALSE(planned.Find("b").operand_is_nk);
+}
+
+TEST(FindLinears, SeesPartsOfOneWeightAsLayersOfTheirOwn) {
+  GraphBuilder b = Input16();
+  b.Random("qkv.weight", {3, 16, 8}).Input("unused", {1});
+  std::vector<std::string> products;
+  for (int64_t i = 0; i < 3; ++i) {
+    const std::string name = std::to_string(i);
+    Tensor index(DType::kInt64, {});
+    index.mutable_data<int64_t>()[0] = i;
+    b.Weight("i" + name, index).Op("Gather", {"qkv.weight", "i" + name}, "w" + name);
+    b.Op("MatMul", {"x", "w" + name}, "p" + name);
+    products.push_back("p" + name);
+  }
+  b.Op("Sum", products, "s").Op("Relu", {"s"}, "y");
+  const Planned planned(b.Output("y", {-1, 8}));
+  ASSERT_EQ(planned.plan.linears.size(), 3u);
+  for (const std::string name : {"qkv.0", "qkv.1", "qkv.2"}) {
+    EXPECT_EQ(planned.Find(name).decision, Decision::kQuantize);
+    EXPECT_FALSE(planned.Find(name).shared) << name;
+  }
+}
+
+TEST(FindLinears, StacksTheMatricesThatAreGatheredForEachToken) {
+  GraphBuilder b;
+  b.Input("x", {-1, 1, 16}).Input("expert", {-1}, DType::kInt64);
+  b.Random("experts.weight", {4, 8, 16}).Op("Gather", {"experts.weight", "expert"}, "g");
+  b.Op("Transpose", {"g"}, "t").Ints("perm", {0, 2, 1});
+  b.Op("MatMul", {"x", "t"}, "h").Op("Relu", {"h"}, "y").Output("y", {-1, 1, 8});
+  const Planned planned(b);
+  ASSERT_EQ(planned.plan.linears.size(), 1u);
+  const Linear& linear = planned.plan.linears.front();
+  EXPECT_EQ(linear.experts, 4);
+  EXPECT_EQ(linear.n, 32);
+  EXPECT_EQ(linear.k, 16);
+  EXPECT_TRUE(linear.operand_is_nk);
+  EXPECT_EQ(linear.site, planned.graph.Find("x"));
 }
 
 TEST(FindLinears, IgnoresProductsOfActivationsAndWithVectors) {

@@ -1,0 +1,172 @@
+#include "linear_forms.h"
+
+#include <algorithm>
+#include <map>
+
+namespace ptq {
+namespace {
+
+constexpr char kMicrosoft[] = "com.microsoft";
+
+/// The single list of forms; a new one is a function and a line.
+const std::multimap<std::pair<std::string, std::string>, LinearForm>& Forms() {
+  static const std::multimap<std::pair<std::string, std::string>, LinearForm> forms = {
+      {{"", "Gemm"}, SpellOutGemm},
+      {{kMicrosoft, "FusedGemm"}, SpellOutFusedGemm},
+      {{"", "MatMul"}, SpellOutMatMul},
+      {{kMicrosoft, "FusedMatMul"}, SpellOutFusedMatMul},
+      {{"", "Conv"}, SpellOutConv},
+      {{"", "Einsum"}, SpellOutEinsum},
+      {{kMicrosoft, "Attention"}, SpellOutPackedAttention}};
+  return forms;
+}
+
+onnx::AttributeProto& NewAttribute(onnx::NodeProto& node, const std::string& name,
+                                   onnx::AttributeProto::AttributeType type) {
+  auto& attribute = *node.add_attribute();
+  attribute.set_name(name);
+  attribute.set_type(type);
+  return attribute;
+}
+
+/// The exporter's notes say which module a layer belongs to. They are in a field that older
+/// generated code does not know.
+void CopyNotes(const onnx::NodeProto& from, onnx::NodeProto& to) {
+  to.set_doc_string(from.doc_string());
+  to.GetReflection()->MutableUnknownFields(&to)->MergeFrom(
+      from.GetReflection()->GetUnknownFields(from));
+}
+
+/// The plain nodes of one node; none when it has no such form.
+std::vector<onnx::NodeProto> PlainNodes(const Graph& graph, int index) {
+  const Node& node = graph.nodes()[size_t(index)];
+  const auto [begin, end] = Forms().equal_range({node.domain(), node.op_type()});
+  for (auto form = begin; form != end; ++form) {
+    FormWriter writer(graph, index);
+    if (form->second(writer)) return writer.Take();
+  }
+  return {};
+}
+
+}  // namespace
+
+ValueId FormWriter::input(size_t i) const {
+  const auto& inputs = graph_.inputs(index_);
+  return i < inputs.size() ? inputs[i] : kNoValue;
+}
+
+std::string FormWriter::InputName(size_t i) const {
+  return input(i) == kNoValue ? "" : graph_.value(input(i)).name;
+}
+
+std::optional<ConstantView> FormWriter::View(size_t i) const {
+  if (input(i) == kNoValue) return std::nullopt;
+  auto view = ViewConstant(graph_, input(i));
+  return view.has_value() && IsFloat(view->dtype) ? view : std::nullopt;
+}
+
+std::string FormWriter::Fresh() {
+  const std::string base = node().output(0) + "/plain_";
+  std::string name;
+  do {
+    name = base + std::to_string(++count_);
+  } while (graph_.Find(name) != kNoValue);
+  return name;
+}
+
+std::string FormWriter::Add(const std::string& type, const std::vector<std::string>& inputs,
+                            const std::string& output) {
+  onnx::NodeProto& node = nodes_.emplace_back();
+  const std::string fresh = Fresh();
+  node.set_op_type(type);
+  node.set_name(fresh);
+  for (const std::string& input : inputs) node.add_input(input);
+  node.add_output(output.empty() ? fresh : output);
+  return node.output(0);
+}
+
+std::string FormWriter::Integers(const Shape& shape, const std::vector<int64_t>& values) {
+  std::string name = Add("Constant", {});
+  auto& tensor = *NewAttribute(last(), "value", onnx::AttributeProto::TENSOR).mutable_t();
+  tensor.set_data_type(onnx::TensorProto::INT64);
+  for (const int64_t dim : shape) tensor.add_dims(dim);
+  for (const int64_t value : values) tensor.add_int64_data(value);
+  return name;
+}
+
+std::string FormWriter::Scalar(float value, DType dtype) {
+  std::string name = Add("Constant", {});
+  auto& tensor = *NewAttribute(last(), "value", onnx::AttributeProto::TENSOR).mutable_t();
+  Tensor scalar(DType::kFloat32, {});
+  scalar.mutable_data<float>()[0] = value;
+  const Tensor stored = scalar.Cast(dtype);
+  tensor.set_data_type(int32_t(dtype));
+  tensor.set_raw_data(stored.bytes().data(), stored.bytes().size());
+  return name;
+}
+
+std::string FormWriter::Transpose(const std::string& value, const std::vector<int64_t>& order,
+                                  const std::string& output) {
+  std::string name = Add("Transpose", {value}, output);
+  SetAttribute(last(), "perm", order);
+  return name;
+}
+
+std::string FormWriter::SwapLast(const std::string& value, const std::string& output) {
+  std::string name = Add("Einsum", {value}, output);
+  SetAttribute(last(), "equation", std::string("...ij->...ji"));
+  return name;
+}
+
+std::string FormWriter::Reshape(const std::string& value, const std::vector<int64_t>& shape,
+                                const std::string& output) {
+  const std::string target = Integers({int64_t(shape.size())}, shape);
+  return Add("Reshape", {value, target}, output);
+}
+
+void SetAttribute(onnx::NodeProto& node, const std::string& name, int64_t value) {
+  NewAttribute(node, name, onnx::AttributeProto::INT).set_i(value);
+}
+
+void SetAttribute(onnx::NodeProto& node, const std::string& name, float value) {
+  NewAttribute(node, name, onnx::AttributeProto::FLOAT).set_f(value);
+}
+
+void SetAttribute(onnx::NodeProto& node, const std::string& name, const std::string& value) {
+  NewAttribute(node, name, onnx::AttributeProto::STRING).set_s(value);
+}
+
+void SetAttribute(onnx::NodeProto& node, const std::string& name,
+                  const std::vector<int64_t>& values) {
+  auto& attribute = NewAttribute(node, name, onnx::AttributeProto::INTS);
+  for (const int64_t value : values) attribute.add_ints(value);
+}
+
+std::vector<SpelledOut> SpellOutLinears(const Graph& graph, onnx::GraphProto& proto) {
+  std::map<int, std::vector<onnx::NodeProto>> plain;  // by index in the file
+  for (size_t i = 0; i < graph.nodes().size(); ++i) {
+    auto nodes = PlainNodes(graph, int(i));
+    if (!nodes.empty()) plain[graph.ProtoIndex(int(i))] = std::move(nodes);
+  }
+  std::vector<SpelledOut> all;
+  if (plain.empty()) return all;
+  google::protobuf::RepeatedPtrField<onnx::NodeProto> before;
+  before.Swap(proto.mutable_node());
+  for (int i = 0; i < before.size(); ++i) {
+    const auto found = plain.find(i);
+    if (found == plain.end()) {
+      *proto.add_node() = std::move(*before.Mutable(i));
+      continue;
+    }
+    SpelledOut spelled{std::move(*before.Mutable(i)), {}};
+    for (onnx::NodeProto& node : found->second) {
+      spelled.outputs.push_back(node.output(0));
+      if (node.name().starts_with(spelled.original.name())) CopyNotes(spelled.original, node);
+      *proto.add_node() = std::move(node);
+    }
+    all.push_back(std::move(spelled));
+  }
+  return all;
+}
+
+}  // namespace ptq
