@@ -5,6 +5,8 @@
 #include <map>
 #include <set>
 
+#include "ptq/model/constant_view.h"
+
 namespace ptq {
 namespace {
 
@@ -113,7 +115,10 @@ class Cutter {
     for (const int product : products_) {
       for (const ValueId id : graph_.inputs(steps_[size_t(product)].node)) {
         if (id == kNoValue || constant_[size_t(id)]) continue;
-        const int begin = first.try_emplace(id, product).first->second;
+        // Gathered matrices are weights: their codes are made where they are used.
+        const auto gathered = FindGathered(graph_, id);
+        const int own = gathered.has_value() ? gathered->gather : product;
+        const int begin = first.try_emplace(id, own).first->second;
         for (int gap = begin + 1; gap <= product; ++gap) allowed_[size_t(gap)] = false;
       }
     }
@@ -206,8 +211,9 @@ std::vector<int> FindWeightProducts(const Graph& graph, const std::vector<Step>&
     const Node& node = graph.nodes()[size_t(steps[i].node)];
     if (steps[i].constant || !kProducts.contains(node.op_type())) continue;
     const auto& inputs = graph.inputs(steps[i].node);
-    const bool weighted = std::ranges::any_of(
-        inputs, [&](ValueId id) { return id != kNoValue && IsWeight(graph, constant, id); });
+    const bool weighted = std::ranges::any_of(inputs, [&](ValueId id) {
+      return id != kNoValue && (IsWeight(graph, constant, id) || FindGathered(graph, id));
+    });
     if (weighted) products.push_back(int(i));
   }
   return products;
