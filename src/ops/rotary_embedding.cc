@@ -1,4 +1,6 @@
-// Rotary position embeddings: ai.onnx RotaryEmbedding and com.microsoft RotaryEmbedding.
+// Rotary position embeddings: ai.onnx RotaryEmbedding, com.microsoft RotaryEmbedding and
+// MRotaryEmbedding.
+#include <algorithm>
 #include <numeric>
 
 #include "array.h"
@@ -147,6 +149,41 @@ std::vector<int64_t> TokenRows(std::vector<int64_t> positions, int64_t batches, 
   return rows;
 }
 
+/// Which of a token's positions (time, height, width) sets the angle of each column of the tables.
+std::vector<int> PositionOfColumn(const std::vector<int64_t>& sections, bool interleaved) {
+  const int64_t half = sections[0] + sections[1] + sections[2];
+  std::vector<int> axes(static_cast<size_t>(half), 0);
+  for (int64_t j = 0; j < half; ++j) {
+    int axis = j < sections[0] ? 0 : (j < sections[0] + sections[1] ? 1 : 2);
+    if (interleaved) {
+      const auto turn = static_cast<size_t>(j % 3);
+      axis = turn > 0 && j < 3 * sections[turn] ? static_cast<int>(turn) : 0;
+    }
+    axes[static_cast<size_t>(j)] = axis;
+  }
+  return axes;
+}
+
+/// A table of one row per token, each column from the row of its own position.
+Tensor MixRows(const Tensor& table, const std::vector<int64_t>& positions, int64_t tokens,
+               const std::vector<int>& axes) {
+  const auto half = static_cast<int64_t>(axes.size());
+  Tensor mixed(DType::kFloat32, {tokens, half});
+  float* out = mixed.mutable_data<float>().data();
+  for (int64_t token = 0; token < tokens; ++token) {
+    for (int64_t j = 0; j < half; ++j) {
+      const int64_t axis = axes[static_cast<size_t>(j)];
+      const int64_t row = positions[static_cast<size_t>(axis * tokens + token)];
+      if (row < 0 || row >= table.dim(0)) {
+        throw InputError("position " + std::to_string(row) + " is outside the rotary tables of " +
+                         std::to_string(table.dim(0)) + " rows");
+      }
+      *out++ = table.data<float>()[static_cast<size_t>(row * half + j)];
+    }
+  }
+  return mixed;
+}
+
 }  // namespace
 
 /// ai.onnx RotaryEmbedding: X, cos, sin, position_ids?. Without positions the tables are
@@ -184,6 +221,36 @@ std::unique_ptr<Kernel> MakeRotaryEmbeddingContrib(const Node& node) {
                           context.input(1).rank() <= 1);
     Rotate(context, attributes, geometry,
            MakeRotaryTable(context.input(2), context.input(3), std::move(rows)));
+  });
+}
+
+/// com.microsoft MRotaryEmbedding: X, position_ids[3, B, T], cos, sin.
+std::unique_ptr<Kernel> MakeMultiAxisRotaryEmbedding(const Node& node) {
+  const RotaryAttributes attributes = ReadAttributes(node);
+  const std::vector<int64_t> sections = node.Ints("mrope_section");
+  if (sections.size() != 3 || std::ranges::any_of(sections, [](int64_t n) { return n < 0; })) {
+    throw InputError("node '" + node.name() + "': mrope_section must be three sizes");
+  }
+  const std::vector<int> axes = PositionOfColumn(sections, node.Int("mrope_layout", 0) == 1);
+  return MakeKernel([attributes, axes](KernelContext& context) {
+    const auto half = static_cast<int64_t>(axes.size());
+    const Geometry geometry =
+        ReadGeometry(context.input(0).shape(), attributes.num_heads, 2 * half);
+    const int64_t tokens = geometry.batches * geometry.tokens;
+    const std::vector<int64_t> positions = context.input(1).ToInt64s();
+    for (const size_t table : {2, 3}) {
+      if (context.input(table).rank() != 2 || context.input(table).dim(1) != half) {
+        throw InputError("rotary tables of shape " + ToString(context.input(table).shape()) +
+                         " do not have the " + std::to_string(half) + " columns of mrope_section");
+      }
+    }
+    if (static_cast<int64_t>(positions.size()) != 3 * tokens) {
+      throw InputError("position_ids holds " + std::to_string(positions.size()) +
+                       " positions, expected three per token");
+    }
+    const Tensor cosine = MixRows(context.input(2), positions, tokens, axes);
+    const Tensor sine = MixRows(context.input(3), positions, tokens, axes);
+    Rotate(context, attributes, geometry, MakeRotaryTable(cosine, sine, Sequence(tokens)));
   });
 }
 
