@@ -1,11 +1,6 @@
-#include "ptq/ops/kernel.h"
+#include "makers.h"
 
 namespace ptq {
-
-#define PTQ_KERNEL(domain, type, since, until, maker) \
-  std::unique_ptr<Kernel> maker(const Node& node);
-#include "kernels.inc"
-#undef PTQ_KERNEL
 
 std::span<const KernelEntry> KernelEntries() {
   static constexpr KernelEntry kEntries[] = {

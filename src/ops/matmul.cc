@@ -147,7 +147,7 @@ std::unique_ptr<Kernel> MakeFusedGemm(const Node& node) {
   const FloatFunction activation = ReadActivation(node);
   return MakeKernel([attributes, activation](KernelContext& context) {
     Tensor out = RunFloatGemm(context, attributes);
-    for (float& value : out.mutable_data<float>()) value = activation(value);
+    Apply(activation, out);
     context.set_output(0, std::move(out));
   });
 }
