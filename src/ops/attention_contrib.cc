@@ -1,9 +1,11 @@
-// com.microsoft Attention: the packed projection to queries, keys and values, then attention.
+// com.microsoft Attention and QAttention: the packed projection to queries, keys and values, then
+// attention.
 #include <vector>
 
 #include "array.h"
 #include "attention_core.h"
 #include "kv_cache.h"
+#include "makers.h"
 #include "padding_mask.h"
 
 #include "ptq/ops/kernel.h"
@@ -12,7 +14,10 @@
 namespace ptq {
 namespace {
 
-enum Input : size_t { kInput, kWeights, kBias, kMask, kPast, kAttentionBias, kPastLength };
+/// Attention's inputs, in its order.
+struct Inputs {
+  Tensor x, weights, bias, mask, past, attention_bias;
+};
 
 struct Attributes {
   int64_t heads;
@@ -38,9 +43,9 @@ std::vector<int64_t> HiddenSizes(const Attributes& attributes, int64_t columns) 
 }
 
 /// X · W + bias, [B, T, Q + K + V].
-Tensor Project(const KernelContext& context) {
-  const Tensor& x = context.input(kInput);
-  const Tensor& w = context.input(kWeights);
+Tensor Project(const Inputs& inputs) {
+  const Tensor& x = inputs.x;
+  const Tensor& w = inputs.weights;
   if (x.rank() != 3 || w.rank() != 2 || x.dim(2) != w.dim(0)) {
     throw InputError("Attention: input " + ToString(x.shape()) + " and weights " +
                      ToString(w.shape()) + " do not fit");
@@ -49,9 +54,9 @@ Tensor Project(const KernelContext& context) {
   const int64_t columns = w.dim(1);
   Tensor out(DType::kFloat32, {x.dim(0), x.dim(1), columns});
   float* y = out.mutable_data<float>().data();
-  const bool biased = context.has_input(kBias);
+  const bool biased = inputs.bias.defined();
   if (biased) {
-    const auto bias = context.input(kBias).data<float>();
+    const auto bias = inputs.bias.data<float>();
     if (static_cast<int64_t>(bias.size()) != columns) {
       throw InputError("Attention: bias does not have one value per column of the weights");
     }
@@ -63,8 +68,7 @@ Tensor Project(const KernelContext& context) {
 }
 
 /// The cache [2, B, H, P + T, D] of keys, then values; replaces the views of the new ones.
-Tensor MakePresent(const KernelContext& context, AttentionProblem& problem) {
-  const Tensor past = context.has_input(kPast) ? context.input(kPast) : Tensor();
+Tensor MakePresent(const Tensor& past, AttentionProblem& problem) {
   if (problem.head_size != problem.value_size) {
     throw InputError("Attention: a cache needs keys and values of the same size");
   }
@@ -92,8 +96,8 @@ Tensor MakePresent(const KernelContext& context, AttentionProblem& problem) {
   return present;
 }
 
-void Run(KernelContext& context, const Attributes& attributes) {
-  const Tensor qkv = Project(context);
+void Run(KernelContext& context, const Attributes& attributes, const Inputs& inputs) {
+  const Tensor qkv = Project(inputs);
   const int64_t columns = qkv.dim(2);
   const std::vector<int64_t> sizes = HiddenSizes(attributes, columns);
   AttentionProblem problem;
@@ -110,21 +114,20 @@ void Run(KernelContext& context, const Attributes& attributes) {
       attributes.scale != 0.0f ? attributes.scale : DefaultAttentionScale(problem.head_size);
   problem.causal = attributes.causal;
   Tensor present;
-  if (context.has_input(kPast) || context.wants(1)) present = MakePresent(context, problem);
+  if (inputs.past.defined() || context.wants(1)) present = MakePresent(inputs.past, problem);
 
   const int64_t past = problem.keys - problem.queries;
   Tensor padding;
-  if (context.has_input(kMask)) {
-    padding =
-        PaddingMaskBias(context.input(kMask),
-                        {problem.batches, problem.queries, past, problem.keys}, attributes.filter);
+  if (inputs.mask.defined()) {
+    padding = PaddingMaskBias(inputs.mask, {problem.batches, problem.queries, past, problem.keys},
+                              attributes.filter);
   }
   const auto add = [&](const Tensor& bias) {
     problem.biases.push_back(
         BroadcastBias(bias, problem.batches, problem.heads, problem.queries, problem.keys));
   };
   if (padding.defined()) add(padding);
-  if (context.has_input(kAttentionBias)) add(context.input(kAttentionBias));
+  if (inputs.attention_bias.defined()) add(inputs.attention_bias);
   Tensor out(DType::kFloat32, {problem.batches, problem.queries, sizes[2]});
   float* result = out.mutable_data<float>().data();
   problem.out =
@@ -134,11 +137,11 @@ void Run(KernelContext& context, const Attributes& attributes) {
   if (present.defined()) context.set_output(1, std::move(present));
 }
 
-}  // namespace
+Tensor Optional(const KernelContext& context, size_t i) {
+  return context.has_input(i) ? context.input(i) : Tensor();
+}
 
-/// com.microsoft Attention: input[B, T, in], weights[in, Q + K + V], bias?, mask?, past?,
-/// attention bias? -> Y[B, T, V], present?.
-std::unique_ptr<Kernel> MakeAttentionContrib(const Node& node) {
+Attributes ReadAttributes(const Node& node) {
   for (const char* name : {"do_rotary", "past_present_share_buffer"}) {
     if (node.Int(name, 0) != 0) {
       throw UnsupportedError("node '" + node.name() + "': Attention with " + name +
@@ -150,7 +153,38 @@ std::unique_ptr<Kernel> MakeAttentionContrib(const Node& node) {
                               node.Int("unidirectional", 0) != 0, node.Ints("qkv_hidden_sizes")};
   if (attributes.heads <= 0)
     throw InputError("node '" + node.name() + "': num_heads is not positive");
-  return MakeKernel([attributes](KernelContext& context) { Run(context, attributes); });
+  return attributes;
+}
+
+}  // namespace
+
+/// com.microsoft Attention: input[B, T, in], weights[in, Q + K + V], bias?, mask?, past?,
+/// attention bias? -> Y[B, T, V], present?.
+std::unique_ptr<Kernel> MakeAttentionContrib(const Node& node) {
+  return MakeKernel([attributes = ReadAttributes(node)](KernelContext& context) {
+    Run(context, attributes,
+        {context.input(0), context.input(1), Optional(context, 2), Optional(context, 3),
+         Optional(context, 4), Optional(context, 5)});
+  });
+}
+
+/// com.microsoft QAttention: input and weights as codes, bias, input scale, weight scale (one, or
+/// one per column), mask?, zero points?, past?.
+std::unique_ptr<Kernel> MakeQAttention(const Node& node) {
+  const std::shared_ptr<const Kernel> dequantize = MakeDequantizeLinear(node);
+  return MakeKernel([dequantize, attributes = ReadAttributes(node)](KernelContext& context) {
+    const auto read = [&](size_t codes, size_t scale, size_t zero) {
+      return RunKernel(*dequantize,
+                       {context.input(codes), context.input(scale), Optional(context, zero)});
+    };
+    Run(context, attributes,
+        {read(0, 3, 6),
+         read(1, 4, 7),
+         Optional(context, 2),
+         Optional(context, 5),
+         Optional(context, 8),
+         {}});
+  });
 }
 
 }  // namespace ptq

@@ -1,7 +1,9 @@
-// com.microsoft EmbedLayerNormalization: the sum of BERT's embeddings, normalised.
+// com.microsoft EmbedLayerNormalization and QEmbedLayerNormalization: the sum of BERT's embeddings,
+// normalised.
 #include <vector>
 
 #include "array.h"
+#include "makers.h"
 #include "norm_rows.h"
 
 #include "ptq/ops/kernel.h"
@@ -103,6 +105,29 @@ std::unique_ptr<Kernel> MakeEmbedLayerNormalization(const Node& node) {
     if (context.wants(1)) context.set_output(1, CountMask(context, ids[0], ids[1]));
     // NOLINTNEXTLINE(bugprone-use-after-move): moved from above only when it is not kept
     if (keep) context.set_output(2, std::move(sum));
+  });
+}
+
+/// com.microsoft QEmbedLayerNormalization: the same with all tables, gamma and beta as codes, then
+/// the mask, five scales and five zero points; no positions.
+std::unique_ptr<Kernel> MakeQEmbedLayerNormalization(const Node& node) {
+  const std::shared_ptr<const Kernel> dequantize = MakeDequantizeLinear(node);
+  const std::shared_ptr<const Kernel> plain = MakeEmbedLayerNormalization(node);
+  return MakeKernel([dequantize, plain](KernelContext& context) {
+    const auto optional = [&](size_t i) {
+      return context.has_input(i) ? context.input(i) : Tensor();
+    };
+    std::vector<Tensor> inputs = {context.input(kIds), optional(kSegments)};
+    for (size_t i = 0; i < 5; ++i) {
+      const bool absent = !context.has_input(kWordTable + i);
+      inputs.push_back(absent ? Tensor()
+                              : RunKernel(*dequantize, {context.input(kWordTable + i),
+                                                        context.input(8 + i), optional(13 + i)}));
+    }
+    inputs.push_back(optional(kMask));
+    KernelContext inner(std::move(inputs), 2, {true, context.wants(1)});
+    plain->Run(inner);
+    for (size_t i = 0; i < 2; ++i) context.set_output(i, std::move(inner.outputs()[i]));
   });
 }
 

@@ -1,11 +1,12 @@
-// Products of 8-bit integers: ai.onnx DynamicQuantizeLinear, MatMulInteger, QLinearMatMul;
-// com.microsoft DynamicQuantizeMatMul, MatMulIntegerToFloat.
+// Products of small integers: ai.onnx DynamicQuantizeLinear, MatMulInteger, QLinearMatMul;
+// com.microsoft DynamicQuantizeMatMul, MatMulIntegerToFloat, MatMulInteger16, QGemm.
 #include <algorithm>
 #include <cmath>
 
 #include "array.h"
 #include "broadcast.h"
 #include "matmul_core.h"
+#include "strided.h"
 
 namespace ptq {
 namespace {
@@ -83,6 +84,16 @@ Tensor Multiplied(const Tensor& a, const Tensor& b) {
   return Combine(a, b, [](const auto& x, const auto& y) { return x * y; });
 }
 
+/// round(values / scale) + zero, within the type of `zero`.
+Tensor Requantize(const Tensor& ratio_applied, const Tensor& zero, DType dtype) {
+  const float low = dtype == DType::kInt8 ? -128.0f : 0.0f;
+  return Combine(ratio_applied, zero,
+                 [low](const auto& x, const auto& z) {
+                   return (x.rint() + z).max(low).min(low + 255.0f);
+                 })
+      .Cast(dtype);
+}
+
 void RunQLinearMatMul(KernelContext& context) {
   const Tensor product = ExactMatMul(Centered(context, context.input(0), 2, Side::kLeft),
                                      Centered(context, context.input(3), 5, Side::kRight));
@@ -91,12 +102,40 @@ void RunQLinearMatMul(KernelContext& context) {
   const Tensor zero = PerRowOrColumn(context.input(7).Cast(DType::kFloat32), Side::kLeft);
   const Tensor ratio =
       Combine(scale, result_scale, [](const auto& x, const auto& s) { return x / s; });
-  const DType dtype = context.input(7).dtype();
-  const float low = dtype == DType::kInt8 ? -128.0f : 0.0f;
-  Tensor codes = Combine(
-      Rescale(product, ratio, nullptr), zero,
-      [low](const auto& x, const auto& z) { return (x.rint() + z).max(low).min(low + 255.0f); });
-  context.set_output(0, codes.Cast(dtype));
+  context.set_output(0,
+                     Requantize(Rescale(product, ratio, nullptr), zero, context.input(7).dtype()));
+}
+
+struct QGemmAttributes {
+  float alpha;
+  bool transpose_a, transpose_b;
+};
+
+/// Y = alpha · scales · ((A - za)(B - zb) + C), float without a result's scale at input 7.
+void RunQGemm(KernelContext& context, const QGemmAttributes& attributes) {
+  const auto operand = [&](size_t i, bool transposed) {
+    if (context.input(i).rank() != 2) throw InputError("QGemm: the operands must be matrices");
+    return transposed ? TransposeAxes(context.input(i), {1, 0}) : context.input(i);
+  };
+  Tensor product =
+      ExactMatMul(Centered(context, operand(0, attributes.transpose_a), 2, Side::kLeft),
+                  Centered(context, operand(3, attributes.transpose_b), 5, Side::kRight));
+  if (context.has_input(6)) {
+    product = Combine(product.Cast(DType::kFloat32), context.input(6).Cast(DType::kFloat32),
+                      [](const auto& x, const auto& c) { return x + c; });
+  }
+  Tensor scale = Combine(Multiplied(context.input(4), context.input(1).Reshaped({})),
+                         Tensor::Scalar<float>(attributes.alpha),
+                         [](const auto& x, const auto& y) { return x * y; });
+  if (!context.has_input(7)) {
+    context.set_output(0, Rescale(product, scale, nullptr));
+    return;
+  }
+  scale = Combine(scale, context.input(7).Reshaped({}),
+                  [](const auto& x, const auto& y) { return x / y; });
+  context.set_output(
+      0, Requantize(Rescale(product, scale, nullptr), context.input(8).Cast(DType::kFloat32),
+                    context.input(8).dtype()));
 }
 
 }  // namespace
@@ -138,6 +177,22 @@ std::unique_ptr<Kernel> MakeDynamicQuantizeMatMul(const Node&) {
     const Tensor product = ExactMatMul(codes, Centered(context, context.input(1), 3, Side::kRight));
     const Tensor scale = Multiplied(Tensor::Scalar<float>(left.scale), context.input(2));
     context.set_output(0, Rescale(product, scale, OptionalInput(context, 4)));
+  });
+}
+
+/// com.microsoft QGemm: A, B and their scales and zero points, C? (int32), result's scale and zero
+/// point?.
+std::unique_ptr<Kernel> MakeQGemm(const Node& node) {
+  const QGemmAttributes attributes{node.Float("alpha", 1.0f), node.Int("transA", 0) != 0,
+                                   node.Int("transB", 0) != 0};
+  return MakeKernel([attributes](KernelContext& context) { RunQGemm(context, attributes); });
+}
+
+/// com.microsoft MatMulInteger16: int16 · int16 -> int32.
+std::unique_ptr<Kernel> MakeMatMulInteger16(const Node&) {
+  return MakeKernel([](KernelContext& context) {
+    context.set_output(0, IntegerMatMul<int32_t>(context.input(0).Cast(DType::kInt32),
+                                                 context.input(1).Cast(DType::kInt32)));
   });
 }
 
