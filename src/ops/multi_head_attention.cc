@@ -1,4 +1,5 @@
-// com.microsoft MultiHeadAttention: queries, keys and values apart or packed, with a cache.
+// com.microsoft MultiHeadAttention and DecoderMaskedMultiHeadAttention: queries, keys and values
+// apart or packed, with a cache that may be longer than what it holds.
 #include <vector>
 
 #include "array.h"
@@ -11,17 +12,11 @@
 namespace ptq {
 namespace {
 
-enum Input : size_t {
-  kQuery,
-  kKey,
-  kValue,
-  kBias,
-  kPaddingMask,
-  kAttentionBias,
-  kPastKey,
-  kPastValue,
-  kPastLength,
-  kCacheIndirection
+/// Inputs of either operator; what is left out is undefined.
+struct Inputs {
+  Tensor query, key, value, bias, padding, attention_bias, past_key, past_value;
+  Tensor past_length;        ///< tokens in the caches, which then keep their length
+  Tensor cache_indirection;  ///< [B / beams, beams, length]: whose key and value each token has
 };
 
 struct Attributes {
@@ -81,20 +76,21 @@ Operand ReadHeads(const Tensor& tensor, int64_t heads, const char* what) {
           {}};
 }
 
-Operands ReadOperands(const KernelContext& context, int64_t heads) {
-  const Tensor& query = context.input(kQuery);
+Operands ReadOperands(const Inputs& inputs, int64_t heads) {
+  const Tensor& query = inputs.query;
   const int64_t batches = query.rank() > 0 ? query.dim(0) : 0;
-  if (!context.has_input(kKey)) {
+  if (!inputs.key.defined()) {
     return {batches, ReadPacked(query, heads, 0, 3, "query"),
             ReadPacked(query, heads, 1, 3, "query"), ReadPacked(query, heads, 2, 3, "query")};
   }
-  const Tensor& key = context.input(kKey);
+  const Tensor& key = inputs.key;
   Operand q = ReadFlat(query, heads, "query");
   if (key.rank() == 5) {
     return {batches, std::move(q), ReadPacked(key, heads, 0, 2, "key"),
             ReadPacked(key, heads, 1, 2, "key")};
   }
-  const Tensor& value = context.input(kValue);
+  const Tensor& value = inputs.value;
+  if (!value.defined()) throw InputError("MultiHeadAttention: there are keys but no values");
   if (key.rank() == 4) {
     return {batches, std::move(q), ReadHeads(key, heads, "key"), ReadHeads(value, heads, "value")};
   }
@@ -123,9 +119,8 @@ void AddBias(Operand& operand, int64_t batches, int64_t heads, const float* bias
   operand.owned = std::move(sum);
 }
 
-void AddBiases(const KernelContext& context, int64_t heads, Operands& operands) {
-  if (!context.has_input(kBias)) return;
-  const Tensor& bias = context.input(kBias);
+void AddBiases(const Tensor& bias, int64_t heads, Operands& operands) {
+  if (!bias.defined()) return;
   const int64_t width = heads * operands.q.size;
   if (bias.size() != 2 * width + heads * operands.v.size) Refuse("bias", bias);
   const float* values = bias.data<float>().data();
@@ -134,58 +129,119 @@ void AddBiases(const KernelContext& context, int64_t heads, Operands& operands) 
   AddBias(operands.v, operands.batches, heads, values + 2 * width);
 }
 
-/// Past and new keys or values as one tensor; the operand then covers all of them.
-Tensor MakePresent(const KernelContext& context, size_t past_input, int64_t batches, int64_t heads,
+/// Past and new keys or values as one tensor, of the length of `past` when `used` of its tokens
+/// count, which is -1 for all. The operand then covers what counts.
+Tensor MakePresent(const Tensor& past, int64_t used, int64_t batches, int64_t heads,
                    Operand& operand) {
-  const Tensor past = context.has_input(past_input) ? context.input(past_input) : Tensor();
-  const int64_t used = past.defined() ? past.dim(2) : 0;
+  const int64_t length = past.defined() && past.rank() == 4 ? past.dim(2) : 0;
+  const bool shared = used >= 0;
+  if (!shared) used = length;
+  const int64_t total = used + operand.tokens;
   Tensor present =
       AppendTokens(past, std::vector<int64_t>(static_cast<size_t>(batches), used), operand.view,
-                   heads, operand.tokens, operand.size, used + operand.tokens);
-  operand.tokens = present.dim(2);
-  operand.view = HeadsFirst(present.data<float>().data(), heads, operand.tokens, operand.size);
+                   heads, operand.tokens, operand.size, shared ? length : total);
+  operand.view =
+      HeadsFirst(present.data<float>().data(), heads, shared ? length : total, operand.size);
+  operand.tokens = total;
   return present;
 }
 
-void Run(KernelContext& context, const Attributes& attributes) {
-  if (context.has_input(kPastLength) || context.has_input(kCacheIndirection)) {
-    throw UnsupportedError(
-        "MultiHeadAttention over a shared cache buffer (past_sequence_length, "
-        "cache_indirection) is not supported");
+/// Beam search leaves past tokens where they were: gathers for each sequence those of its own beam,
+/// which `indirection` names for every token before `past`.
+void FollowBeams(const std::vector<int64_t>& indirection, int64_t beams, int64_t past,
+                 int64_t batches, int64_t heads, Operand& operand) {
+  if (beams <= 0 || batches % beams != 0) {
+    throw InputError("MultiHeadAttention: cache_indirection does not fit the batch");
   }
-  const int64_t heads = attributes.heads;
-  Operands operands = ReadOperands(context, heads);
-  AddBiases(context, heads, operands);
-  const int64_t past = context.has_input(kPastKey) ? context.input(kPastKey).dim(2) : 0;
-  Tensor present_key, present_value;
-  if (context.has_input(kPastKey) || context.wants(1) || context.wants(2)) {
-    present_key = MakePresent(context, kPastKey, operands.batches, heads, operands.k);
-    present_value = MakePresent(context, kPastValue, operands.batches, heads, operands.v);
+  const int64_t length = static_cast<int64_t>(indirection.size()) / std::max<int64_t>(1, batches);
+  if (length < past) throw InputError("MultiHeadAttention: cache_indirection is too short");
+  Tensor gathered(DType::kFloat32, {batches, heads, operand.tokens, operand.size});
+  float* to = gathered.mutable_data<float>().data();
+  for (int64_t i = 0; i < batches * heads * operand.tokens; ++i) {
+    const int64_t token = i % operand.tokens;
+    const int64_t head = i / operand.tokens % heads;
+    const int64_t batch = i / operand.tokens / heads;
+    int64_t beam = batch % beams;
+    if (token < past) beam = indirection[static_cast<size_t>(batch * length + token)];
+    if (beam < 0 || beam >= beams) {
+      throw InputError("MultiHeadAttention: cache_indirection names beam " + std::to_string(beam));
+    }
+    std::copy_n(operand.view.data + (batch / beams * beams + beam) * operand.view.batch +
+                    head * operand.view.head + token * operand.view.token,
+                operand.size, to + i * operand.size);
   }
-  const Operand& q = operands.q;
+  operand.view = HeadsFirst(to, heads, operand.tokens, operand.size);
+  operand.owned = std::move(gathered);
+}
+
+/// The operands with past keys and values in front, and what of it is handed on.
+struct Cache {
+  int64_t past = 0;
+  Tensor key, value;
+};
+
+Cache ExtendByPast(const Inputs& inputs, int64_t heads, bool wanted, Operands& operands) {
+  Cache cache;
+  if (!inputs.past_key.defined() && !wanted) return cache;
+  int64_t used = -1;
+  if (inputs.past_length.defined()) {
+    const std::vector<int64_t> lengths = inputs.past_length.ToInt64s();
+    if (lengths.size() != 1 || !inputs.past_key.defined()) {
+      throw InputError("MultiHeadAttention: past_sequence_length must be one number, of a cache");
+    }
+    used = lengths[0];
+  }
+  const int64_t fresh = operands.k.tokens;
+  cache.key = MakePresent(inputs.past_key, used, operands.batches, heads, operands.k);
+  cache.value = MakePresent(inputs.past_value, used, operands.batches, heads, operands.v);
+  cache.past = operands.k.tokens - fresh;
+  if (inputs.cache_indirection.defined()) {
+    const Tensor& table = inputs.cache_indirection;
+    if (table.rank() != 3 || table.dim(0) * table.dim(1) != operands.batches) {
+      Refuse("cache_indirection", table);
+    }
+    const std::vector<int64_t> indirection = table.ToInt64s();
+    for (Operand* operand : {&operands.k, &operands.v}) {
+      FollowBeams(indirection, table.dim(1), cache.past, operands.batches, heads, *operand);
+    }
+  }
+  return cache;
+}
+
+AttentionProblem Describe(const Operands& operands, const Attributes& attributes, int64_t past) {
   AttentionProblem problem;
   problem.batches = operands.batches;
-  problem.heads = problem.kv_heads = heads;
-  problem.queries = q.tokens;
+  problem.heads = problem.kv_heads = attributes.heads;
+  problem.queries = operands.q.tokens;
   problem.keys = operands.k.tokens;
-  problem.head_size = q.size;
+  problem.head_size = operands.q.size;
   problem.value_size = operands.v.size;
-  problem.q = q.view;
+  problem.q = operands.q.view;
   problem.k = operands.k.view;
   problem.v = operands.v.view;
-  problem.scale = attributes.scale != 0.0f ? attributes.scale : DefaultAttentionScale(q.size);
+  problem.scale =
+      attributes.scale != 0.0f ? attributes.scale : DefaultAttentionScale(operands.q.size);
   problem.causal = attributes.causal;
   problem.offset.assign(static_cast<size_t>(operands.batches), past);
+  return problem;
+}
+
+void Run(KernelContext& context, const Attributes& attributes, const Inputs& inputs) {
+  const int64_t heads = attributes.heads;
+  Operands operands = ReadOperands(inputs, heads);
+  AddBiases(inputs.bias, heads, operands);
+  Cache cache = ExtendByPast(inputs, heads, context.wants(1) || context.wants(2), operands);
+  const Operand& q = operands.q;
+  AttentionProblem problem = Describe(operands, attributes, cache.past);
   Tensor padding;
-  if (context.has_input(kPaddingMask)) {
-    padding = PaddingMaskBias(context.input(kPaddingMask),
-                              {operands.batches, q.tokens, past, problem.keys}, attributes.filter);
+  if (inputs.padding.defined()) {
+    padding = PaddingMaskBias(
+        inputs.padding, {operands.batches, q.tokens, cache.past, problem.keys}, attributes.filter);
   }
-  const auto add = [&](const Tensor& bias) {
+  for (const Tensor& bias : {padding, inputs.attention_bias}) {
+    if (!bias.defined()) continue;
     problem.biases.push_back(BroadcastBias(bias, operands.batches, heads, q.tokens, problem.keys));
-  };
-  if (padding.defined()) add(padding);
-  if (context.has_input(kAttentionBias)) add(context.input(kAttentionBias));
+  }
   const int64_t channels = heads * operands.v.size;
   Tensor out(DType::kFloat32, {operands.batches, q.tokens, channels});
   float* result = out.mutable_data<float>().data();
@@ -198,22 +254,58 @@ void Run(KernelContext& context, const Attributes& attributes) {
   }
   RunAttention(problem);
   context.set_output(0, std::move(out));
-  if (context.wants(1)) context.set_output(1, std::move(present_key));
-  if (context.wants(2)) context.set_output(2, std::move(present_value));
+  if (context.wants(1)) context.set_output(1, std::move(cache.key));
+  if (context.wants(2)) context.set_output(2, std::move(cache.value));
   if (context.wants(3)) context.set_output(3, std::move(scores));
+}
+
+Attributes ReadAttributes(const Node& node) {
+  const Attributes attributes{node.RequiredInt("num_heads"), node.Float("scale", 0.0f),
+                              node.Float("mask_filter_value", -10000.0f),
+                              node.Int("unidirectional", 0) != 0};
+  if (attributes.heads <= 0) {
+    throw InputError("node '" + node.name() + "': num_heads is not positive");
+  }
+  return attributes;
+}
+
+Tensor Optional(const KernelContext& context, size_t i) {
+  return context.has_input(i) ? context.input(i) : Tensor();
 }
 
 }  // namespace
 
-/// com.microsoft MultiHeadAttention; inputs as in the enumeration above, outputs (Y, present key?,
-/// present value?, scores before the softmax?).
+/// com.microsoft MultiHeadAttention: query, key?, value?, bias?, key padding mask?, attention
+/// bias?, past key?, past value?, past length?, cache indirection? -> Y, present key?, present
+/// value?, scores before the softmax?.
 std::unique_ptr<Kernel> MakeMultiHeadAttention(const Node& node) {
-  const Attributes attributes{node.RequiredInt("num_heads"), node.Float("scale", 0.0f),
-                              node.Float("mask_filter_value", -10000.0f),
-                              node.Int("unidirectional", 0) != 0};
-  if (attributes.heads <= 0)
-    throw InputError("node '" + node.name() + "': num_heads is not positive");
-  return MakeKernel([attributes](KernelContext& context) { Run(context, attributes); });
+  return MakeKernel([attributes = ReadAttributes(node)](KernelContext& context) {
+    Inputs inputs{context.input(0),     Optional(context, 1), Optional(context, 2),
+                  Optional(context, 3), Optional(context, 4), Optional(context, 5),
+                  Optional(context, 6), Optional(context, 7), Optional(context, 8),
+                  Optional(context, 9)};
+    Run(context, attributes, inputs);
+  });
+}
+
+/// com.microsoft DecoderMaskedMultiHeadAttention, for one token: query, key?, value?, mask?,
+/// attention bias?, past key?, past value?, past length?, beam width?, cache indirection?, bias? ->
+/// as MultiHeadAttention.
+std::unique_ptr<Kernel> MakeDecoderMaskedMultiHeadAttention(const Node& node) {
+  return MakeKernel([attributes = ReadAttributes(node)](KernelContext& context) {
+    Inputs inputs{context.input(0),      Optional(context, 1), Optional(context, 2),
+                  Optional(context, 10), Optional(context, 3), Optional(context, 4),
+                  Optional(context, 5),  Optional(context, 6), Optional(context, 7),
+                  Optional(context, 9)};
+    if (!inputs.key.defined()) {
+      throw UnsupportedError(
+          "DecoderMaskedMultiHeadAttention of packed queries, keys and values "
+          "is not supported (nor is it by ONNX Runtime on CPU)");
+    }
+    // Keys and values of cross attention are given whole; there is no past to extend.
+    if (inputs.key.rank() == 4) inputs.past_key = inputs.past_value = inputs.past_length = Tensor();
+    Run(context, attributes, inputs);
+  });
 }
 
 }  // namespace ptq
