@@ -7,6 +7,7 @@
 #include "attention_core.h"
 #include "kv_cache.h"
 #include "norm_rows.h"
+#include "quantized_cache.h"
 #include "rotary.h"
 
 #include "ptq/ops/kernel.h"
@@ -45,6 +46,8 @@ struct Attributes {
   int64_t window;
   int64_t scores;  ///< 0: none, 1: before the softmax, 2: after it
   float norm_epsilon;
+  int cache_bits;  ///< of a quantized cache; 0: floats
+  bool sliding;    ///< the cache holds the latest tokens only
 };
 
 Attributes ReadAttributes(const Node& node) {
@@ -54,16 +57,21 @@ Attributes ReadAttributes(const Node& node) {
     throw InputError("node '" + node.name() + "': " + std::to_string(heads) +
                      " query heads cannot share " + std::to_string(kv_heads) + " key heads");
   }
-  for (const char* name : {"k_quant_type", "v_quant_type"}) {
-    if (node.String(name, "NONE") != "NONE") {
-      throw UnsupportedError("node '" + node.name() + "': a quantized cache (" + name +
-                             ") is not supported; export the model with a float cache");
+  int bits = 0;
+  const std::string kinds[] = {node.String("k_quant_type", "NONE"),
+                               node.String("v_quant_type", "NONE")};
+  if (kinds[0] != "NONE" || kinds[1] != "NONE") {
+    bits = static_cast<int>(node.Int("kv_cache_bit_width", 8));
+    if (kinds[0] == "NONE" || kinds[1] == "NONE" || (bits != 8 && bits != 4)) {
+      throw UnsupportedError("node '" + node.name() +
+                             "': a cache of which only keys or only values are quantized, or not "
+                             "to 4 or 8 bits, is not supported");
     }
   }
-  if (node.Int("sliding_window_cache", 0) != 0) {
+  const bool sliding = node.Int("sliding_window_cache", 0) != 0;
+  if (sliding && (node.Int("local_window_size", -1) <= 0 || node.Int("qk_output", 0) != 0)) {
     throw UnsupportedError("node '" + node.name() +
-                           "': sliding_window_cache is not supported; "
-                           "export the model with a full-length cache");
+                           "': sliding_window_cache needs local_window_size, and has no qk_output");
   }
   return {heads,
           kv_heads,
@@ -75,7 +83,9 @@ Attributes ReadAttributes(const Node& node) {
           node.Int("smooth_softmax", 0) != 0,
           node.Int("local_window_size", -1),
           node.Int("qk_output", 0),
-          node.Float("qk_norm_epsilon", 1e-6f)};
+          node.Float("qk_norm_epsilon", 1e-6f),
+          bits,
+          sliding};
 }
 
 /// New queries, keys and values as they come in: [B, T, C], packed in one tensor or apart.
@@ -175,29 +185,134 @@ std::vector<int64_t> Positions(const KernelContext& context, const Fresh& fresh,
   return positions;
 }
 
+/// Tokens that a sliding cache of `capacity` rows holds once `total` have been seen: all of them,
+/// or those that are left when whole steps of capacity - window + 1 have been dropped.
+int64_t ResidentTokens(int64_t total, int64_t capacity, int64_t window) {
+  if (total <= capacity) return total;
+  const int64_t step = capacity - window + 1;
+  return total - step * ((total - capacity + step - 1) / step);
+}
+
+/// What lies where in the caches, per sequence.
+struct CacheLayout {
+  std::vector<int64_t> seen;   ///< tokens of the past
+  std::vector<int64_t> used;   ///< of these, those in the cache: the latest
+  std::vector<int64_t> total;  ///< tokens with the new ones
+  std::vector<int64_t> ends;   ///< rows that attention sees: of the cache, and the new ones
+  int64_t staged = 0;          ///< the most of these, or the length of a longer cache
+  std::vector<int64_t> kept;   ///< rows handed on in a sliding cache
+  int64_t capacity = 0;        ///< its length
+};
+
+/// The rows of `staged` [B, H, S, D] that a sliding cache keeps, then zeros.
+Tensor KeepLatest(const Tensor& staged, const CacheLayout& layout) {
+  const Shape& shape = staged.shape();
+  const int64_t width = shape[3];
+  Tensor kept = Tensor::Filled<float>({shape[0], shape[1], layout.capacity, width}, 0.0f);
+  const float* from = staged.data<float>().data();
+  float* to = kept.mutable_data<float>().data();
+  for (int64_t i = 0; i < shape[0] * shape[1]; ++i) {
+    const auto batch = static_cast<size_t>(i / shape[1]);
+    const int64_t dropped = layout.seen[batch] - layout.used[batch];
+    const int64_t first = layout.total[batch] - layout.kept[batch] - dropped;
+    std::copy_n(from + (i * shape[2] + first) * width, layout.kept[batch] * width,
+                to + i * layout.capacity * width);
+  }
+  return kept;
+}
+
 class GroupQueryAttention : public Kernel {
  public:
   explicit GroupQueryAttention(const Attributes& attributes) : attributes_(attributes) {}
 
   void Run(KernelContext& context) const override {
     Fresh fresh = ReadFresh(context, attributes_);
-    const std::vector<int64_t> past = PastLengths(context, fresh);
-    const auto prepared = PrepareNew(context, past, fresh);
-    const Tensor none;
-    const Tensor& past_key = context.has_input(kPastKey) ? context.input(kPastKey) : none;
-    const Tensor& past_value = context.has_input(kPastValue) ? context.input(kPastValue) : none;
-    const int64_t capacity =
-        std::max(ScalarInput(context, kTotalLength), past_key.defined() ? past_key.dim(2) : 0);
-    Tensor key = AppendTokens(past_key, past, fresh.k, attributes_.kv_heads, fresh.tokens,
-                              fresh.head_size, capacity);
-    Tensor value = AppendTokens(past_value, past, fresh.v, attributes_.kv_heads, fresh.tokens,
-                                fresh.head_size, capacity);
-    Attend(context, fresh, past, key, value);
-    context.set_output(1, std::move(key));
-    context.set_output(2, std::move(value));
+    const Tensor past_key = ReadCache(context, kPastKey, kKeyScale);
+    const Tensor past_value = ReadCache(context, kPastValue, kValueScale);
+    const CacheLayout layout = LayOut(context, fresh, past_key);
+    const auto prepared = PrepareNew(context, layout.seen, fresh);
+    const auto extend = [&](const Tensor& past, const HeadView<const float>& view, size_t scale) {
+      Tensor all = AppendTokens(past, layout.used, view, attributes_.kv_heads, fresh.tokens,
+                                fresh.head_size, layout.staged);
+      // The new tokens are seen as the cache will give them back.
+      const int bits = attributes_.cache_bits;
+      return bits == 0
+                 ? all
+                 : DequantizeCache(QuantizeCache(all, layout.ends, context.input(scale), bits),
+                                   context.input(scale), bits);
+    };
+    Tensor key = extend(past_key, fresh.k, kKeyScale);
+    Tensor value = extend(past_value, fresh.v, kValueScale);
+    Attend(context, fresh, layout, key, value);
+    const auto store = [&](size_t output, Tensor& staged, size_t scale) {
+      Tensor kept = attributes_.sliding ? KeepLatest(staged, layout) : std::move(staged);
+      if (attributes_.cache_bits != 0) {
+        kept = QuantizeCache(kept, attributes_.sliding ? layout.kept : layout.ends,
+                             context.input(scale), attributes_.cache_bits);
+      }
+      context.set_output(output, std::move(kept));
+    };
+    store(1, key, kKeyScale);
+    store(2, value, kValueScale);
   }
 
  private:
+  [[nodiscard]] Tensor ReadCache(const KernelContext& context, size_t input, size_t scale) const {
+    if (!context.has_input(input)) return {};
+    if (attributes_.cache_bits == 0) return context.input(input);
+    return DequantizeCache(context.input(input), context.input(scale), attributes_.cache_bits);
+  }
+
+  [[nodiscard]] CacheLayout LayOut(const KernelContext& context, const Fresh& fresh,
+                                   const Tensor& past_key) const {
+    CacheLayout layout;
+    layout.seen = layout.used = PastLengths(context, fresh);
+    for (const int64_t length : context.input(kLengths).ToInt64s()) {
+      layout.total.push_back(length + 1);
+    }
+    const int64_t rows = past_key.defined() && past_key.rank() == 4 ? past_key.dim(2) : 0;
+    layout.staged = std::max(ScalarInput(context, kTotalLength), rows);
+    if (attributes_.sliding) {
+      if (rows < attributes_.window) {
+        throw InputError("a sliding cache of " + std::to_string(rows) +
+                         " rows is shorter than the window of " +
+                         std::to_string(attributes_.window));
+      }
+      layout.capacity = rows;
+      layout.staged = 0;
+      for (int64_t& used : layout.used) used = ResidentTokens(used, rows, attributes_.window);
+      for (const int64_t total : layout.total) {
+        layout.kept.push_back(ResidentTokens(total, rows, attributes_.window));
+      }
+    }
+    for (const int64_t used : layout.used) {
+      layout.ends.push_back(used + fresh.tokens);
+      layout.staged = std::max(layout.staged, layout.ends.back());
+    }
+    return layout;
+  }
+
+  /// The bias over the staged keys, of which the first is not the first token when the cache
+  /// slides.
+  [[nodiscard]] ScoreBias StagedBias(const KernelContext& context, const Fresh& fresh,
+                                     const CacheLayout& layout) const {
+    ScoreBias bias = BroadcastBias(context.input(kBias), fresh.batches, attributes_.heads,
+                                   fresh.tokens, ScalarInput(context, kTotalLength));
+    for (size_t b = 0; b < layout.seen.size(); ++b) {
+      const int64_t dropped = layout.seen[b] - layout.used[b];
+      if (dropped != layout.seen[0] - layout.used[0]) {
+        throw UnsupportedError(
+            "attention_bias with a sliding cache whose sequences have dropped "
+            "different numbers of tokens is not supported");
+      }
+      if (b == 0) {
+        bias.data += dropped * bias.key;
+        bias.keys -= dropped;
+      }
+    }
+    return bias;
+  }
+
   /// Normalised and rotated queries and keys; `fresh` then points into them.
   std::vector<Tensor> PrepareNew(const KernelContext& context, const std::vector<int64_t>& past,
                                  Fresh& fresh) const {
@@ -222,10 +337,11 @@ class GroupQueryAttention : public Kernel {
     return owned;
   }
 
-  void Attend(KernelContext& context, const Fresh& fresh, const std::vector<int64_t>& past,
+  void Attend(KernelContext& context, const Fresh& fresh, const CacheLayout& layout,
               const Tensor& key, const Tensor& value) const {
     const int64_t heads = attributes_.heads;
-    const int64_t keys = key.dim(2);
+    const int64_t rows = key.dim(2);
+    const int64_t keys = attributes_.sliding ? rows : ScalarInput(context, kTotalLength);
     AttentionProblem problem;
     problem.batches = fresh.batches;
     problem.heads = heads;
@@ -234,18 +350,17 @@ class GroupQueryAttention : public Kernel {
     problem.keys = keys;
     problem.head_size = problem.value_size = fresh.head_size;
     problem.q = fresh.q;
-    problem.k = HeadsFirst(key.data<float>().data(), problem.kv_heads, keys, fresh.head_size);
-    problem.v = HeadsFirst(value.data<float>().data(), problem.kv_heads, keys, fresh.head_size);
+    problem.k = HeadsFirst(key.data<float>().data(), problem.kv_heads, rows, fresh.head_size);
+    problem.v = HeadsFirst(value.data<float>().data(), problem.kv_heads, rows, fresh.head_size);
     problem.scale =
         attributes_.scale != 0.0f ? attributes_.scale : DefaultAttentionScale(fresh.head_size);
     problem.softcap = attributes_.softcap;
     problem.causal = attributes_.causal;
-    problem.offset = past;
-    for (const int64_t used : past) problem.end_key.push_back(used + fresh.tokens);
+    problem.offset = layout.used;
+    problem.end_key = layout.ends;
     if (attributes_.window > 0) problem.left_window = attributes_.window - 1;
     if (context.has_input(kBias)) {
-      problem.biases.push_back(
-          BroadcastBias(context.input(kBias), fresh.batches, heads, fresh.tokens, keys));
+      problem.biases.push_back(StagedBias(context, fresh, layout));
     }
     problem.smooth = attributes_.smooth;
     if (context.has_input(kSinks)) {
