@@ -101,6 +101,10 @@ std::unique_ptr<Kernel> MakeInstanceNormalization(const Node& node) {
   });
 }
 
+std::unique_ptr<Kernel> MakeGroupNorm(int64_t groups, float epsilon) {
+  return MakeKernel([=](KernelContext& context) { RunGroups(context, groups, false, epsilon); });
+}
+
 /// ai.onnx GroupNormalization; scale and bias are per group before opset 21, per channel since.
 std::unique_ptr<Kernel> MakeGroupNormalization(const Node& node) {
   const int64_t groups = node.RequiredInt("num_groups");

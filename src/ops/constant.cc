@@ -93,7 +93,9 @@ Tensor RangeOf(T start, T limit, T delta) {
 void Range(KernelContext& context) {
   const Tensor& start = context.input(0);
   const Tensor& limit = context.input(1);
-  const Tensor& delta = context.input(2);
+  // com.microsoft may leave the step out.
+  const Tensor delta =
+      context.has_input(2) ? context.input(2) : Tensor::Scalar<int32_t>(1).Cast(start.dtype());
   if (start.size() != 1 || limit.size() != 1 || delta.size() != 1) {
     throw InputError("Range: start, limit and delta must be scalars");
   }

@@ -25,6 +25,54 @@ const KernelEntry* FindEntry(const Node& node) {
   return nullptr;
 }
 
+/// Operators that will not be run here, and what to do about it.
+struct Refusal {
+  std::string_view domain;
+  std::string_view op_type;
+  std::string_view advice;
+};
+
+constexpr std::string_view kLoop =
+    "it holds a whole generation loop: quantize the decoder that is inside it, as a model of its "
+    "own";
+constexpr std::string_view kCudaOnly =
+    "it exists on GPUs alone: export or optimise the model for the CPU";
+constexpr std::string_view kText = "it works on text: cut it off the model, and give token ids";
+
+constexpr Refusal kRefusals[] = {
+    {"com.microsoft", "BeamSearch", kLoop},
+    {"com.microsoft", "GreedySearch", kLoop},
+    {"com.microsoft", "Sampling", kLoop},
+    {"com.microsoft", "WhisperBeamSearch", kLoop},
+    {"com.microsoft", "Tokenizer", kText},
+    {"com.microsoft", "WordConvEmbedding", kText},
+    {"com.microsoft", "PackedAttention", kCudaOnly},
+    {"com.microsoft", "PackedMultiHeadAttention", kCudaOnly},
+    {"com.microsoft", "PagedAttention", kCudaOnly},
+    {"com.microsoft", "RemovePadding", kCudaOnly},
+    {"com.microsoft", "RestorePadding", kCudaOnly},
+    {"com.microsoft", "LongformerAttention", kCudaOnly},
+    {"com.microsoft", "DecoderAttention", kCudaOnly},
+    {"com.microsoft", "DecoderMaskedSelfAttention", kCudaOnly},
+    {"com.microsoft", "GatedDeltaNet", kCudaOnly},
+    {"com.microsoft", "VarlenCausalConvWithState", kCudaOnly},
+    {"com.microsoft", "GemmFloat8", kCudaOnly},
+    {"com.microsoft", "QOrderedAttention", kCudaOnly},
+    {"com.microsoft", "QOrderedMatMul", kCudaOnly},
+    {"com.microsoft", "EPContext",
+     "the model is compiled for one device: use the one it was made of"},
+};
+
+std::string AdviceOn(const std::string& domain, const std::string& type) {
+  if (domain == "com.ms.internal.nhwc") {
+    return "ONNX Runtime makes it for devices that want channels last: use the model as it was";
+  }
+  for (const Refusal& refusal : kRefusals) {
+    if (refusal.domain == domain && refusal.op_type == type) return std::string(refusal.advice);
+  }
+  return "docs/supported-operators.md lists those that are";
+}
+
 }  // namespace
 
 const Tensor& KernelContext::input(size_t i) const {
@@ -51,7 +99,7 @@ std::unique_ptr<Kernel> CreateKernel(const Node& node) {
     const std::string domain = node.domain().empty() ? "ai.onnx" : node.domain();
     throw UnsupportedError("node '" + node.name() + "': operator " + domain +
                            "::" + node.op_type() + " (opset " + std::to_string(node.opset()) +
-                           ") is not supported; docs/supported-operators.md lists those that are");
+                           ") is not supported; " + AdviceOn(domain, node.op_type()));
   }
   return entry->make(node);
 }

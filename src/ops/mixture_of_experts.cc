@@ -20,6 +20,7 @@ struct Attributes {
   int64_t top;
   Activation activation;
   bool normalize;
+  bool sparse;     ///< the experts are chosen and weighted by the sparse mixer
   int64_t fusion;  ///< of SwiGLU: 0 apart, 1 interleaved, 2 halves
   float alpha, beta, limit;
   int64_t block;  ///< 0: one scale per row
@@ -38,8 +39,11 @@ Activation ReadActivation(const Node& node) {
 }
 
 Attributes ReadAttributes(const Node& node) {
-  if (node.Int("use_sparse_mixer", 0) != 0) {
-    throw UnsupportedError("node '" + node.name() + "': use_sparse_mixer is not supported");
+  const bool sparse = node.Int("use_sparse_mixer", 0) != 0;
+  if (sparse && node.Int("k", 1) != 2) {
+    throw UnsupportedError("node '" + node.name() +
+                           "': use_sparse_mixer chooses two experts, k is " +
+                           std::to_string(node.Int("k", 1)));
   }
   if (node.String("quant_type", "int") != "int") {
     throw UnsupportedError("node '" + node.name() + "': only integer expert weights are supported");
@@ -48,6 +52,7 @@ Attributes ReadAttributes(const Node& node) {
   Attributes attributes{node.Int("k", 1),
                         ReadActivation(node),
                         node.Int("normalize_routing_weights", 0) != 0,
+                        sparse,
                         node.Int("swiglu_fusion", 0),
                         node.Float("activation_alpha", 1.0f),
                         node.Float("activation_beta", 0.0f),
@@ -175,6 +180,29 @@ struct Choice {
   float weight;
 };
 
+/// The two experts of the sparse mixer (Phi-3.5-MoE): each is the best of those that are left, its
+/// weight its softmax among the logits within 2 % of its own.
+void RouteSparsely(const float* row, int64_t experts, int64_t token,
+                   std::vector<std::vector<Choice>>& choices) {
+  constexpr float kTolerance = 0.02f;
+  int64_t first = -1;
+  for (int rank = 0; rank < 2; ++rank) {
+    int64_t best = -1;
+    for (int64_t e = 0; e < experts; ++e) {
+      if (e != first && (best < 0 || row[e] > row[best])) best = e;
+    }
+    if (best < 0) return;
+    float sum = 0.0f;
+    for (int64_t e = 0; e < experts; ++e) {
+      const float difference = row[best] - row[e];
+      const bool near = difference <= kTolerance * std::max(std::abs(row[e]), row[best]);
+      if (e != first && near) sum += std::exp(-difference);
+    }
+    choices[static_cast<size_t>(best)].push_back({token, 1.0f / sum});
+    first = best;
+  }
+}
+
 /// Tokens of each expert with their mixing weights, from logits[tokens, experts]. Equal logits go
 /// to the lower expert. `mixing`, when not null, supplies the weights in place of the softmax.
 std::vector<std::vector<Choice>> Route(const float* logits, const float* mixing, int64_t tokens,
@@ -185,6 +213,10 @@ std::vector<std::vector<Choice>> Route(const float* logits, const float* mixing,
   std::vector<float> weights(static_cast<size_t>(experts));
   for (int64_t token = 0; token < tokens; ++token) {
     const float* row = logits + token * experts;
+    if (attributes.sparse) {
+      RouteSparsely(row, experts, token, choices);
+      continue;
+    }
     std::iota(order.begin(), order.end(), 0);
     std::partial_sort(order.begin(), order.begin() + top, order.end(), [&](int64_t a, int64_t b) {
       return row[a] != row[b] ? row[a] > row[b] : a < b;

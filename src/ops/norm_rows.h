@@ -2,8 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
-#include "ptq/tensor/tensor.h"
+#include "ptq/ops/kernel.h"
 
 namespace ptq {
 
@@ -28,5 +29,8 @@ struct NormParameter {
 void NormalizeRows(const NormSpec& spec, const float* from, int64_t rows, int64_t width,
                    const NormParameter& scale, const NormParameter& bias, float* to, float* mean,
                    float* deviation);
+
+/// Normalises groups of consecutive channels: X[N, C, …], scale[C], bias[C].
+[[nodiscard]] std::unique_ptr<Kernel> MakeGroupNorm(int64_t groups, float epsilon);
 
 }  // namespace ptq

@@ -173,4 +173,53 @@ def grouped_mixes(rng):
             qk_output=scores)
 
 
-cases = seeded([shared_cache, quantized_caches, sliding_caches, grouped_mixes], 53)
+def in_place(model_and_feeds):
+    """ONNX Runtime wants these caches before and after to share memory."""
+    model_and_feeds[0].metadata_props.add(key="in_place", value="pk=present_k pv=present_v")
+    return model_and_feeds
+
+
+def sparse_blocks(rng):
+    """Layouts of Phi-3-small: the blocks next to the query, and every third one. All sequences have
+    the same length: of others ONNX Runtime's CPU kernel returns what its description does not say."""
+    def layout(kind, count, nearest):
+        rows, columns = [0], []
+        for row in range(count):
+            seen = [c for c in range(row + 1) if row - c < nearest or c % 3 == kind % 3]
+            columns += seen
+            rows.append(len(columns))
+        return rows, columns
+
+    def case(name, batch=1, heads=4, kv=2, size=16, seen=0, seq=40, block=16, count=6, layouts=2,
+             packed=False, rotary=False, **attributes):
+        total = seen + seq
+        q = f32(rng, batch, seq, heads * size)
+        k, v = f32(rng, batch, seq, kv * size), f32(rng, batch, seq, kv * size)
+        if packed:
+            q, k, v = np.concatenate([q, k, v], -1), None, None
+        made = [layout(i, count, 1 + i) for i in range(layouts)]
+        widest = max(len(columns) for _, columns in made)
+        columns = np.array([c + [-1] * (widest - len(c)) for _, c in made], np.int32)
+        rows = np.array([r for r, _ in made], np.int32)
+        cos, sin = tables(256, size // 2)
+        caches = [f32(rng, batch, kv, total, size) for _ in range(2)]
+        return f"SparseAttention/{name}", in_place(one_node(
+            "SparseAttention",
+            [("q", q, 0), ("k", k, 0), ("v", v, 0), ("pk", caches[0], 0), ("pv", caches[1], 0),
+             ("rows", rows, 1), ("columns", columns, 1), ("total", np.array([total], np.int32), 0),
+             ("lengths", np.full(batch, total, np.int32), 0), ("cos", cos if rotary else None, 1),
+             ("sin", sin if rotary else None, 1)],
+            [("y", F), ("present_k", F), ("present_v", F)], MS, num_heads=heads, kv_num_heads=kv,
+            sparse_block_size=block, do_rotary=1 if rotary else None, **attributes))
+
+    for packed in (False, True):
+        for rotary in (False, True):
+            yield case(f"prompt {packed},{rotary}", packed=packed, rotary=rotary)
+            yield case(f"decode {packed},{rotary}", packed=packed, rotary=rotary, seen=69, seq=1)
+    yield case("one layout", layouts=1, batch=2)
+    yield case("four layouts", layouts=4, kv=4, scale=0.3)
+    yield case("whole layout", seq=96)
+    yield case("decode batch", batch=3, seen=53, seq=1, rotary=True, rotary_interleaved=1)
+
+
+cases = seeded([sparse_blocks, shared_cache, quantized_caches, sliding_caches, grouped_mixes], 53)
