@@ -4,7 +4,9 @@ Each case is a model of one node (or a few) with seeded inputs. ONNX Runtime run
 forward` runs it, and the outputs must agree: integers and booleans exactly, floats within 1e-4 of
 the largest expected value. Needs the program `quantize` of the build directory PTQ_BUILD_DIR.
 
-Run as a script it prints a table: `python test_kernels.py [group …] [--only TEXT]`.
+Run as a script it prints a table: `python test_kernels.py [group …] [--only TEXT]`. With
+`--write-counts` it only writes how many cases each operator has to kernel_counts.tsv, which
+tools/generate_docs.sh reads.
 """
 
 import argparse
@@ -24,6 +26,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = pathlib.Path(os.environ.get("PTQ_BUILD_DIR", HERE.parents[1] / "build" / "release"))
 QUANTIZE = BUILD / "tools" / "quantize" / "quantize"
+COUNTS = HERE / "kernel_counts.tsv"
 TOLERANCE = 1e-4
 
 pytestmark = pytest.mark.skipif(
@@ -134,11 +137,28 @@ def test_agrees_with_onnx_runtime(model, feeds, tmp_path):
     assert compare(model, feeds, tmp_path) <= TOLERANCE
 
 
+def counts():
+    """The text of kernel_counts.tsv: domain, operator, cases with a node of it."""
+    count = collections.Counter()
+    for group in GROUPS:
+        for _, model, _ in load_cases(group):
+            count.update({(n.domain or "ai.onnx", n.op_type) for n in model.graph.node})
+    return "".join(f"{domain}\t{op}\t{n}\n" for (domain, op), n in sorted(count.items()))
+
+
+def test_counts_of_cases_are_current():
+    assert COUNTS.read_text() == counts(), "run test_kernels.py --write-counts"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("groups", nargs="*", default=GROUPS)
     parser.add_argument("--only", default="", help="run the cases whose names contain this")
+    parser.add_argument("--write-counts", action="store_true")
     arguments = parser.parse_args()
+    if arguments.write_counts:
+        COUNTS.write_text(counts())
+        return 0
     count, worst, failures = collections.Counter(), collections.defaultdict(float), []
     for group in arguments.groups:
         for name, model, feeds in load_cases(group):

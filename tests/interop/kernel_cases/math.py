@@ -1,12 +1,10 @@
 """Models of arithmetic, logic, activation, reduction, softmax and matrix product operators."""
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+import single_node
+from onnx import TensorProto
+from single_node import MS, i64, kind_of, seeded
 
-SEED = 17
-MS = "com.microsoft"
-DTYPES = {np.float32: TensorProto.FLOAT, np.int64: TensorProto.INT64, np.int32: TensorProto.INT32,
-          np.uint8: TensorProto.UINT8, np.int8: TensorProto.INT8, np.bool_: TensorProto.BOOL}
 # Pairs that broadcast: equal, scalar, last axis, leading axes, both ways, zero-sized, long.
 PAIRS = [((2, 3, 4), (2, 3, 4)), ((2, 3, 4), ()), ((2, 3, 4), (4,)), ((2, 3, 4), (2, 3, 1)),
          ((2, 1, 4), (3, 1)), ((), ()), ((2, 0, 4), (1, 1, 4)), ((2, 4, 5, 5), (2, 1, 1, 5)),
@@ -15,28 +13,11 @@ SHAPES = [(), (1,), (7,), (0, 3), (2, 3, 4), (3, 101, 130)]
 
 
 def node(op, opset, inputs, outputs=1, domain="", constants=(), kinds=None, **attributes):
-    """A model of one node with its feeds. None in `inputs` is an absent optional; positions in
-    `constants` become initializers. Output types are inferred unless `kinds` gives them."""
-    inputs = [None if x is None else np.asarray(x) for x in inputs]
-    names = ["" if x is None else f"x{i}" for i, x in enumerate(inputs)]
-    present = [(i, x) for i, x in enumerate(inputs) if x is not None]
-    graph_inputs = [
-        helper.make_tensor_value_info(names[i], helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
-        for i, x in present if i not in constants]
-    initializers = [numpy_helper.from_array(x, names[i]) for i, x in present if i in constants]
-    ys = [f"y{i}" for i in range(outputs)]
-    made = helper.make_node(op, names, ys, name="tested", domain=domain, **attributes)
+    """As single_node.node, with a number of outputs; their types are that of the first input unless
+    `kinds` gives them."""
     if kinds is None:
-        kinds = [helper.np_dtype_to_tensor_dtype(present[0][1].dtype)] * outputs
-    graph = helper.make_graph(
-        [made], "g", graph_inputs,
-        [helper.make_tensor_value_info(y, kind, None) for y, kind in zip(ys, kinds)], initializers)
-    imports = [helper.make_opsetid("", opset)]
-    if domain:
-        imports.append(helper.make_opsetid(domain, 1))
-    model = helper.make_model(graph, opset_imports=imports)
-    model.ir_version = 8 if opset < 19 else 10 if opset < 24 else 11
-    return model, {names[i]: x for i, x in present if i not in constants}
+        kinds = [kind_of(next(np.asarray(x) for x in inputs if x is not None))] * outputs
+    return single_node.node(op, opset, inputs, kinds, constants, domain, **attributes)
 
 
 def f32(rng, shape, low=None, high=None):
@@ -48,10 +29,6 @@ def ints(rng, shape, kind=np.int64, low=-20, high=20, zero=True):
     info = np.iinfo(kind)
     x = np.asarray(rng.integers(max(low, info.min), min(high, info.max), shape, endpoint=True), kind)
     return x if zero else np.where(x == 0, np.asarray(3, kind), x)
-
-
-def i64(*values):
-    return np.array(values, np.int64)
 
 
 def arithmetic(rng):
@@ -406,14 +383,5 @@ def einsums(rng):
                                          equation=equation)
 
 
-GROUPS = [arithmetic, variadic, logic, unary, clip, reductions, positions, softmaxes, matmuls,
-          integer_products, einsums]
-
-
-def cases():
-    """(name, ModelProto, feeds) of every case; the same ones in every run."""
-    for group in GROUPS:
-        rng = np.random.default_rng(SEED)
-        with np.errstate(all="ignore"):
-            for name, (model, feeds) in group(rng):
-                yield name, model, feeds
+cases = seeded([arithmetic, variadic, logic, unary, clip, reductions, positions, softmaxes, matmuls,
+                integer_products, einsums], 17)

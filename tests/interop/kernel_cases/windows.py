@@ -1,0 +1,135 @@
+"""Single-node models of convolutions, pools and resizing, with seeded inputs."""
+
+import numpy as np
+from onnx import TensorProto
+from single_node import F, I64, f32, filled, i64, kind_of, node, seeded
+
+
+def convolutions(rng):
+    for i, (x, w, attributes) in enumerate([
+            ((1, 3, 8, 8), (4, 3, 3, 3), {}),
+            ((2, 3, 32, 32), (16, 3, 8, 8), {"strides": [8, 8]}),
+            ((1, 4, 7, 9), (6, 2, 3, 2), {"group": 2, "pads": [1, 0, 2, 1]}),
+            ((2, 4, 9, 9), (4, 1, 3, 3), {"group": 4, "dilations": [2, 2], "pads": [2, 2, 2, 2]}),
+            ((1, 2, 10, 11), (3, 2, 4, 3), {"auto_pad": "SAME_UPPER", "strides": [2, 3]}),
+            ((1, 2, 10, 11), (3, 2, 4, 3), {"auto_pad": "SAME_LOWER", "strides": [2, 1]}),
+            ((1, 2, 6, 6), (3, 2, 3, 3), {"auto_pad": "VALID"}),
+            ((2, 5, 4, 4), (7, 5, 1, 1), {}), ((2, 4, 4, 4), (6, 2, 1, 1), {"group": 2}),
+            ((1, 3, 5, 5), (2, 3, 1, 1), {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+            ((2, 8, 50), (12, 8, 3), {"pads": [1, 1]}),
+            ((1, 8, 50), (12, 8, 3), {"pads": [1, 1], "strides": [2]}),
+            ((1, 6, 20), (6, 1, 4), {"group": 6, "pads": [3, 0]}),
+            ((1, 2, 5, 6, 7), (3, 2, 2, 3, 3), {"pads": [0, 1, 1, 1, 0, 1], "strides": [1, 2, 1]}),
+            ((0, 2, 5, 5), (3, 2, 3, 3), {}),
+            ((1, 16, 96, 96), (24, 16, 3, 3), {"pads": [1, 1, 1, 1]})]):
+        for bias in (False, True):
+            inputs = [f32(rng, *x), f32(rng, *w)] + ([f32(rng, w[0])] if bias else [])
+            yield f"Conv/{i},{bias}", node("Conv", 11 if i % 2 else 22, inputs, [F],
+                                           kernel_shape=w[2:], **attributes)
+    yield "Conv/no_kernel_shape", node("Conv", 7, [f32(rng, 1, 1, 4, 4), f32(rng, 1, 1, 2, 2)], [F])
+    for i, (x, w, attributes) in enumerate([
+            ((1, 3, 4, 5), (3, 2, 3, 3), {}), ((2, 4, 3, 3), (4, 3, 2, 2), {"strides": [2, 2]}),
+            ((1, 4, 5, 5), (4, 2, 3, 3), {"group": 2, "pads": [1, 0, 1, 2], "strides": [2, 1]}),
+            ((1, 2, 4, 4), (2, 3, 3, 3), {"strides": [3, 2], "output_padding": [1, 1]}),
+            ((1, 2, 4, 4), (2, 2, 3, 3), {"dilations": [2, 2]}),
+            ((1, 2, 3, 3), (2, 2, 3, 3), {"strides": [3, 2], "output_shape": [10, 8]}),
+            ((1, 2, 3, 3), (2, 2, 3, 3), {"strides": [2, 2], "auto_pad": "SAME_UPPER"}),
+            ((1, 2, 3, 3), (2, 2, 3, 3), {"strides": [2, 2], "auto_pad": "SAME_LOWER"}),
+            ((2, 3, 7), (3, 4, 4), {"strides": [2], "pads": [1, 1]}),
+            ((1, 2, 2, 3, 2), (2, 2, 2, 2, 3), {"strides": [1, 2, 1]})]):
+        for bias in (False, True):
+            channels = w[1] * attributes.get("group", 1)
+            inputs = [f32(rng, *x), f32(rng, *w)] + ([f32(rng, channels)] if bias else [])
+            yield f"ConvTranspose/{i},{bias}", node("ConvTranspose", 11, inputs, [F],
+                                                    kernel_shape=w[2:], **attributes)
+
+
+def pools(rng):
+    settings = [((1, 2, 6, 7), {"kernel_shape": [2, 3]}),
+                ((2, 1, 8, 8), {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
+                ((1, 1, 7, 7), {"kernel_shape": [3, 2], "strides": [2, 2], "ceil_mode": 1}),
+                ((1, 1, 8, 9), {"kernel_shape": [3, 3], "strides": [3, 2], "ceil_mode": 1,
+                                "pads": [1, 0, 1, 1]}),
+                ((1, 2, 9, 9), {"kernel_shape": [2, 2], "dilations": [2, 3]}),
+                ((1, 2, 5, 6), {"kernel_shape": [3, 3], "strides": [2, 2],
+                                "auto_pad": "SAME_UPPER"}),
+                ((1, 2, 5, 6), {"kernel_shape": [2, 3], "strides": [1, 2],
+                                "auto_pad": "SAME_LOWER"}),
+                ((2, 3, 11), {"kernel_shape": [4], "strides": [2], "pads": [1, 2]}),
+                ((1, 2, 4, 5, 6), {"kernel_shape": [2, 3, 2], "strides": [1, 2, 2]}),
+                ((1, 1, 2, 2), {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1,
+                                "pads": [1, 1, 1, 1]})]
+    for i, (shape, attributes) in enumerate(settings):
+        x = f32(rng, *shape)
+        yield f"MaxPool/{i}", node("MaxPool", 12, [x], [F], **attributes)
+        yield f"MaxPool/{i},places", node("MaxPool", 12, [x], [F, I64], **attributes)
+        for include in (0, 1):
+            yield f"AveragePool/{i},{include}", node("AveragePool", 19, [x], [F],
+                                                     count_include_pad=include, **attributes)
+    yield "MaxPool/column_major", node("MaxPool", 12, [f32(rng, 1, 2, 5, 4)], [F, I64],
+                                       kernel_shape=[2, 2], storage_order=1)
+    yield "MaxPool/7", node("MaxPool", 7, [f32(rng, 1, 1, 4, 4)], [F], kernel_shape=[2, 2])
+    for dtype in (np.int8, np.uint8):
+        x = filled(rng, (1, 2, 5, 5), dtype)
+        yield f"MaxPool/{dtype.__name__}", node("MaxPool", 12, [x], [kind_of(x)],
+                                                kernel_shape=[3, 3])
+    yield "AveragePool/7", node("AveragePool", 7, [f32(rng, 1, 1, 4, 4)], [F], kernel_shape=[2, 2],
+                                pads=[1, 1, 0, 0])
+    for shape in [(1, 2, 3, 4), (2, 3, 5), (1, 1, 2, 2, 2), (2, 2, 1, 1), (1, 3, 40, 40),
+                  (0, 2, 3, 3)]:
+        for op in ("GlobalAveragePool", "GlobalMaxPool"):
+            yield f"{op}/{shape}", node(op, 7, [f32(rng, *shape)], [F])
+
+
+def resizes(rng):
+    x = f32(rng, 1, 2, 5, 6)
+    coordinates = ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"]
+    for mode in coordinates:
+        for scales in [(1, 1, 2, 3), (1, 1, 0.6, 0.5), (1, 1, 1.7, 1)]:
+            scale = np.array(scales, np.float32)
+            for kind in ("nearest", "linear", "cubic"):
+                yield f"Resize/{mode},{scales},{kind}", node(
+                    "Resize", 13, [x, None, scale], [F], mode=kind,
+                    coordinate_transformation_mode=mode)
+        for sizes in [(1, 2, 10, 4), (1, 2, 1, 7)]:
+            for kind in ("nearest", "linear", "cubic"):
+                yield f"Resize/{mode},sizes{sizes},{kind}", node(
+                    "Resize", 13, [x, None, None, i64(*sizes)], [F], mode=kind,
+                    coordinate_transformation_mode=mode)
+    for rounding in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"):
+        for scales in [(1, 1, 2, 2), (1, 1, 0.5, 0.7)]:
+            yield f"Resize/{rounding},{scales}", node(
+                "Resize", 11, [x, np.zeros(0, np.float32), np.array(scales, np.float32)], [F],
+                nearest_mode=rounding)
+    yield "Resize/half_pixel_symmetric", node(
+        "Resize", 19, [x, None, np.array([1, 1, 1.3, 0.7], np.float32)], [F], mode="linear",
+        coordinate_transformation_mode="half_pixel_symmetric")
+    yield "Resize/exclude_outside", node(
+        "Resize", 13, [x, None, np.array([1, 1, 2, 2], np.float32)], [F], mode="cubic",
+        exclude_outside=1, cubic_coeff_a=-0.5)
+    for policy in ("stretch", "not_larger", "not_smaller"):
+        yield f"Resize/{policy}", node("Resize", 18, [x, None, None, i64(9, 7)], [F], axes=[2, 3],
+                                       keep_aspect_ratio_policy=policy)
+    for kind in ("nearest", "linear"):
+        yield f"Resize/crop,{kind}", node(
+            "Resize", 13, [x, np.array([0, 0, 0.2, 0.1, 1, 1, 0.9, 1.3], np.float32), None,
+                           i64(1, 2, 4, 5)], [F], mode=kind,
+            coordinate_transformation_mode="tf_crop_and_resize", extrapolation_value=7.0)
+        for scales in [(1, 1, 2, 2), (1, 1, 0.6, 1.5)]:
+            yield f"Resize/10,{kind},{scales}", node(
+                "Resize", 10, [x, np.array(scales, np.float32)], [F], mode=kind)
+        grow = np.array([1, 1, 2, 3], np.float32)
+        yield f"Upsample/9,{kind}", node("Upsample", 9, [x, grow], [F], constants=(1,), mode=kind)
+        yield f"Upsample/7,{kind}", node("Upsample", 7, [x], [F], mode=kind,
+                                         scales=[1.0, 1.0, 1.5, 2.0])
+    yield "Upsample/3d", node("Upsample", 9, [f32(rng, 1, 2, 5), np.array([1, 1, 2], np.float32)],
+                              [F],
+                              constants=(1,))
+    yield "Upsample/same", node("Upsample", 9, [x, np.ones(4, np.float32)], [F], constants=(1,))
+    yield "Resize/uint8", node("Resize", 13, [filled(rng, (1, 1, 3, 3), np.uint8), None,
+                                              np.array([1, 1, 2, 2], np.float32)],
+                                              [TensorProto.UINT8])
+    yield "Resize/1d", node("Resize", 13, [f32(rng, 6), None, np.array([1.5], np.float32)], [F])
+
+
+cases = seeded([convolutions, pools, resizes], 13)
