@@ -44,17 +44,6 @@ void GatherPatches(const float* image, const Window& window, const ConvSizes& si
   }
 }
 
-/// Adds what GatherPatches would have read back to where it came from, for one channel.
-void ScatterPatches(const float* rows, const Window& window, int64_t begin, int64_t end,
-                    float* plane) {
-  const int64_t width = end - begin;
-  ForEachColumnRun(window, begin, end, [&](const ColumnRun& run) {
-    if (run.image < 0) return;
-    const float* in = rows + run.tap * width + run.column - begin;
-    for (int64_t i = 0; i < run.count; ++i) plane[run.image + i * run.step] += in[i];
-  });
-}
-
 /// Columns that a tile takes at once.
 int64_t TileColumns(int64_t rows, int64_t columns) {
   return std::clamp<int64_t>(kPatchElements / std::max<int64_t>(1, rows), 64,
@@ -122,8 +111,8 @@ void ConvolveTransposed(const float* x, const float* w, const Window& window,
       Gemm(1.0f, {weight, sizes.in_channels, rows, rows, true},
            {from + begin, sizes.in_channels, width, sizes.in_size}, 0.0f, patches.data(), width);
       for (int64_t channel = 0; channel < sizes.out_channels; ++channel) {
-        ScatterPatches(patches.data() + channel * sizes.taps * width, window, begin, end,
-                       to + channel * sizes.out_size);
+        AddColumns(patches.data() + channel * sizes.taps * width, window, begin, end,
+                   to + channel * sizes.out_size);
       }
     }
   });

@@ -145,4 +145,28 @@ std::unique_ptr<Kernel> MakePad(const Node& node) {
   });
 }
 
+/// ai.onnx CenterCropPad: the axes brought to the given lengths, as much on both sides.
+std::unique_ptr<Kernel> MakeCenterCropPad(const Node& node) {
+  return MakeKernel([attribute = node.Ints("axes")](KernelContext& context) {
+    const Tensor& data = context.input(0);
+    const auto lengths = context.input(1).ToInt64s();
+    auto axes = NormalizeAxes(attribute, data.rank());
+    for (int64_t i = 0; attribute.empty() && i < data.rank(); ++i) axes.push_back(i);
+    if (axes.size() != lengths.size()) {
+      throw InputError("CenterCropPad: " + std::to_string(lengths.size()) + " lengths for " +
+                       std::to_string(axes.size()) + " axes");
+    }
+    std::vector<int64_t> before, after;
+    for (size_t i = 0; i < axes.size(); ++i) {
+      // Of an odd difference the end takes the larger part, of padding and of cropping alike.
+      const int64_t more = lengths[i] - data.dim(axes[i]);
+      before.push_back(more / 2);
+      after.push_back(more - more / 2);
+    }
+    before.insert(before.end(), after.begin(), after.end());
+    context.set_output(
+        0, Padded(data, PadMode::kConstant, before, axes, Tensor::Scalar(0.0f).Cast(data.dtype())));
+  });
+}
+
 }  // namespace ptq

@@ -1,5 +1,6 @@
 // Pooling over windows and over whole planes.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "array.h"
@@ -151,6 +152,38 @@ void AveragePool(KernelContext& context, const WindowAttributes& attributes, boo
   context.set_output(0, std::move(result));
 }
 
+/// (Σ |x|^p)^(1 / p)
+float PowerNorm(double sum, int64_t p) {
+  return static_cast<float>(p == 1   ? sum
+                            : p == 2 ? std::sqrt(sum)
+                                     : std::pow(sum, 1.0 / double(p)));
+}
+
+double PowerOf(float x, int64_t p) {
+  const double size = std::abs(double{x});
+  return p == 1 ? size : p == 2 ? size * size : std::pow(size, double(p));
+}
+
+void LpPool(KernelContext& context, const WindowAttributes& attributes, int64_t p) {
+  const Tensor& x = context.input(0);
+  const Window window = ResolveWindow(attributes, SpatialShape(x.shape()), attributes.kernel_shape);
+  const int64_t in_size = NumElements(InputShape(window));
+  const int64_t out_size = NumElements(OutputShape(window));
+  Tensor result(DType::kFloat32, PooledShape(x, window));
+  const float* from = x.data<float>().data();
+  float* to = result.mutable_data<float>().data();
+  ForEachWindow(window, x.dim(0) * x.dim(1),
+                [&](int64_t plane, int64_t out, const auto& reach, const auto& strides) {
+                  double sum = 0;
+                  auto visit = [&](int64_t offset) {
+                    sum += PowerOf(from[plane * in_size + offset], p);
+                  };
+                  ForEachInReach(reach, strides, 0, 0, visit);
+                  to[plane * out_size + out] = PowerNorm(sum, p);
+                });
+  context.set_output(0, std::move(result));
+}
+
 /// One value per plane.
 template <class Reduce>
 void GlobalPool(KernelContext& context, const Reduce& reduce) {
@@ -186,6 +219,24 @@ std::unique_ptr<Kernel> MakeAveragePool(const Node& node) {
   const WindowAttributes attributes(node);
   const bool include_pad = node.Int("count_include_pad", 0) != 0;
   return MakeKernel([=](KernelContext& context) { AveragePool(context, attributes, include_pad); });
+}
+
+/// ai.onnx LpPool.
+std::unique_ptr<Kernel> MakeLpPool(const Node& node) {
+  const WindowAttributes attributes(node);
+  const int64_t p = node.Int("p", 2);
+  return MakeKernel([=](KernelContext& context) { LpPool(context, attributes, p); });
+}
+
+/// ai.onnx GlobalLpPool.
+std::unique_ptr<Kernel> MakeGlobalLpPool(const Node& node) {
+  return MakeKernel([p = node.Int("p", 2)](KernelContext& context) {
+    GlobalPool(context, [p](const auto& plane) {
+      double sum = 0;
+      for (const float value : plane) sum += PowerOf(value, p);
+      return PowerNorm(sum, p);
+    });
+  });
 }
 
 /// ai.onnx GlobalAveragePool.

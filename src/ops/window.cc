@@ -83,6 +83,15 @@ Window ResolveWindow(const WindowAttributes& attributes, const Shape& input, con
   return window;
 }
 
+void AddColumns(const float* rows, const Window& window, int64_t begin, int64_t end, float* plane) {
+  const int64_t width = end - begin;
+  ForEachColumnRun(window, begin, end, [&](const ColumnRun& run) {
+    if (run.image < 0) return;
+    const float* in = rows + run.tap * width + run.column - begin;
+    for (int64_t i = 0; i < run.count; ++i) plane[run.image + i * run.step] += in[i];
+  });
+}
+
 Shape SpatialShape(const Shape& shape) {
   if (shape.size() < 3) {
     throw InputError("batch, channels and spatial dimensions are expected, found shape " +

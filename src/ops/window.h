@@ -107,4 +107,8 @@ void ForEachColumnRun(const Window& window, int64_t begin, int64_t end, Visitor&
   }
 }
 
+/// Adds every column to where ForEachColumnRun says that it was seen: rows[tap][column − begin] of
+/// one channel to its image `plane`.
+void AddColumns(const float* rows, const Window& window, int64_t begin, int64_t end, float* plane);
+
 }  // namespace ptq
