@@ -80,7 +80,7 @@ Tensor FromTypedFields(const onnx::TensorProto& proto, DType dtype, Shape shape)
                   [](int32_t value) { return BFloat16{static_cast<uint16_t>(value)}; });
     default: break;
   }
-  if (BitsOf(dtype) < 8 && BitsOf(dtype) > 0) {  // packed types: one byte of codes per int32
+  if (BitsOf(dtype) <= 8 && BitsOf(dtype) > 0) {  // packed and 8-bit floats: one byte per int32
     Tensor tensor(dtype, shape);
     auto bytes = tensor.mutable_bytes();
     if (bytes.size() != static_cast<size_t>(proto.int32_data_size())) {

@@ -118,9 +118,12 @@ std::unique_ptr<Kernel> MakeQuickGelu(const Node& node) {
 std::unique_ptr<Kernel> MakeShrink(const Node& node) {
   const float lambda = node.Float("lambd", 0.5f);
   const float bias = node.Float("bias", 0.0f);
-  return MakeScalarUnary([=](float x) {
-    if (x < -lambda) return x + bias;
-    return x > lambda ? x - bias : 0.0f;
+  return MakeNumberUnary([=](const auto& x) {
+    using T = typename std::decay_t<decltype(x)>::Scalar;
+    return x.unaryExpr([=](T element) {
+      const auto v = static_cast<float>(element);
+      return static_cast<T>(v < -lambda ? v + bias : v > lambda ? v - bias : 0.0f);
+    });
   });
 }
 

@@ -59,9 +59,9 @@ Operand ReadOperand(const Tensor& tensor, int64_t heads, const char* what) {
           TokensFirst(data, shape[1], shape[2], shape[2] / heads)};
 }
 
-/// A boolean mask as a bias of 0 and -infinity; a float mask as it is.
+/// A boolean mask as a bias of 0 and -infinity; numbers are added as they are.
 Tensor MaskAsBias(const Tensor& mask) {
-  if (mask.dtype() == DType::kFloat32) return mask;
+  if (mask.dtype() != DType::kBool) return mask.Cast(DType::kFloat32);
   Tensor bias(DType::kFloat32, mask.shape());
   const auto from = mask.data<bool>();
   const auto to = bias.mutable_data<float>();

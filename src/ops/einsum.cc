@@ -78,13 +78,23 @@ Named SumUnneeded(const Named& x, const Labels& needed) {
   const int64_t count = CountOf(x, summed);
   Shape shape;
   for (const int label : kept) shape.push_back(SizeOf(x, label));
-  Tensor out(DType::kFloat32, shape);
-  const float* from = rows.data<float>().data();
-  const auto to = out.mutable_data<float>();
-  for (size_t r = 0; r < to.size(); ++r) {
-    to[r] = ConstArrayMap<float>(from + static_cast<int64_t>(r) * count, count).sum();
-  }
+  Tensor out(rows.dtype(), shape);
+  VisitTypes<float, int32_t, int64_t>(rows.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const T* from = rows.data<T>().data();
+    const auto to = out.mutable_data<T>();
+    for (size_t r = 0; r < to.size(); ++r) {
+      to[r] = ConstArrayMap<T>(from + static_cast<int64_t>(r) * count, count).sum();
+    }
+  });
   return {out, kept};
+}
+
+Tensor Multiplied(const Tensor& x, const Tensor& y) {
+  if (x.dtype() != y.dtype()) throw InputError("Einsum: the operands differ in element type");
+  if (x.dtype() == DType::kInt32) return IntegerMatMul<int32_t>(x, y);
+  if (x.dtype() == DType::kInt64) return IntegerMatMul<int64_t>(x, y);
+  return MatMul(x, y);
 }
 
 /// Drops the dimensions of one element that `other` has larger: they broadcast.
@@ -129,7 +139,7 @@ Named Contract(Named a, Named b, const Labels& needed) {
       Arranged(a, Joined(batch, left, folded)).Reshaped({batches, CountOf(a, left), terms});
   const Tensor y =
       Arranged(b, Joined(batch, folded, right)).Reshaped({batches, terms, CountOf(b, right)});
-  return {MatMul(x, y).Reshaped(shape), Joined(batch, left, right)};
+  return {Multiplied(x, y).Reshaped(shape), Joined(batch, left, right)};
 }
 
 void RunEinsum(KernelContext& context, const std::string& text) {
@@ -155,15 +165,7 @@ void RunEinsum(KernelContext& context, const std::string& text) {
 
 std::unique_ptr<Kernel> MakeEinsum(const Node& node) {
   const std::string equation = node.String("equation", "");
-  return MakeKernel([equation](KernelContext& context) {
-    for (size_t i = 0; i < context.input_count(); ++i) {
-      if (context.input(i).dtype() != DType::kFloat32) {
-        throw UnsupportedError("Einsum of " + std::string(DTypeName(context.input(i).dtype())) +
-                               "; only floating point is supported");
-      }
-    }
-    RunEinsum(context, equation);
-  });
+  return MakeKernel([equation](KernelContext& context) { RunEinsum(context, equation); });
 }
 
 }  // namespace ptq

@@ -27,8 +27,9 @@ struct Signal {
 
 /// The transform of `in`, 1 / n of the sum when inverse.
 std::vector<Complex> Transform(std::vector<Complex>& in, Direction direction) {
+  // The library has no plan for a single element, which is its own transform.
+  if (in.size() < 2) return in;
   std::vector<Complex> out(in.size());
-  if (in.empty()) return out;
   Eigen::FFT<double> fft;
   const auto count = static_cast<Eigen::Index>(in.size());
   if (direction == Direction::kForward) {

@@ -63,14 +63,37 @@ constexpr Refusal kRefusals[] = {
      "the model is compiled for one device: use the one it was made of"},
 };
 
-std::string AdviceOn(const std::string& domain, const std::string& type) {
+/// What to do about an operator without a kernel.
+std::string AdviceOn(const Node& node) {
+  const std::string domain = node.domain();
+  for (const KernelEntry& entry : KernelEntries()) {
+    if (entry.op_type != node.op_type() || entry.domain != domain) continue;
+    return node.opset() < entry.since
+               ? "it is from opset " + std::to_string(entry.since) + " on: export the model again"
+               : "it is up to opset " + std::to_string(entry.until);
+  }
   if (domain == "com.ms.internal.nhwc") {
     return "ONNX Runtime makes it for devices that want channels last: use the model as it was";
   }
   for (const Refusal& refusal : kRefusals) {
-    if (refusal.domain == domain && refusal.op_type == type) return std::string(refusal.advice);
+    if (refusal.domain == domain && refusal.op_type == node.op_type()) return std::string(refusal.advice);
   }
   return "docs/supported-operators.md lists those that are";
+}
+
+/// The entry's kernel; an error about the node's attributes names the node.
+std::unique_ptr<Kernel> MakeNamed(const KernelEntry& entry, const Node& node) {
+  const auto named = [&](const std::string& what) {
+    const bool is = what.starts_with("node '");
+    return is ? what : "node '" + node.name() + "' (" + node.op_type() + "): " + what;
+  };
+  try {
+    return entry.make(node);
+  } catch (const InputError& error) {
+    throw InputError(named(error.what()));
+  } catch (const UnsupportedError& error) {
+    throw UnsupportedError(named(error.what()));
+  }
 }
 
 }  // namespace
@@ -99,9 +122,9 @@ std::unique_ptr<Kernel> CreateKernel(const Node& node) {
     const std::string domain = node.domain().empty() ? "ai.onnx" : node.domain();
     throw UnsupportedError("node '" + node.name() + "': operator " + domain +
                            "::" + node.op_type() + " (opset " + std::to_string(node.opset()) +
-                           ") is not supported; " + AdviceOn(domain, node.op_type()));
+                           ") is not supported; " + AdviceOn(node));
   }
-  return entry->make(node);
+  return MakeNamed(*entry, node);
 }
 
 bool HasKernel(const Node& node) { return FindEntry(node) != nullptr; }

@@ -1,6 +1,9 @@
 #include "packed_integers.h"
 
+#include <algorithm>
 #include <string>
+
+#include "array.h"
 
 #include "ptq/base/error.h"
 #include "ptq/base/simd.h"
@@ -33,6 +36,17 @@ PTQ_VECTOR_CLONES void DequantizePairs(const uint8_t* bytes, int64_t pairs, floa
   for (int64_t i = 0; i < pairs; ++i) {
     out[2 * i] = (static_cast<float>(bytes[i] & 15) - zero_point) * scale;
     out[2 * i + 1] = (static_cast<float>(bytes[i] >> 4) - zero_point) * scale;
+  }
+}
+
+/// Writes the low bits of codes, several a byte.
+void Pack(std::span<const int32_t> codes, int bits, std::span<std::byte> bytes) {
+  std::fill(bytes.begin(), bytes.end(), std::byte{0});
+  const int per_byte = 8 / bits;
+  const int32_t mask = (1 << bits) - 1;
+  for (size_t i = 0; i < codes.size(); ++i) {
+    const int shift = static_cast<int>(i % static_cast<size_t>(per_byte)) * bits;
+    bytes[i / static_cast<size_t>(per_byte)] |= static_cast<std::byte>((codes[i] & mask) << shift);
   }
 }
 
@@ -89,6 +103,21 @@ std::vector<int32_t> UnpackIntegers(const Tensor& tensor, int64_t begin, int64_t
   return out;
 }
 
+Tensor PackIntegers(DType dtype, const Shape& shape, std::span<const int32_t> codes) {
+  Tensor out(dtype, shape);
+  const int bits = BitsOf(dtype);
+  if (bits < 8) {
+    Pack(codes, bits, out.mutable_bytes());
+    return out;
+  }
+  VisitTypes<int8_t, uint8_t, int16_t, uint16_t>(dtype, [&](auto type) {
+    using T = decltype(type);
+    const auto to = out.mutable_data<T>();
+    for (size_t i = 0; i < codes.size(); ++i) to[i] = static_cast<T>(codes[i]);
+  });
+  return out;
+}
+
 IntegerRange RangeOf(DType dtype) {
   switch (dtype) {
     case DType::kInt8: return {-128, 127};
@@ -103,6 +132,24 @@ IntegerRange RangeOf(DType dtype) {
     default:
       throw UnsupportedError("quantization to " + std::string(DTypeName(dtype)) +
                              " is not supported");
+  }
+}
+
+bool IsInteger(DType dtype) {
+  switch (dtype) {
+    case DType::kUint8:
+    case DType::kInt8:
+    case DType::kUint16:
+    case DType::kInt16:
+    case DType::kUint32:
+    case DType::kInt32:
+    case DType::kUint64:
+    case DType::kInt64:
+    case DType::kUint4:
+    case DType::kInt4:
+    case DType::kUint2:
+    case DType::kInt2: return true;
+    default: return false;
   }
 }
 

@@ -28,4 +28,10 @@ struct IntegerRange {
 };
 [[nodiscard]] IntegerRange RangeOf(DType dtype);
 
+/// Whether a type is integers of any width, packed ones included; bool is not.
+[[nodiscard]] bool IsInteger(DType dtype);
+
+/// Integers as a tensor of a type of up to 16 bits, of which they keep the low bits.
+[[nodiscard]] Tensor PackIntegers(DType dtype, const Shape& shape, std::span<const int32_t> codes);
+
 }  // namespace ptq

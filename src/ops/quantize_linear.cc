@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "array.h"
+#include "float8.h"
 #include "packed_integers.h"
 
 #include "ptq/ops/kernel.h"
@@ -68,6 +69,13 @@ std::vector<int32_t> ReadZeroPoints(const KernelContext& context, const Layout& 
     throw InputError("zero point has shape " + ToString(zeros.shape()) + ", the scale has " +
                      ToString(context.input(1).shape()));
   }
+  if (IsFloat8(zeros.dtype())) {
+    const Tensor values = FromFloat8(zeros);
+    for (const float zero : values.data<float>()) {
+      if (zero != 0) throw UnsupportedError("a zero point of 8-bit floats that is not 0");
+    }
+    return {};
+  }
   return UnpackIntegers(zeros, 0, zeros.size());
 }
 
@@ -117,12 +125,31 @@ void DequantizeRun(const T* x, int64_t count, const float* scale, const int32_t*
   }
 }
 
+/// x[i] · scale or x[i] / scale, for values that are floats already.
+template <class Function>
+Tensor Scaled(const Tensor& x, const Layout& layout, const float* scale, const Function& function) {
+  Tensor out(DType::kFloat32, x.shape());
+  const float* from = x.data<float>().data();
+  float* to = out.mutable_data<float>().data();
+  ForEachRun(layout, [&](int64_t begin, int64_t count, int64_t first, int64_t stride) {
+    for (int64_t i = 0; i < count; ++i) {
+      to[begin + i] = function(from[begin + i], scale[first + i * stride]);
+    }
+  });
+  return out;
+}
+
 void Dequantize(KernelContext& context, int64_t axis, int64_t block_size) {
   const Tensor& x = context.input(0);
   const Layout layout = ReadLayout(x.shape(), context.input(1), axis, block_size);
   const std::vector<int32_t> zeros = ReadZeroPoints(context, layout);
   const float* scale = context.input(1).data<float>().data();
   const int32_t* zero = zeros.empty() ? nullptr : zeros.data();
+  if (IsFloat8(x.dtype())) {
+    const auto times = [](float value, float factor) { return value * factor; };
+    context.set_output(0, Scaled(FromFloat8(x), layout, scale, times));
+    return;
+  }
   Tensor out(DType::kFloat32, x.shape());
   float* y = out.mutable_data<float>().data();
   const auto direct = [&](const auto* from) {
@@ -144,41 +171,29 @@ void Dequantize(KernelContext& context, int64_t axis, int64_t block_size) {
   context.set_output(0, std::move(out));
 }
 
-/// Writes codes, in their range already, into a tensor of 2- or 4-bit elements.
-void Pack(const std::vector<int32_t>& codes, int bits, std::span<std::byte> bytes) {
-  std::fill(bytes.begin(), bytes.end(), std::byte{0});
-  const int per_byte = 8 / bits;
-  const int32_t mask = (1 << bits) - 1;
-  for (size_t i = 0; i < codes.size(); ++i) {
-    const int shift = static_cast<int>(i % static_cast<size_t>(per_byte)) * bits;
-    bytes[i / static_cast<size_t>(per_byte)] |= static_cast<std::byte>((codes[i] & mask) << shift);
-  }
-}
+struct QuantizeAttributes {
+  int64_t axis;
+  int64_t block_size;
+  DType output_type;  ///< kUndefined: that of the zero point
+  bool saturate;      ///< of 8-bit floats
+};
 
-Tensor MakeCodes(DType dtype, const Shape& shape, const std::vector<int32_t>& codes) {
-  Tensor out(dtype, shape);
-  const int bits = BitsOf(dtype);
-  if (bits < 8) {
-    Pack(codes, bits, out.mutable_bytes());
-    return out;
-  }
-  VisitTypes<int8_t, uint8_t, int16_t, uint16_t>(dtype, [&](auto type) {
-    using T = decltype(type);
-    const auto to = out.mutable_data<T>();
-    for (size_t i = 0; i < codes.size(); ++i) to[i] = static_cast<T>(codes[i]);
-  });
-  return out;
-}
-
-void Quantize(KernelContext& context, int64_t axis, int64_t block_size, DType output_type) {
+void Quantize(KernelContext& context, const QuantizeAttributes& attributes) {
   const Tensor& input = context.input(0);
   const Tensor x = input.dtype() == DType::kInt32 ? input.Cast(DType::kFloat32) : input;
-  const Layout layout = ReadLayout(x.shape(), context.input(1), axis, block_size);
+  const Layout layout =
+      ReadLayout(x.shape(), context.input(1), attributes.axis, attributes.block_size);
   const std::vector<int32_t> zeros = ReadZeroPoints(context, layout);
   const float* from = x.data<float>().data();
   const float* scale = context.input(1).data<float>().data();
-  DType dtype = output_type == DType::kUndefined ? DType::kUint8 : output_type;
+  DType dtype =
+      attributes.output_type == DType::kUndefined ? DType::kUint8 : attributes.output_type;
   if (context.has_input(2)) dtype = context.input(2).dtype();
+  if (IsFloat8(dtype)) {
+    const auto over = [](float value, float factor) { return value / factor; };
+    context.set_output(0, ToFloat8(Scaled(x, layout, scale, over), dtype, attributes.saturate));
+    return;
+  }
   const IntegerRange range = RangeOf(dtype);
   if (BitsOf(dtype) > 16) throw InputError("QuantizeLinear has no 32-bit form");
   const auto lowest = static_cast<float>(range.lowest);
@@ -194,7 +209,7 @@ void Quantize(KernelContext& context, int64_t axis, int64_t block_size, DType ou
       codes[static_cast<size_t>(begin + i)] = static_cast<int32_t>(clamped);
     }
   });
-  context.set_output(0, MakeCodes(dtype, x.shape(), codes));
+  context.set_output(0, PackIntegers(dtype, x.shape(), codes));
 }
 
 }  // namespace
@@ -210,10 +225,10 @@ std::unique_ptr<Kernel> MakeDequantizeLinear(const Node& node) {
 /// QuantizeLinear of ai.onnx and com.microsoft: x, scale, zero point? ->
 /// saturate(round(x / scale) + zero point).
 std::unique_ptr<Kernel> MakeQuantizeLinear(const Node& node) {
-  const int64_t axis = node.Int("axis", 1);
-  const int64_t block_size = node.Int("block_size", 0);
-  const auto type = static_cast<DType>(node.Int("output_dtype", 0));
-  return MakeKernel([=](KernelContext& context) { Quantize(context, axis, block_size, type); });
+  const QuantizeAttributes attributes{node.Int("axis", 1), node.Int("block_size", 0),
+                                      static_cast<DType>(node.Int("output_dtype", 0)),
+                                      node.Int("saturate", 1) != 0};
+  return MakeKernel([attributes](KernelContext& context) { Quantize(context, attributes); });
 }
 
 }  // namespace ptq

@@ -7,6 +7,7 @@
 
 #include "arguments.h"
 #include "array.h"
+#include "packed_integers.h"
 
 #include "ptq/ops/kernel.h"
 
@@ -24,6 +25,7 @@ struct ResizeAttributes {
   float cubic_a;
   float extrapolation;
   bool exclude_outside;
+  bool antialias;
 };
 
 /// What one axis is resized by. `start` and `end` are the region of tf_crop_and_resize.
@@ -103,11 +105,49 @@ void AddCubicTaps(Taps& taps, double x, const AxisScale& axis, const ResizeAttri
   }
 }
 
+/// Elements on each side of a place that a filter reaches; when shrinking it is stretched.
+float SupportOf(const AxisScale& axis, const ResizeAttributes& attributes) {
+  const float reach = attributes.mode == ResizeMode::kLinear ? 1.0f : 2.0f;
+  return reach / std::min(axis.scale, 1.0f);
+}
+
+/// Linear or cubic taps of a filter that is as wide as what one result element covers.
+void AddAntialiasTaps(Taps& taps, float x, const AxisScale& axis,
+                      const ResizeAttributes& attributes) {
+  const float support = SupportOf(axis, attributes);
+  const float squeeze = std::min(axis.scale, 1.0f);
+  // In single precision and with these halves, as other runtimes choose the elements.
+  const float center = x + 0.5f;
+  const auto first = static_cast<int64_t>(std::floor(center - support + 0.5f));
+  const auto last = static_cast<int64_t>(std::floor(center + support + 0.5f));
+  std::vector<double> weights;
+  double sum = 0;
+  for (int64_t k = first; k < last; ++k) {
+    const bool outside = k < 0 || k >= axis.input;
+    const double distance = (static_cast<float>(k) - center + 0.5f) * squeeze;
+    const double weight = attributes.mode == ResizeMode::kLinear
+                              ? std::max(0.0, 1 - std::abs(distance))
+                              : CubicWeight(distance, attributes.cubic_a);
+    weights.push_back(attributes.exclude_outside && outside ? 0 : weight);
+    sum += weights.back();
+  }
+  for (int64_t k = 0; k < taps.width; ++k) {
+    const auto at = static_cast<size_t>(k);
+    taps.index.push_back(std::clamp<int64_t>(first + k, 0, axis.input - 1));
+    taps.weight.push_back(at < weights.size() && sum != 0 ? static_cast<float>(weights[at] / sum)
+                                                          : 0.0f);
+  }
+}
+
 Taps MakeTaps(const AxisScale& axis, const ResizeAttributes& attributes) {
   Taps taps;
+  const bool antialias = attributes.antialias && attributes.mode != ResizeMode::kNearest;
   taps.width = attributes.mode == ResizeMode::kNearest  ? 1
                : attributes.mode == ResizeMode::kLinear ? 2
                                                         : 4;
+  if (antialias) {
+    taps.width = 2 * static_cast<int64_t>(std::ceil(SupportOf(axis, attributes))) + 1;
+  }
   const double last = static_cast<double>(axis.input - 1);
   for (int64_t i = 0; i < axis.output; ++i) {
     double x = SourceCoordinate(attributes.coordinates, axis, i);
@@ -116,6 +156,8 @@ Taps MakeTaps(const AxisScale& axis, const ResizeAttributes& attributes) {
       taps.index.push_back(
           std::clamp<int64_t>(NearestIndex(attributes.nearest, x, axis.scale), 0, axis.input - 1));
       taps.weight.push_back(1.0f);
+    } else if (antialias) {
+      AddAntialiasTaps(taps, static_cast<float>(x), axis, attributes);
     } else if (attributes.mode == ResizeMode::kLinear) {
       x = std::clamp(x, 0.0, last);
       const auto low = static_cast<int64_t>(std::floor(x));
@@ -168,9 +210,6 @@ Tensor ResizeAxis(const Tensor& data, int64_t axis, const Taps& taps) {
   if (result.size() == 0) return result;
   VisitTypes<float, uint8_t, int8_t, int32_t, int64_t>(data.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    if (taps.width > 1 && !std::is_same_v<T, float>) {
-      throw UnsupportedError("Resize of integers in another mode than nearest");
-    }
     ApplyTaps(data.data<T>().data(), taps, NumElements(shape, 0, axis), data.dim(axis),
               NumElements(shape, axis + 1, data.rank()), result.mutable_data<T>().data());
   });
@@ -193,21 +232,35 @@ void Extrapolate(Tensor& result, const std::vector<Taps>& taps, float value) {
   }
 }
 
+/// Float values to what integers of this type can hold, halves up.
+void RoundTo(DType dtype, Tensor& values) {
+  const IntegerRange range = RangeOf(dtype);
+  for (float& value : values.mutable_data<float>()) {
+    value = std::clamp(std::floor(value + 0.5f), static_cast<float>(range.lowest),
+                       static_cast<float>(range.highest));
+  }
+}
+
 Tensor Resized(const Tensor& data, const std::vector<AxisScale>& axes,
                const ResizeAttributes& attributes) {
-  Tensor result = data;
-  std::vector<Taps> taps;
-  for (size_t i = 0; i < axes.size(); ++i) {
+  // Integers between integers are computed in float and cut off at the end; those of a wide filter
+  // are rounded after each axis, the last one first.
+  const bool exact = data.dtype() == DType::kFloat32 || attributes.mode == ResizeMode::kNearest;
+  Tensor result = exact ? data : data.Cast(DType::kFloat32);
+  std::vector<Taps> taps(axes.size());
+  for (size_t i = axes.size(); i-- > 0;) {
     if (axes[i].input == 0 && axes[i].output > 0) throw InputError("Resize of an empty axis");
-    taps.push_back(MakeTaps(axes[i], attributes));
+    taps[i] = MakeTaps(axes[i], attributes);
     const bool same = axes[i].scale == 1 && axes[i].input == axes[i].output &&
                       attributes.coordinates != "tf_crop_and_resize";
-    if (!same) result = ResizeAxis(result, static_cast<int64_t>(i), taps.back());
+    if (same) continue;
+    result = ResizeAxis(result, static_cast<int64_t>(i), taps[i]);
+    if (!exact && attributes.antialias) RoundTo(data.dtype(), result);
   }
   if (attributes.coordinates == "tf_crop_and_resize") {
     Extrapolate(result, taps, attributes.extrapolation);
   }
-  return result;
+  return result.Cast(data.dtype());
 }
 
 std::vector<float> FloatsOf(const KernelContext& context, size_t i) {
@@ -293,7 +346,6 @@ ResizeMode ParseMode(const Node& node) {
 
 /// ai.onnx Resize.
 std::unique_ptr<Kernel> MakeResize(const Node& node) {
-  if (node.Int("antialias", 0) != 0) throw UnsupportedError("Resize with antialias");
   const bool old = node.opset() < 11;
   const ResizeAttributes attributes{
       ParseMode(node),
@@ -303,7 +355,8 @@ std::unique_ptr<Kernel> MakeResize(const Node& node) {
       node.Ints("axes"),
       node.Float("cubic_coeff_a", -0.75f),
       node.Float("extrapolation_value", 0.0f),
-      node.Int("exclude_outside", 0) != 0};
+      node.Int("exclude_outside", 0) != 0,
+      node.Int("antialias", 0) != 0};
   return MakeKernel([attributes, scales = size_t{old ? 1u : 2u}](KernelContext& context) {
     Resize(context, attributes, scales);
   });
@@ -312,7 +365,7 @@ std::unique_ptr<Kernel> MakeResize(const Node& node) {
 /// ai.onnx Upsample, which Resize replaced: scales by attribute (opset 7) or input (opset 9).
 std::unique_ptr<Kernel> MakeUpsample(const Node& node) {
   const ResizeAttributes attributes{ParseMode(node), "asymmetric", "floor", "stretch", {},
-                                    -0.75f,          0.0f,         false};
+                                    -0.75f,          0.0f,         false,   false};
   const auto scales = node.Floats("scales");
   return MakeKernel([attributes, scales](KernelContext& context) {
     if (context.has_input(1)) return Resize(context, attributes, 1);

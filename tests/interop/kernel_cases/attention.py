@@ -92,6 +92,7 @@ def attention_onnx(rng):
         yield case(f"bool {shape}", mask=mask)
         yield case(f"float {shape}", mask=f32(rng, *shape))
         yield case(f"bool causal {shape}", mask=mask, is_causal=1, opset=24)
+    yield case("integer mask", mask=rng.integers(-3, 3, (5, 5)))
     mask = rng.random((2, 1, 5, 12)) > 0.3
     mask[..., :8] = True
     yield case("bool past", past=7, mask=mask, outputs=3)

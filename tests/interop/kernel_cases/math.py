@@ -153,6 +153,8 @@ def unary(rng):
                 yield f"{op}/{kind.__name__}", node(op, opset, [ints(rng, (5, 3), kind)])
     halves = np.array([0.5, 1.5, 2.5, -0.5, -1.5, -2.5], np.float32)
     yield "Round/halves", node("Round", 11, [halves])
+    for kind in (np.int64, np.int8, np.uint8):
+        yield f"Shrink/{kind.__name__}", node("Shrink", 9, [ints(rng, (5, 3), kind)], lambd=2.5, bias=1.0)
     yield "Relu/int32", node("Relu", 14, [ints(rng, (5, 3), np.int32)])
     for op in ("Gelu", "QuickGelu", "FastGelu"):
         for shape in SHAPES[1:]:
@@ -381,6 +383,10 @@ def einsums(rng):
             ("blh,dhk->bldk", (2, 3, 4), (5, 4, 6))]:
         yield f"Einsum/{equation}", node("Einsum", 12, [f32(rng, s) for s in shapes],
                                          equation=equation)
+        if len(shapes) < 3:
+            for kind in (np.int64, np.int32):
+                yield f"Einsum/{kind.__name__},{equation}", node(
+                    "Einsum", 12, [ints(rng, s, kind) for s in shapes], equation=equation)
 
 
 cases = seeded([arithmetic, variadic, logic, unary, clip, reductions, positions, softmaxes, matmuls,

@@ -5,7 +5,7 @@ import math
 import ml_dtypes
 import numpy as np
 from onnx import TensorProto, helper
-from single_node import F, MS, f32, one_node, seeded, then
+from single_node import F, MS, f32, filled, kind_of, node, one_node, seeded, then
 
 
 def pack(codes, bits):
@@ -250,4 +250,59 @@ def experts(rng):
                     **common)
 
 
-cases = seeded([matmul_nbits, dequantize, quantize, gather_block_quantized, matmul_bnb4, experts], 13)
+FLOAT8 = {TensorProto.FLOAT8E4M3FN: ml_dtypes.float8_e4m3fn,
+          TensorProto.FLOAT8E4M3FNUZ: ml_dtypes.float8_e4m3fnuz,
+          TensorProto.FLOAT8E5M2: ml_dtypes.float8_e5m2,
+          TensorProto.FLOAT8E5M2FNUZ: ml_dtypes.float8_e5m2fnuz}
+
+
+def float8(rng):
+    limits = [0, -0.0, 448, 449, 464, 465, 1e6, -1e6, np.inf, -np.inf, np.nan, 240, 248, 249, 57344,
+              1e-3, -1e-9, 2**-9, 2**-10, 1.5 * 2**-9]
+    for kind, dtype in FLOAT8.items():
+        for saturate in (0, 1):
+            x = np.concatenate([f32(rng, 80, scale=10), np.array(limits, np.float32)])
+            yield f"Cast/float8,{kind},{saturate}", then(
+                node("Cast", 19, [x], [kind], to=kind, saturate=saturate), "Cast", F, to=F)
+            for zero in (None, np.zeros((), dtype)):
+                made = node("QuantizeLinear", 19 if zero is not None else 21,
+                            [x, np.float32(0.25), zero], [kind], constants=(1, 2),
+                            saturate=saturate, output_dtype=kind if zero is None else None)
+                yield f"QuantizeLinear/float8,{kind},{saturate},{zero is None}", then(
+                    made, "DequantizeLinear", F, np.float32(0.25))
+        codes = np.arange(256, dtype=np.uint8).view(dtype)
+        yield f"Cast/from float8,{kind}", node("Cast", 19, [codes], [F], constants=(0,), to=F)
+        yield f"CastLike/float8,{kind}", then(
+            node("CastLike", 19, [f32(rng, 9), codes], [kind], constants=(1,)), "Cast", F, to=F)
+        yield f"DequantizeLinear/float8,{kind}", node(
+            "DequantizeLinear", 19, [codes.reshape(16, 16), f32(rng, 16)], [F], constants=(0, 1),
+            axis=1)
+        yield f"DequantizeLinear/float8,{kind},block", node(
+            "DequantizeLinear", 21, [codes.reshape(16, 16), f32(rng, 2, 16)], [F], constants=(0, 1),
+            axis=0, block_size=8)
+
+
+def packed_casts(rng):
+    for name in ("int4", "uint4", "int2", "uint2"):
+        dtype, opset = INTEGERS[name]
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        codes = integers(rng, name, (3, 7))
+        for other in (np.float32, np.float16, np.int64, np.int32, np.uint8, np.int8, np.bool_):
+            x = filled(rng, (5, 3), other)
+            x = x * 5 if np.dtype(other).kind == "f" else x
+            yield f"Cast/{name},{other.__name__}", then(
+                node("Cast", opset, [x], [kind], to=kind), "Cast", F, to=F)
+            yield f"Cast/from {name},{other.__name__}", node(
+                "Cast", opset, [codes], [kind_of(x)], constants=(0,), to=kind_of(x))
+
+
+def bit_casts(rng):
+    for source, target in [(np.float32, np.int32), (np.int32, np.float32), (np.float32, np.uint32),
+                           (np.int64, np.uint64), (np.int8, np.uint8), (np.uint16, np.int16)]:
+        x = filled(rng, (3, 4), source)
+        kind = kind_of(np.zeros(0, target))
+        yield f"BitCast/{source.__name__},{target.__name__}", node("BitCast", 26, [x], [kind], to=kind)
+
+
+cases = seeded([float8, packed_casts, bit_casts, matmul_nbits, dequantize, quantize,
+                gather_block_quantized, matmul_bnb4, experts], 13)

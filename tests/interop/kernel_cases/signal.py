@@ -21,6 +21,7 @@ def transforms(rng):
                     yield f"DFT/length {length},{name}", node(
                         "DFT", 20, [x, np.int64(length), np.int64(axis)], [F], constants=(1, 2),
                         **options)
+    yield "DFT/one", node("DFT", 20, [f32(rng, 3, 1, 2)], [F])
     yield "DFT/default axis", node("DFT", 20, [f32(rng, 2, 3, 8, 1)], [F])
     for samples, step, length, half in [(64, 16, 32, 1), (100, 10, 25, 0), (50, 7, 50, 1),
                                         (400, 160, 400, 1), (33, 4, 9, 0)]:

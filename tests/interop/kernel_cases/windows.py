@@ -129,6 +129,33 @@ def resizes(rng):
     yield "Resize/uint8", node("Resize", 13, [filled(rng, (1, 1, 3, 3), np.uint8), None,
                                               np.array([1, 1, 2, 2], np.float32)],
                                               [TensorProto.UINT8])
+    for kind in ("linear", "cubic"):
+        for scales in [(1, 1, 0.5, 0.4), (1, 1, 0.23, 2.3), (1, 1, 1.7, 1)]:
+            for mode in ("half_pixel", "align_corners", "asymmetric"):
+                for exclude in (0, 1):
+                    yield f"Resize/antialias,{kind},{scales},{mode},{exclude}", node(
+                        "Resize", 18, [f32(rng, 1, 2, 11, 13), None, np.array(scales, np.float32)],
+                        [F], mode=kind, antialias=1, exclude_outside=exclude,
+                        coordinate_transformation_mode=mode)
+        yield f"Resize/antialias,sizes,{kind}", node(
+            "Resize", 19, [f32(rng, 2, 1, 20, 30), None, None, i64(7, 11)], [F], mode=kind,
+            antialias=1, axes=[2, 3])
+        for dtype in (np.uint8, np.int32):
+            # Not a factor with ties: how those round is not specified.
+            small = np.array([1, 1, 0.37, 0.37], np.float32)
+            x8 = filled(rng, (1, 2, 9, 9), dtype)
+            yield f"Resize/antialias,{dtype.__name__},{kind}", node(
+                "Resize", 18, [x8, None, small], [kind_of(x8)], mode=kind, antialias=1)
+    for dtype in (np.uint8, np.int8):
+        x8 = filled(rng, (1, 2, 9, 9), dtype)
+        yield f"Resize/linear,{dtype.__name__}", node(
+            "Resize", 13, [x8, None, np.array([1, 1, 1.3, 0.7], np.float32)], [kind_of(x8)],
+            mode="linear")
+    for scales in [(1, 1, 2, 3, 2), (1, 1, 0.6, 1, 0.5)]:
+        for kind in ("nearest", "linear"):
+            yield f"Resize/volume,{scales},{kind}", node(
+                "Resize", 13, [f32(rng, 1, 2, 4, 3, 5), None, np.array(scales, np.float32)], [F],
+                mode=kind)
     yield "Resize/1d", node("Resize", 13, [f32(rng, 6), None, np.array([1.5], np.float32)], [F])
 
 
