@@ -119,6 +119,11 @@ void AddMemoryOption(CLI::App& app, int64_t& budget) {
       ->option_text("SIZE");
 }
 
+void AddRequantizeOption(CLI::App& app, bool& requantize) {
+  app.add_flag("--requantize", requantize,
+               "Dequantize weights that are quantized already; without it such a model is refused");
+}
+
 void AddRecipeOptions(CLI::App& app, Recipe& recipe) {
   app.add_option("--src,src", recipe.source, "Model: an .onnx file or its directory")->required();
   app.add_option("--dst,dst", recipe.destination,
@@ -129,6 +134,7 @@ void AddRecipeOptions(CLI::App& app, Recipe& recipe) {
   app.add_option("--grid", recipe.grid, "Overrides the method's grid");
   app.add_option("--rounding", recipe.rounding, "Overrides the method's rounding");
   AddOutputOptions(app, recipe);
+  AddRequantizeOption(app, recipe.requantize);
   app.add_option("--include", recipe.include,
                  "Quantize only linears whose name matches: globs, or /regular expressions/");
   app.add_option("--exclude", recipe.exclude, "Leave linears alone whose name matches");

@@ -13,6 +13,9 @@ void AddRecipeOptions(CLI::App& app, Recipe& recipe);
 /// Adds --memory-budget.
 void AddMemoryOption(CLI::App& app, int64_t& budget);
 
+/// Adds --requantize.
+void AddRequantizeOption(CLI::App& app, bool& requantize);
+
 /// Adds --calib and what belongs to it.
 void AddCalibrationOptions(CLI::App& app, CalibrationOptions& options);
 

@@ -7,6 +7,8 @@
 
 #include "ptq/base/parallel.h"
 #include "ptq/cli/command.h"
+#include "ptq/pipeline/directory.h"
+#include "ptq/report/directory_report.h"
 #include "ptq/report/run_report.h"
 
 namespace ptq {
@@ -30,6 +32,9 @@ class RunCommand : public Command {
 
   ExitCode Run(const GlobalOptions& global) override {
     const ThreadLimit threads(global.ThreadsOfRank());
+    const auto files = ModelFiles(recipe_.source);
+    if (files.size() > 1) return RunAll(global);
+    recipe_.source = files.front();
     if (dry_run_) {
       const RunReport report = PlanRun(recipe_);
       std::cout << (json_ ? PlanJson(report).dump(2) + "\n" : PlanText(report));
@@ -41,6 +46,22 @@ class RunCommand : public Command {
   }
 
  private:
+  /// A directory of several models.
+  ExitCode RunAll(const GlobalOptions& global) {
+    if (global.ranks.size() > 1) {
+      throw UsageError("several ranks share the work of one model; give one of the files in '" +
+                       recipe_.source.string() + "'");
+    }
+    if (dry_run_) {
+      const auto plans = PlanDirectory(recipe_);
+      std::cout << (json_ ? PlansJson(plans).dump(2) + "\n" : PlansText(plans));
+    } else {
+      const DirectoryReport report = RunDirectory(recipe_, options_);
+      std::cout << (json_ ? DirectoryJson(report).dump(2) + "\n" : DirectoryText(report));
+    }
+    return ExitCode::kDone;
+  }
+
   Recipe recipe_;
   bool dry_run_ = false;
   RunOptions options_;

@@ -22,6 +22,7 @@ class StatsCommand : public Command {
     AddCalibrationOptions(app, recipe_.calibration);
     app.add_option("--tokenizer", recipe_.tokenizer,
                    "tokenizer.json or its directory; default: beside the model");
+    AddRequantizeOption(app, recipe_.requantize);
     AddMemoryOption(app, recipe_.memory_budget);
     app.add_flag("--json", json_, "Print JSON instead of text");
   }

@@ -149,6 +149,7 @@ Json ToJson(const Metadata& metadata) {
               {"totals", TotalsJson(metadata)},
               {"linears", linears},
               {"sidecars", metadata.sidecars},
+              {"notes", metadata.notes},
               {"verification", VerificationJson(metadata.verification)}};
 }
 

@@ -74,7 +74,7 @@ struct OutputModel::State {
         directory(std::move(path)),
         options(the_options),
         format(FindLinearFormat(the_options.format)),
-        store(directory),
+        store(directory, the_options.file),
         model(source.model().CopyStructure()) {}
 
   /// A constant that belongs to this node alone: what it reads now, element [.., c] divided by
@@ -129,6 +129,8 @@ OutputModel::OutputModel(const Graph& graph, const Plan& plan, std::filesystem::
 }
 
 OutputModel::~OutputModel() = default;
+
+std::string DataFileName(const std::string& model_file) { return model_file + ".data"; }
 
 void OutputModel::State::DivideConstant(const Use& use, std::span<const float> divisor) {
   const ValueId id = graph.inputs(use.node)[static_cast<size_t>(use.input)];
@@ -411,7 +413,7 @@ void OutputModel::State::DropStaleDeclarations(const std::unordered_set<std::str
 }
 
 void OutputModel::State::WriteModel() {
-  const auto path = directory / "model.onnx";
+  const auto path = directory / options.file;
   std::string bytes;
   if (model.ByteSizeLong() > static_cast<size_t>(std::numeric_limits<int>::max()) ||
       !model.SerializeToString(&bytes)) {

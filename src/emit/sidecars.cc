@@ -57,16 +57,15 @@ bool Inside(const fs::path& path, const fs::path& directory) {
 
 class Collector {
  public:
-  Collector(const Model& model, fs::path root, const fs::path& destination)
-      : root_(std::move(root)), destination_(fs::weakly_canonical(destination)) {
+  Collector(fs::path root, std::set<fs::path> external, const fs::path& destination)
+      : root_(std::move(root)),
+        destination_(fs::weakly_canonical(destination)),
+        external_(std::move(external)) {
     std::error_code error;
     real_root_ = fs::canonical(root_, error);
     // A Hugging Face cache keeps the files of a snapshot as links into `blobs`.
     const auto blobs = real_root_.parent_path().parent_path() / "blobs";
     if (real_root_.parent_path().filename() == "snapshots") blobs_ = fs::canonical(blobs, error);
-    for (const std::string& name : model.ExternalFiles()) {
-      external_.insert(fs::weakly_canonical(model.directory() / name, error));
-    }
   }
 
   std::vector<fs::path> Collect() {
@@ -125,7 +124,7 @@ class Collector {
   }
 
   fs::path root_, real_root_, blobs_, destination_;
-  std::set<fs::path> external_;
+  std::set<fs::path> external_;  ///< data files of the models
   std::vector<fs::path> found_;
   bool whole_ = false;
 };
@@ -149,10 +148,36 @@ std::string PointToModel(const std::string& text, const std::string& old_name) {
   return changed ? config.dump(4) + "\n" : text;
 }
 
+/// Copies what the collector finds below `root`; `model_file` is renamed in genai_config.json.
+std::vector<std::string> CopyAll(const fs::path& root, std::set<fs::path> external,
+                                 const fs::path& destination, const std::string& model_file) {
+  std::vector<std::string> names;
+  for (const fs::path& relative : Collector(root, std::move(external), destination).Collect()) {
+    std::error_code error;
+    const fs::path target = destination / relative;
+    fs::create_directories(target.parent_path(), error);
+    if (error) throw OutputError("cannot create '" + target.parent_path().string() + "'");
+    std::string text = ReadTextFile(root / relative);
+    if (relative == "genai_config.json") text = PointToModel(text, model_file);
+    WriteFile(target, text);
+    names.push_back(relative.generic_string());
+  }
+  return names;
+}
+
+std::set<fs::path> DataFilesOf(const Model& model) {
+  std::set<fs::path> files;
+  std::error_code error;
+  for (const std::string& name : model.ExternalFiles()) {
+    files.insert(fs::weakly_canonical(model.directory() / name, error));
+  }
+  return files;
+}
+
 }  // namespace
 
-fs::path SidecarDirectory(const Model& model) {
-  const fs::path own = model.directory().empty() ? fs::path(".") : model.directory();
+fs::path SidecarDirectory(const fs::path& directory) {
+  const fs::path own = directory.empty() ? fs::path(".") : directory;
   std::error_code error;
   const fs::path absolute = fs::absolute(own, error).lexically_normal();
   const fs::path plain = absolute.filename().empty() ? absolute.parent_path() : absolute;
@@ -160,19 +185,16 @@ fs::path SidecarDirectory(const Model& model) {
 }
 
 std::vector<std::string> CopySidecars(const Model& model, const fs::path& destination) {
-  const fs::path root = SidecarDirectory(model);
-  std::vector<std::string> names;
-  for (const fs::path& relative : Collector(model, root, destination).Collect()) {
-    std::error_code error;
-    const fs::path target = destination / relative;
-    fs::create_directories(target.parent_path(), error);
-    if (error) throw OutputError("cannot create '" + target.parent_path().string() + "'");
-    std::string text = ReadTextFile(root / relative);
-    if (relative == "genai_config.json") text = PointToModel(text, model.path().filename());
-    WriteFile(target, text);
-    names.push_back(relative.generic_string());
-  }
-  return names;
+  return CopyAll(SidecarDirectory(model.directory()), DataFilesOf(model), destination,
+                 model.path().filename());
+}
+
+std::vector<std::string> CopySidecars(const fs::path& root, std::span<const fs::path> data_files,
+                                      const fs::path& destination) {
+  std::set<fs::path> external;
+  std::error_code error;
+  for (const fs::path& file : data_files) external.insert(fs::weakly_canonical(file, error));
+  return CopyAll(root, std::move(external), destination, "model.onnx");  // all keep their names
 }
 
 }  // namespace ptq

@@ -1,4 +1,4 @@
-// Where finished tensors go: small ones into the model file, the others into model.onnx.data.
+// Where finished tensors go: small ones into the model file, the others into its data file.
 #pragma once
 
 #include <filesystem>
@@ -13,10 +13,10 @@
 
 #include "ptq/base/file.h"
 #include "ptq/emit/linear_format.h"
+#include "ptq/emit/output_model.h"
 
 namespace ptq {
 
-inline constexpr char kDataFileName[] = "model.onnx.data";
 /// Tensors of at least this many bytes are external.
 inline constexpr int64_t kSmallestExternal = 1024;
 
@@ -31,7 +31,10 @@ struct StoreRecord {
 /// Writes tensor bytes in the order of the calls; the file is created with the first large tensor.
 class TensorStore : public TensorSink {
  public:
-  explicit TensorStore(std::filesystem::path directory) : directory_(std::move(directory)) {}
+  /// `model_file`: the name of the model that refers to the data file.
+  explicit TensorStore(std::filesystem::path directory,
+                       const std::string& model_file = "model.onnx")
+      : directory_(std::move(directory)), data_file_(DataFileName(model_file)) {}
 
   /// `wanted`, or with a number behind it when the graph knows that name already; reserved from
   /// now.
@@ -70,6 +73,7 @@ class TensorStore : public TensorSink {
   /// Whether the tensor of that name has these bytes.
   [[nodiscard]] bool Holds(const std::string& name, std::span<const std::byte> bytes);
   std::filesystem::path directory_;
+  std::string data_file_;
   std::optional<FileWriter> file_;
   std::unordered_set<std::string> names_;
   std::map<std::string, std::string> by_content_;  ///< type, shape and hash; name

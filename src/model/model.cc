@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 
+#include "dequantize.h"
 #include "detach_weights.h"
 #include "function_inliner.h"
 #include "linear_forms.h"
@@ -72,25 +73,26 @@ void CollectTensors(const onnx::GraphProto& graph, const auto& visit) {
 
 }  // namespace
 
-Model Model::Load(const std::filesystem::path& path) {
+Model Model::Load(const std::filesystem::path& path, bool dequantize) {
   Model model;
   model.path_ = FindModelFile(path);
   model.proto_ = std::make_unique<onnx::ModelProto>(Parse(model.path_));
   model.weights_ = std::make_unique<WeightReader>(model.path_);
-  model.Normalize();
+  model.Normalize(dequantize);
   return model;
 }
 
-Model Model::FromProto(onnx::ModelProto proto) {
+Model Model::FromProto(onnx::ModelProto proto, bool dequantize) {
   Model model;
   model.proto_ = std::make_unique<onnx::ModelProto>(std::move(proto));
   model.weights_ = std::make_unique<WeightReader>(std::filesystem::path());
-  model.Normalize();
+  model.Normalize(dequantize);
   return model;
 }
 
-void Model::Normalize() {
+void Model::Normalize(bool dequantize) {
   InlineFunctions(*proto_);
+  if (dequantize) weights_->quantized_ = DequantizeWeights(*proto_, *weights_);
   spelled_out_ = SpellOutLinears(Graph(*this), *proto_->mutable_graph());
 }
 
@@ -101,6 +103,8 @@ int64_t Model::Opset(const std::string& domain) const {
   }
   return 0;
 }
+
+QuantizedWeights Model::FindQuantizedWeights() const { return ptq::FindQuantizedWeights(*proto_); }
 
 onnx::ModelProto Model::CopyStructure() const {
   google::protobuf::RepeatedPtrField<onnx::TensorProto> initializers;

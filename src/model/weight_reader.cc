@@ -1,6 +1,8 @@
 #include <optional>
 #include <string>
 
+#include "dequantize.h"
+
 #include "ptq/base/error.h"
 #include "ptq/model/model.h"
 
@@ -154,6 +156,7 @@ WeightReader::External WeightReader::Locate(const onnx::TensorProto& proto) cons
 Tensor WeightReader::Read(const onnx::TensorProto& proto) const {
   const auto dtype = static_cast<DType>(proto.data_type());
   const Shape shape = ShapeOf(proto);
+  if (const QuantizedWeight* weight = QuantizedBehind(proto)) return weight->Read(*this);
   if (proto.data_location() == onnx::TensorProto::EXTERNAL) {
     if (BitsOf(dtype) == 0) {
       throw UnsupportedError("tensor '" + proto.name() + "' has element type " +
@@ -180,6 +183,10 @@ Tensor WeightReader::Read(const onnx::TensorProto& proto) const {
 }
 
 WeightReader::StoredBytes WeightReader::ReadBytes(const onnx::TensorProto& proto) const {
+  if (const QuantizedWeight* weight = QuantizedBehind(proto)) {
+    const auto floats = std::make_shared<const Tensor>(weight->Read(*this));
+    return {floats->bytes(), floats};
+  }
   if (proto.data_location() == onnx::TensorProto::EXTERNAL) {
     const External external = Locate(proto);
     return {external.bytes, external.file};
@@ -190,13 +197,35 @@ WeightReader::StoredBytes WeightReader::ReadBytes(const onnx::TensorProto& proto
   return {std::as_bytes(std::span(proto.raw_data())), nullptr};
 }
 
+const QuantizedWeight* WeightReader::QuantizedBehind(const onnx::TensorProto& proto) const {
+  if (quantized_.empty() || proto.external_data_size() != 1) return nullptr;
+  const auto& place = proto.external_data(0);
+  return place.key() == kQuantizedKey ? quantized_.at(std::stoul(place.value())).get() : nullptr;
+}
+
+int64_t WeightReader::SizeInFile(const onnx::TensorProto& proto) const {
+  const QuantizedWeight* const weight = QuantizedBehind(proto);
+  if (weight == nullptr) return BytesOf(DType(proto.data_type()), NumElements(ShapeOf(proto)));
+  int64_t bytes = 0;
+  for (const onnx::TensorProto* part : weight->Parts()) bytes += SizeInFile(*part);
+  return bytes;
+}
+
 void WeightReader::Prefetch(const onnx::TensorProto& proto) const {
+  if (const QuantizedWeight* weight = QuantizedBehind(proto)) {
+    for (const onnx::TensorProto* part : weight->Parts()) Prefetch(*part);
+    return;
+  }
   if (proto.data_location() != onnx::TensorProto::EXTERNAL) return;
   const External external = Locate(proto);
   external.file->Prefetch(external.bytes);
 }
 
 void WeightReader::Drop(const onnx::TensorProto& proto) const {
+  if (const QuantizedWeight* weight = QuantizedBehind(proto)) {
+    for (const onnx::TensorProto* part : weight->Parts()) Drop(*part);
+    return;
+  }
   if (proto.data_location() != onnx::TensorProto::EXTERNAL) return;
   const External external = Locate(proto);
   external.file->Drop(external.bytes);

@@ -4,11 +4,11 @@
 #include <vector>
 
 #include "float8.h"
-#include "packed_integers.h"
 #include "unary.h"
 
 #include "ptq/base/half.h"
 #include "ptq/ops/kernel.h"
+#include "ptq/tensor/packed_integers.h"
 
 namespace ptq {
 namespace {

@@ -1,45 +1,24 @@
 // com.microsoft MatMulBnb4: a product with weights in the 4-bit float formats of bitsandbytes.
-#include <array>
+#include <span>
 #include <vector>
 
 #include "array.h"
 
 #include "ptq/ops/kernel.h"
 #include "ptq/tensor/gemm.h"
+#include "ptq/tensor/packed_integers.h"
 
 namespace ptq {
 namespace {
 
 constexpr int64_t kRowTile = 256;
-using Codebook = std::array<float, 16>;
-
-/// Bit 3 is the sign. Dettmers et al., QLoRA (2023), and the bitsandbytes library.
-constexpr Codebook kFp4 = {0.0f,      1.0f / 192, 2.0f / 3,  1.0f,        1.0f / 3,  1.0f / 2,
-                           1.0f / 6,  1.0f / 4,   -0.0f,     -1.0f / 192, -2.0f / 3, -1.0f,
-                           -1.0f / 3, -1.0f / 2,  -1.0f / 6, -1.0f / 4};
-constexpr Codebook kNf4 = {-1.0f,
-                           -0.6961928009986877f,
-                           -0.5250730514526367f,
-                           -0.39491748809814453f,
-                           -0.28444138169288635f,
-                           -0.18477343022823334f,
-                           -0.09105003625154495f,
-                           0.0f,
-                           0.07958029955625534f,
-                           0.16093020141124725f,
-                           0.24611230194568634f,
-                           0.33791524171829224f,
-                           0.44070982933044434f,
-                           0.5626170039176941f,
-                           0.7229568362236023f,
-                           1.0f};
 
 struct Attributes {
   int64_t k;
   int64_t n;
   int64_t block;
   bool transposed;  ///< Y = A · Wᵀ, else Y = A · W, for W[N, K]
-  const Codebook* codebook;
+  std::span<const float, 16> codebook;
 };
 
 void Run(KernelContext& context, const Attributes& a) {
@@ -65,7 +44,7 @@ void Run(KernelContext& context, const Attributes& a) {
       // The first of two elements sits in the high half of the byte.
       const int code = (packed[static_cast<size_t>(i / 2)] >> (i % 2 == 0 ? 4 : 0)) & 15;
       weight[static_cast<size_t>(i)] =
-          (*a.codebook)[static_cast<size_t>(code)] * largest[static_cast<size_t>(i / a.block)];
+          a.codebook[static_cast<size_t>(code)] * largest[static_cast<size_t>(i / a.block)];
     }
   });
   Gemm(1.0f, {x.data<float>().data(), rows, inner, inner},
@@ -85,7 +64,7 @@ std::unique_ptr<Kernel> MakeMatMulBnb4(const Node& node) {
   }
   const Attributes attributes{node.RequiredInt("K"), node.RequiredInt("N"),
                               node.RequiredInt("block_size"), node.Int("transB", 1) != 0,
-                              type == 0 ? &kFp4 : &kNf4};
+                              FloatCodebook(static_cast<int>(type))};
   if (attributes.k <= 0 || attributes.n <= 0 || attributes.block <= 0 || attributes.k > INT32_MAX ||
       attributes.n > INT32_MAX || attributes.block > INT32_MAX) {
     throw InputError("node '" + node.name() + "': K, N and block_size must be positive");

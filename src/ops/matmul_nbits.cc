@@ -2,10 +2,10 @@
 #include <vector>
 
 #include "array.h"
-#include "packed_integers.h"
 
 #include "ptq/ops/kernel.h"
 #include "ptq/tensor/gemm.h"
+#include "ptq/tensor/packed_integers.h"
 
 namespace ptq {
 namespace {

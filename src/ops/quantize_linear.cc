@@ -4,9 +4,9 @@
 
 #include "array.h"
 #include "float8.h"
-#include "packed_integers.h"
 
 #include "ptq/ops/kernel.h"
+#include "ptq/tensor/packed_integers.h"
 
 namespace ptq {
 namespace {

@@ -4,10 +4,10 @@
 #include <vector>
 
 #include "array.h"
-#include "packed_integers.h"
 #include "window.h"
 
 #include "ptq/ops/kernel.h"
+#include "ptq/tensor/packed_integers.h"
 
 namespace ptq {
 namespace {

@@ -7,9 +7,9 @@
 
 #include "arguments.h"
 #include "array.h"
-#include "packed_integers.h"
 
 #include "ptq/ops/kernel.h"
+#include "ptq/tensor/packed_integers.h"
 
 namespace ptq {
 namespace {

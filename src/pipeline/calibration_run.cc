@@ -17,9 +17,12 @@ namespace {
 using Ids = std::vector<std::vector<int64_t>>;
 
 /// Rank 0 reads: the others may have no such file, and have no standard input.
-CalibrationSet ReadForAll(const Source& source, const Recipe& recipe, Ranks& ranks) {
+CalibrationSet ReadForAll(const Source& source, const Recipe& recipe, Ranks& ranks,
+                          const RunContext& context) {
   CalibrationSet samples;
-  if (ranks.is_root()) {
+  if (context.feeds != nullptr) {
+    samples = context.feeds->Samples(recipe.calibration);
+  } else if (ranks.is_root()) {
     samples = ReadSamples(recipe.calibration, recipe.source, recipe.tokenizer,
                           VocabularySize(source.graph));
   }
@@ -73,26 +76,29 @@ size_t CountBlocks(const std::vector<MicroBatch>& batches) {
 
 }  // namespace
 
-std::vector<Taps> TapsBySegment(const ExecutionPlan& execution, const Plan& plan) {
+std::vector<Taps> TapsBySegment(const ExecutionPlan& execution, const Plan& plan,
+                                const RunContext& context) {
   std::vector<Taps> taps(execution.segments().size());
   for (const Site& site : plan.sites) {
+    if (context.shared != nullptr && context.shared->Has(context.model, plan, site)) continue;
     taps[site.segment][site.value] = plan.linears[size_t(site.linears.front())].k;
   }
   return taps;
 }
 
 CalibrationRun StartCalibration(const Source& source, const Recipe& recipe, const Plan& plan,
-                                const std::filesystem::path& scratch, Ranks& ranks) {
-  const Feeder feeder(source.graph, ReadFeedHints(source.model.directory()));
-  CalibrationSet samples = ReadForAll(source, recipe, ranks);
+                                const std::filesystem::path& scratch, Ranks& ranks,
+                                const RunContext& context) {
+  Feeder feeder(source.graph, ReadFeedHints(source.model.directory()), context.inputs);
+  CalibrationSet samples = ReadForAll(source, recipe, ranks, context);
   const Part part = PartOf(samples.ids, ranks);
   const MemoryPlan memory = PlanMemory(source.executor, plan, part.size, recipe.memory_budget);
   const auto batches = MakeMicroBatches(part.ids, memory.micro_batch_tokens, kBlockTokens);
   CutStore cuts(CountBlocks(batches), memory.cut_bytes, ScratchDirectory(scratch, ranks));
   Calibrator calibrator(source.executor, feeder, batches,
-                        TapsBySegment(source.executor.plan(), plan), recipe.propagate,
+                        TapsBySegment(source.executor.plan(), plan, context), recipe.propagate,
                         std::move(cuts), memory.idle_bytes);
-  return {std::move(samples), std::move(calibrator), memory};
+  return {std::move(samples), std::move(feeder), std::move(calibrator), memory};
 }
 
 }  // namespace ptq

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "memory_plan.h"
+#include "run_context.h"
 #include "source.h"
 
 #include "ptq/base/ranks.h"
@@ -17,18 +18,22 @@ namespace ptq {
 
 struct CalibrationRun {
   CalibrationSet samples;
+  Feeder feeder;
   Calibrator calibrator;  ///< of this rank's part
   MemoryPlan memory;      ///< of the rank that has most
 };
 
-/// The site activations of each segment and their widths.
-[[nodiscard]] std::vector<Taps> TapsBySegment(const ExecutionPlan& execution, const Plan& plan);
+/// The activations to observe in each segment and their widths: those of sites whose linears are
+/// not taken over from another model.
+[[nodiscard]] std::vector<Taps> TapsBySegment(const ExecutionPlan& execution, const Plan& plan,
+                                              const RunContext& context);
 
 /// Reads the recipe's samples, on rank 0 alone, and puts each rank's part of them at the entrance
 /// of the graph; a part may be empty, and only rank 0 knows where they are from. `scratch` is a
 /// directory for activations that do not fit in memory. Throws what ReadSamples and Feeder throw.
 [[nodiscard]] CalibrationRun StartCalibration(const Source& source, const Recipe& recipe,
                                               const Plan& plan,
-                                              const std::filesystem::path& scratch, Ranks& ranks);
+                                              const std::filesystem::path& scratch, Ranks& ranks,
+                                              const RunContext& context);
 
 }  // namespace ptq

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "calibration_run.h"
+#include "companions.h"
 
 #include "ptq/base/error.h"
 #include "ptq/base/hash.h"
@@ -41,15 +42,17 @@ StatisticsBySite ObserveTogether(Calibrator& calibrator, size_t segment, Ranks& 
 void Collect(const Recipe& recipe, const std::filesystem::path& file, Ranks& ranks,
              Timings& timings) {
   std::optional<Stopwatch> reading(timings.read);
-  const Source source(recipe.source);
+  Companions companions({recipe.source}, recipe);
+  const Source& source = companions.source(0);
   PlanOptions options;
   options.head = HeadForm::kInt4;  // so that its site is among the plan's
   const Plan plan = MakePlan(source.executor.plan(), options);
   const std::string sha256 = Sha256OfFile(source.model.path());
   CheckSameSource(source.model, sha256, ranks);
-  CalibrationRun run =
-      StartCalibration(source, recipe, plan, std::filesystem::absolute(file).parent_path(), ranks);
-  const std::vector<Taps> taps = TapsBySegment(source.executor.plan(), plan);
+  const RunContext context = ContextOf(companions, 0);
+  CalibrationRun run = StartCalibration(
+      source, recipe, plan, std::filesystem::absolute(file).parent_path(), ranks, context);
+  const std::vector<Taps> taps = TapsBySegment(source.executor.plan(), plan, context);
   std::vector<StoredSite> sites;
   for (const Taps& segment : taps) {
     for (const auto& [id, k] : segment) sites.push_back({source.graph.value(id).name, k});

@@ -61,6 +61,7 @@ nlohmann::ordered_json ToJson(const Recipe& recipe) {
   json["calib_samples"] = recipe.calibration.samples;
   json["seq_len"] = recipe.calibration.seq_len;
   json["seed"] = recipe.calibration.seed;
+  json["requantize"] = recipe.requantize;
   json["propagate"] = recipe.propagate;
   return json;
 }

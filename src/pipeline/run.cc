@@ -5,7 +5,9 @@
 #include <set>
 
 #include "checkpoint.h"
+#include "companions.h"
 #include "memory_plan.h"
+#include "run_context.h"
 #include "segment_search.h"
 #include "source.h"
 #include "verify.h"
@@ -37,24 +39,6 @@ void CheckSpecs(const Plan& plan, const LinearFormat& format) {
   }
 }
 
-RunReport StartReport(const Source& source, const Recipe& recipe) {
-  RunReport report;
-  report.plan = MakePlan(source.executor.plan(), PlanOptionsOf(recipe));
-  CheckSpecs(report.plan, FindLinearFormat(recipe.format));
-  report.destination = recipe.destination.empty() ? DefaultDestination(recipe) : recipe.destination;
-  report.outcomes.resize(report.plan.linears.size());
-  std::set<ValueId> counted;
-  for (size_t i = 0; i < report.plan.linears.size(); ++i) {
-    const Linear& linear = report.plan.linears[i];
-    LinearOutcome& outcome = report.outcomes[i];
-    outcome.bytes_before = StoredBytes(source.graph, linear);
-    outcome.bytes_after =
-        linear.decision == Decision::kKeep ? outcome.bytes_before : ResultBytes(linear);
-    if (!counted.insert(linear.part).second) outcome.bytes_before = outcome.bytes_after = 0;
-  }
-  return report;
-}
-
 /// Weights that are stored as FP16 count as rounded in the expectation, too.
 std::vector<ValueId> HalfConstants(const Plan& plan) {
   std::vector<ValueId> halves;
@@ -62,6 +46,12 @@ std::vector<ValueId> HalfConstants(const Plan& plan) {
     if (linear.decision == Decision::kHalf) halves.push_back(linear.stored);
   }
   return halves;
+}
+
+std::string Joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : " and ") + name;
+  return text;
 }
 
 /// How many segments, from the front, have sites.
@@ -75,15 +65,16 @@ size_t SegmentsToSearch(const Plan& plan) {
 class Road {
  public:
   Road(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report,
-       const RunOptions& options)
+       const RunOptions& options, const RunContext& context)
       : recipe_(recipe),
+        context_(context),
         source_(source),
         report_(report),
         options_(options),
         staged_(report.destination, recipe.overwrite, options.resume),
         output_(source.graph, report.plan, staged_.path(),
-                {recipe.format, recipe.accuracy_level, recipe.half_floats}),
-        search_(source, recipe, report.plan, ranks) {}
+                {context.file, recipe.format, recipe.accuracy_level, recipe.half_floats}),
+        search_(source, recipe, report.plan, ranks, context) {}
 
   void Travel() {
     try {
@@ -201,6 +192,10 @@ class Road {
       report_.samples = provenance.at("samples").get<int64_t>();
       report_.tokens = provenance.at("tokens").get<int64_t>();
     }
+    if (!search_.note().empty()) report_.notes.push_back(search_.note());
+    if (!context_.makers.empty() && calibration != nullptr) {
+      report_.notes.push_back("inputs made by " + Joined(context_.makers));
+    }
     report_.predicted_peak_bytes =
         calibration != nullptr ? calibration->memory.peak_bytes
                                : PlanMemory(source_.executor, report_.plan,
@@ -214,7 +209,10 @@ class Road {
       const TokenBlock sample = calibration != nullptr
                                     ? BeginningOfLongest(calibration->samples.ids)
                                     : AnySample(VocabularySize(source_.graph));
-      const Feeder feeder(source_.graph, ReadFeedHints(source_.model.directory()));
+      const Feeder feeder =
+          calibration != nullptr
+              ? calibration->feeder
+              : Feeder(source_.graph, ReadFeedHints(source_.model.directory()), context_.inputs);
       expectation_.emplace(source_.executor, feeder.Make(sample.ids, 1, sample.length),
                            HalfConstants(report_.plan));
     } catch (const UnsupportedError& error) {
@@ -264,7 +262,7 @@ class Road {
     metadata_ = Describe();
     for (const auto& [key, value] : MetadataProps(metadata_)) output_.SetMetadata(key, value);
     output_.Finish();
-    metadata_.sidecars = CopySidecars(source_.model, staged_.path());
+    if (!context_.is_part) metadata_.sidecars = CopySidecars(source_.model, staged_.path());
   }
 
   /// What the metadata says of the source, the recipe and every linear.
@@ -274,6 +272,7 @@ class Road {
     metadata.recipe = ToJson(recipe_);
     metadata.calibration = search_.Provenance();
     metadata.source = description_;
+    metadata.notes = report_.notes;
     for (size_t i = 0; i < report_.plan.linears.size(); ++i) {
       const Linear& linear = report_.plan.linears[i];
       const LinearOutcome& outcome = report_.outcomes[i];
@@ -322,6 +321,7 @@ class Road {
   }
 
   const Recipe& recipe_;
+  const RunContext& context_;
   Source& source_;
   RunReport& report_;
   const RunOptions options_;
@@ -341,8 +341,9 @@ class Road {
 };
 
 /// A run on the other ranks: their part of each segment.
-void Help(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report) {
-  SegmentSearch search(source, recipe, report.plan, ranks);
+void Help(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report,
+          const RunContext& context) {
+  SegmentSearch search(source, recipe, report.plan, ranks, context);
   search.Start(Sha256OfFile(source.model.path()),
                std::filesystem::absolute(report.destination).parent_path());
   const size_t searched = SegmentsToSearch(report.plan);
@@ -355,9 +356,50 @@ void Help(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report)
 
 }  // namespace
 
+RunReport StartReport(const Source& source, const Recipe& recipe, const RunContext& context) {
+  RunReport report;
+  PlanOptions options = PlanOptionsOf(recipe);
+  options.patterns_must_match = !context.is_part;
+  report.plan = MakePlan(source.executor.plan(), options);
+  if (context.shared != nullptr) context.shared->Restrict(context.model, report.plan);
+  CheckSpecs(report.plan, FindLinearFormat(recipe.format));
+  report.destination = recipe.destination.empty() ? DefaultDestination(recipe) : recipe.destination;
+  report.outcomes.resize(report.plan.linears.size());
+  std::set<ValueId> counted;
+  for (size_t i = 0; i < report.plan.linears.size(); ++i) {
+    const Linear& linear = report.plan.linears[i];
+    LinearOutcome& outcome = report.outcomes[i];
+    outcome.bytes_before =
+        linear.stored == kNoValue || linear.part != linear.stored
+            ? StoredBytes(source.graph, linear)
+            : source.model.weights().SizeInFile(*source.graph.value(linear.stored).constant);
+    outcome.bytes_after =
+        linear.decision == Decision::kKeep ? outcome.bytes_before : ResultBytes(linear);
+    if (!counted.insert(linear.part).second) outcome.bytes_before = outcome.bytes_after = 0;
+  }
+  return report;
+}
+
+void Travel(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report,
+            const RunOptions& options, const RunContext& context) {
+  report.ranks = ranks.size();
+  report.bytes_before = SourceBytes(source.model);
+  if (ranks.is_root()) {
+    Road(recipe, source, ranks, report, options, context).Travel();
+  } else {
+    Help(recipe, source, ranks, report, context);
+  }
+  report.peak_bytes = PeakResidentBytes(ranks);
+  std::error_code error;
+  for (const std::string& name : {context.file, DataFileName(context.file)}) {
+    const auto size = std::filesystem::file_size(report.destination / name, error);
+    if (!error) report.bytes_after += static_cast<int64_t>(size);
+  }
+}
+
 RunReport PlanRun(const Recipe& recipe) {
-  const Source source(recipe.source);
-  RunReport report = StartReport(source, recipe);
+  const Source source(recipe.source, recipe.requantize);
+  RunReport report = StartReport(source, recipe, {});
   report.bytes_before = SourceBytes(source.model);
   CalibrationSize size{NeedsStatistics(MethodOf(recipe)), 0, 0};
   if (size.statistics && recipe.statistics.empty()) {  // at most: nothing is read yet
@@ -379,27 +421,16 @@ RunReport Run(const Recipe& recipe, const RunOptions& options, Ranks& ranks) {
     throw UsageError("--resume goes on with a run of one rank, and several keep no checkpoints");
   }
   const auto start = std::chrono::steady_clock::now();
-  std::optional<Source> source;
+  Companions companions({recipe.source}, recipe);
   double read = 0;
   {
     const Stopwatch watch(read);
-    source.emplace(recipe.source);
+    (void)companions.source(0);
   }
-  RunReport report = StartReport(*source, recipe);
+  const RunContext context = ContextOf(companions, 0);
+  RunReport report = StartReport(companions.source(0), recipe, context);
   report.timings.read = read;
-  report.ranks = ranks.size();
-  report.bytes_before = SourceBytes(source->model);
-  if (ranks.is_root()) {
-    Road(recipe, *source, ranks, report, options).Travel();
-  } else {
-    Help(recipe, *source, ranks, report);
-  }
-  report.peak_bytes = PeakResidentBytes(ranks);
-  std::error_code error;
-  for (const char* name : {"model.onnx", "model.onnx.data"}) {
-    const auto size = std::filesystem::file_size(report.destination / name, error);
-    if (!error) report.bytes_after += static_cast<int64_t>(size);
-  }
+  Travel(recipe, companions.source(0), ranks, report, options, context);
   report.timings.total =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return report;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "shared_weights.h"
 #include <spdlog/spdlog.h>
 
 #include "ptq/base/half.h"
@@ -102,8 +103,9 @@ bool DivideRows(std::span<const int64_t> row_of_channel, std::span<const float> 
 
 }  // namespace
 
-SegmentQuantizer::SegmentQuantizer(const Executor& executor, const Plan& plan, Method method)
-    : executor_(executor), plan_(plan), method_(std::move(method)) {
+SegmentQuantizer::SegmentQuantizer(const Executor& executor, const Plan& plan, Method method,
+                                   const SharedWeights* others, size_t model)
+    : executor_(executor), plan_(plan), method_(std::move(method)), others_(others), model_(model) {
   outcomes_.resize(plan.linears.size());
   for (size_t i = 0; i < plan.linears.size(); ++i) {
     const Linear& linear = plan.linears[i];
@@ -157,6 +159,45 @@ void SegmentQuantizer::Complete(SegmentResult& result) {
 void SegmentQuantizer::QuantizeSiteLinears(const Site& site, const std::vector<int>& linears,
                                            const SiteStatistics* statistics,
                                            SegmentResult& result) {
+  if (others_ == nullptr) return SearchSite(site, linears, statistics, result);
+  const SharedWeights::Parts parts = others_->Divide(model_, linears);
+  for (const auto& part : parts.shared) ShareSite(site, part, statistics, result);
+  if (!parts.own.empty()) SearchSite(site, parts.own, statistics, result);
+}
+
+/// Takes over what was found for these linears in another model, or finds it for the others.
+void SegmentQuantizer::ShareSite(const Site& site, const std::vector<int>& linears,
+                                 const SiteStatistics* statistics, SegmentResult& result) {
+  if (const auto known = others_->Find(model_, plan_, linears)) {
+    for (size_t i = 0; i < linears.size(); ++i) {
+      outcomes_[size_t(linears[i])] = known->outcomes[i];
+      result.linears.push_back({linears[i], known->matrices[i]});
+    }
+    if (known->scale.empty()) return;
+    Site scaled = site;
+    scaled.linears = linears;
+    if (known->site.fold.kind != site.fold.kind) scaled.fold = Fold();
+    result.scaled.push_back({std::move(scaled), known->scale});
+    return;
+  }
+  const size_t scaled_before = result.scaled.size();
+  const size_t linears_before = result.linears.size();
+  SearchSite(site, linears, statistics, result);
+  SharedWeights::Record record;
+  record.site = site;
+  if (result.scaled.size() > scaled_before) {
+    record.site = result.scaled.back().site;
+    record.scale = result.scaled.back().scale;
+  }
+  for (size_t i = 0; i < linears.size(); ++i) {
+    record.outcomes.push_back(outcomes_[size_t(linears[i])]);
+    record.matrices.push_back(result.linears[linears_before + i].q);
+  }
+  others_->Keep(model_, linears, record);
+}
+
+void SegmentQuantizer::SearchSite(const Site& site, const std::vector<int>& linears,
+                                  const SiteStatistics* statistics, SegmentResult& result) {
   SiteProblem problem;
   problem.k = plan_.linears[size_t(linears.front())].k;
   problem.scaling_allowed = site.scaling_allowed;

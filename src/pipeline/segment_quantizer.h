@@ -16,6 +16,8 @@
 
 namespace ptq {
 
+class SharedWeights;
+
 struct QuantizedLinear {
   int linear = 0;  ///< index into Plan::linears
   std::shared_ptr<const QuantizedMatrix> q;
@@ -39,7 +41,9 @@ struct SegmentResult {
 /// except that one gets all sites of shared weights.
 class SegmentQuantizer {
  public:
-  SegmentQuantizer(const Executor& executor, const Plan& plan, Method method);
+  /// `others` knows this plan as that of `model`; null when no other model has its weights.
+  SegmentQuantizer(const Executor& executor, const Plan& plan, Method method,
+                   const SharedWeights* others = nullptr, size_t model = 0);
 
   /// Quantizes the linears of some sites of a segment, indices into Plan::sites in order.
   /// `statistics` of these; empty when the method needs none.
@@ -63,6 +67,10 @@ class SegmentQuantizer {
 
   void QuantizeSiteLinears(const Site& site, const std::vector<int>& linears,
                            const SiteStatistics* statistics, SegmentResult& result);
+  void SearchSite(const Site& site, const std::vector<int>& linears,
+                  const SiteStatistics* statistics, SegmentResult& result);
+  void ShareSite(const Site& site, const std::vector<int>& linears,
+                 const SiteStatistics* statistics, SegmentResult& result);
   void CollectShared(int linear, const SiteStatistics* statistics, SegmentResult& result);
   void Record(int linear, const SiteResult& site_result, const LinearResult& linear_result,
               const SiteStatistics* statistics);
@@ -73,6 +81,8 @@ class SegmentQuantizer {
   const Executor& executor_;
   const Plan& plan_;
   Method method_;
+  const SharedWeights* others_;
+  size_t model_;
   std::vector<LinearOutcome> outcomes_;
   std::map<ValueId, Shared> shared_;
   std::map<ValueId, Shared> pending_;

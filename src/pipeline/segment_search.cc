@@ -7,6 +7,7 @@
 
 #include "json_records.h"
 #include "shares.h"
+#include <spdlog/spdlog.h>
 
 #include "ptq/base/error.h"
 #include "ptq/base/stopwatch.h"
@@ -24,22 +25,30 @@ void Append(std::vector<T>& to, std::vector<T> from) {
 }  // namespace
 
 SegmentSearch::SegmentSearch(const Source& source, const Recipe& recipe, const Plan& plan,
-                             Ranks& ranks)
+                             Ranks& ranks, const RunContext& context)
     : source_(source),
       recipe_(recipe),
       plan_(plan),
       ranks_(ranks),
+      context_(context),
       method_(MethodOf(recipe)),
       owners_(SiteOwners(plan, ranks.size())),
-      quantizer_(source.executor, plan, method_) {}
+      quantizer_(source.executor, plan, method_, context.shared, context.model) {}
 
 void SegmentSearch::Start(const std::string& sha256, const std::filesystem::path& scratch) {
   CheckSameSource(source_.model, sha256, ranks_);
   if (!NeedsStatistics(method_) || plan_.sites.empty()) return;
-  if (recipe_.statistics.empty()) {
-    calibration_.emplace(StartCalibration(source_, recipe_, plan_, scratch, ranks_));
-  } else {
-    OpenStatistics(sha256);
+  if (!recipe_.statistics.empty()) return OpenStatistics(sha256);
+  const auto taps = TapsBySegment(source_.executor.plan(), plan_, context_);
+  if (std::ranges::all_of(taps, &Taps::empty)) {
+    note_ = "its weights have the codes that were found for another model of the directory";
+    return;
+  }
+  try {
+    calibration_.emplace(StartCalibration(source_, recipe_, plan_, scratch, ranks_, context_));
+  } catch (const UnsupportedError& error) {
+    note_ = std::string(error.what()) + "; weights are rounded to nearest";
+    spdlog::warn("'{}' is not calibrated: {}", source_.model.path().filename().string(), note_);
   }
 }
 

@@ -19,14 +19,19 @@ namespace ptq {
 /// the same segments in the same order.
 class SegmentSearch {
  public:
-  SegmentSearch(const Source& source, const Recipe& recipe, const Plan& plan, Ranks& ranks);
+  /// `context` outlives this.
+  SegmentSearch(const Source& source, const Recipe& recipe, const Plan& plan, Ranks& ranks,
+                const RunContext& context);
 
   /// Reads the samples or opens the statistics, whichever the method needs. `sha256` of the model
   /// file; `scratch` is a directory for activations that do not fit in memory. Throws what
-  /// StartCalibration throws, and InputError for statistics or ranks of another model.
+  /// StartCalibration throws, and InputError for statistics or ranks of another model. Inputs that
+  /// nobody can make are no error: there are no statistics then, and note() says why.
   void Start(const std::string& sha256, const std::filesystem::path& scratch);
   /// Null when samples are not run.
   [[nodiscard]] CalibrationRun* calibration() { return calibration_ ? &*calibration_ : nullptr; }
+  /// Why the method goes without the statistics that it is meant for; empty when it does not.
+  [[nodiscard]] const std::string& note() const { return note_; }
   /// What the metadata says of the samples (rank 0); null without calibration.
   [[nodiscard]] nlohmann::ordered_json Provenance() const;
 
@@ -46,6 +51,8 @@ class SegmentSearch {
   const Recipe& recipe_;
   const Plan& plan_;
   Ranks& ranks_;
+  const RunContext& context_;
+  std::string note_;
   Method method_;
   std::vector<int> owners_;  ///< of each site
   SegmentQuantizer quantizer_;

@@ -1,6 +1,10 @@
 #include "source.h"
 
 #include <chrono>
+#include <set>
+#include <utility>
+
+#include <spdlog/spdlog.h>
 
 #include "ptq/base/error.h"
 
@@ -20,7 +24,47 @@ uintmax_t SizeOf(const Model& model, const std::string& name) {
   return error ? 0 : size;
 }
 
+/// "28 MatMulNBits (4 bits), 1 GatherBlockQuantized (4 and 8 bits)"
+std::string Counts(const QuantizedWeights& weights) {
+  std::map<std::string, std::pair<int64_t, std::set<int>>> types;
+  for (const QuantizedNode& node : weights.nodes) {
+    ++types[node.op_type].first;
+    types[node.op_type].second.insert(node.bits);
+  }
+  std::string text;
+  for (const auto& [type, found] : types) {
+    std::string bits;
+    for (const int count : found.second) {
+      bits += (bits.empty() ? "" : " and ") + std::to_string(count);
+    }
+    text += (text.empty() ? "" : ", ") + std::to_string(found.first) + " " + type + " (" + bits +
+            " bits)";
+  }
+  return text;
+}
+
+Model LoadFloats(const std::filesystem::path& path, bool requantize) {
+  Model model = Model::Load(path);
+  const QuantizedWeights weights = model.FindQuantizedWeights();
+  if (weights.nodes.empty()) return model;
+  if (!requantize) {
+    const bool partly = weights.float_products > 0;
+    throw UnsupportedError(
+        "'" + model.path().string() + "' is " + (partly ? "partly " : "") +
+        "quantized already: " + Counts(weights) + ", such as '" + weights.nodes.front().name + "'" +
+        (partly
+             ? ", beside " + std::to_string(weights.float_products) + " products with float weights"
+             : "") +
+        "; quantize the original model, or give --requantize to dequantize these weights first");
+  }
+  spdlog::info("dequantizing {}", Counts(weights));
+  return Model::Load(path, /*dequantize=*/true);
+}
+
 }  // namespace
+
+Source::Source(const std::filesystem::path& path, bool requantize)
+    : model(LoadFloats(path, requantize)), graph(model), executor(graph) {}
 
 int64_t SourceBytes(const Model& model) {
   int64_t bytes = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include <nlohmann/json.hpp>
 
@@ -13,8 +14,9 @@
 namespace ptq {
 
 struct Source {
-  explicit Source(const std::filesystem::path& path)
-      : model(Model::Load(path)), graph(model), executor(graph) {}
+  /// Throws UnsupportedError for a model whose weights are quantized already, unless `requantize`
+  /// says to dequantize them.
+  Source(const std::filesystem::path& path, bool requantize);
   Source(const Source&) = delete;
   Source& operator=(const Source&) = delete;
   Model model;

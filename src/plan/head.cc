@@ -8,8 +8,9 @@ namespace {
 
 bool KeepsClasses(const std::string& type) {
   static const std::set<std::string> kTypes = {
-      "Add",   "Sub",     "Mul",       "Div",     "Cast",   "Identity",  "Reshape", "Tanh",
-      "Slice", "Squeeze", "Unsqueeze", "Flatten", "Gather", "Transpose", "Softmax", "LogSoftmax"};
+      "Add",     "Sub",       "Mul",     "Div",        "Cast",           "Identity",
+      "Reshape", "Tanh",      "Slice",   "Squeeze",    "Unsqueeze",      "Flatten",
+      "Gather",  "Transpose", "Softmax", "LogSoftmax", "QuantizeLinear", "DequantizeLinear"};
   return kTypes.contains(type);
 }
 

@@ -17,12 +17,12 @@ namespace {
 class Selection {
  public:
   Selection(const std::vector<std::string>& patterns, const std::vector<Linear>& linears,
-            const std::string& option) {
+            const std::string& option, bool must_match) {
     for (const std::string& text : patterns) {
       patterns_.emplace_back(text);
       const bool any = std::ranges::any_of(
           linears, [&](const Linear& linear) { return patterns_.back().Matches(linear.name); });
-      if (!any) {
+      if (!any && must_match) {
         std::string message = option;
         message.append(" '").append(text).append("' matches no linear; ");
         throw UsageError(message + "quantize run --dry-run lists their names");
@@ -63,8 +63,8 @@ void DecideHead(Linear& linear, const PlanOptions& options) {
 
 void Decide(std::vector<Linear>& linears, const ExecutionPlan& execution,
             const PlanOptions& options) {
-  const Selection include(options.include, linears, "--include");
-  const Selection exclude(options.exclude, linears, "--exclude");
+  const Selection include(options.include, linears, "--include", options.patterns_must_match);
+  const Selection exclude(options.exclude, linears, "--exclude", options.patterns_must_match);
   for (Linear& linear : linears) {
     if (linear.decision == Decision::kKeep) continue;
     linear.spec = options.spec;

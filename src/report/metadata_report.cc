@@ -46,6 +46,16 @@ std::vector<std::string> RowOf(const Json& linear) {
 }  // namespace
 
 std::string MetadataText(const Json& metadata) {
+  if (metadata.contains("models")) {
+    std::string text;
+    for (const Json& model : metadata["models"]) {
+      Json own = model;
+      own["recipe"] = metadata.value("recipe", Json());
+      text += (text.empty() ? "" : "\n") + model.value("file", "") + "\n\n";
+      text += own.contains("linears") ? MetadataText(own) : "copied as it is\n";
+    }
+    return text;
+  }
   using Align = Table::Align;
   try {
     Table table({{"linear"},

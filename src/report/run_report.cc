@@ -147,6 +147,7 @@ std::string SummaryText(const RunReport& report) {
   if (report.tokens > 0) {
     text << "calibration   " << report.samples << " samples, " << report.tokens << " tokens\n";
   }
+  for (const std::string& note : report.notes) text << "note          " << note << '\n';
   text << "output error  " << FormatPercent(totals.loss) << " of the linears' output energy ("
        << FormatPercent(totals.loss_rtn) << " by rounding to nearest)\n"
        << "time          " << FormatSeconds(t.total) << ": " << PhaseText(t) << '\n'
@@ -176,6 +177,7 @@ nlohmann::ordered_json SummaryJson(const RunReport& report) {
                      {"fp16", totals.half},
                      {"kept", totals.kept}};
   json["calibration"] = {{"samples", report.samples}, {"tokens", report.tokens}};
+  json["notes"] = report.notes;
   json["relative_loss"] = totals.loss;
   json["relative_loss_rtn"] = totals.loss_rtn;
   for (const Phase& phase : PhasesOf(t)) json["seconds"][phase.name] = phase.seconds;

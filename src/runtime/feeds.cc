@@ -1,6 +1,7 @@
 #include "ptq/runtime/feeds.h"
 
 #include <filesystem>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -78,8 +79,12 @@ FeedHints ReadFeedHints(const std::filesystem::path& model_directory) {
     const nlohmann::json::json_pointer decoder("/model/decoder");
     if (genai.contains(decoder) && genai[decoder].is_object()) config = genai[decoder];
   }
+  if (config.empty() && model_directory.filename() == "onnx") {
+    return ReadFeedHints(model_directory.parent_path());
+  }
   FeedHints hints;
-  const int64_t heads = FirstInt(config, {"num_attention_heads", "n_head", "num_heads"});
+  const int64_t heads =
+      FirstInt(config, {"num_attention_heads", "n_head", "num_heads", "decoder_attention_heads"});
   const int64_t hidden = FirstInt(config, {"hidden_size", "n_embd", "d_model"});
   hints.kv_heads = FirstInt(config, {"num_key_value_heads", "num_kv_heads"});
   if (hints.kv_heads == 0) hints.kv_heads = heads;
@@ -88,15 +93,21 @@ FeedHints ReadFeedHints(const std::filesystem::path& model_directory) {
   return hints;
 }
 
-Feeder::Feeder(const Graph& graph, FeedHints hints) : graph_(&graph), hints_(hints) {
+Feeder::Feeder(const Graph& graph, FeedHints hints, InputSource source)
+    : graph_(&graph), hints_(hints), source_(std::move(source)) {
   (void)Make({0}, 1, 1);  // fails here, before any work, when an input cannot be made
 }
 
 Values Feeder::Make(const std::vector<int64_t>& ids, int64_t batch, int64_t length) const {
   Values values;
+  std::map<std::string, Tensor> given;
+  if (source_) given = source_(ids, batch, length);
   for (const ValueId id : graph_->graph_inputs()) {
     const auto declared = graph_->DeclaredType(id);
-    Tensor tensor = MakeInput(graph_->value(id).name, declared, hints_, ids, batch, length);
+    const auto found = given.find(graph_->value(id).name);
+    Tensor tensor = found != given.end()
+                        ? std::move(found->second)
+                        : MakeInput(graph_->value(id).name, declared, hints_, ids, batch, length);
     const bool integer = declared.dtype == DType::kInt32 || declared.dtype == DType::kBool;
     if (integer && tensor.dtype() == DType::kInt64) tensor = tensor.Cast(declared.dtype);
     if (IsFloat(declared.dtype)) tensor = tensor.ToFloat32();

@@ -265,3 +265,116 @@ def feeds_of(model, seed=11):
 def calibration_ids(path, rows=8, length=24):
     np.save(path, np.random.default_rng(3).integers(0, VOCABULARY, (rows, length)))
     return path
+
+
+def encoder_decoder(hidden=64, ffn=96, start=0):
+    """encoder_model, decoder_model and decoder_with_past_model as Optimum names them: one layer each,
+    without heads; both decoders hold the same weights, and the embedding is that of the encoder."""
+    vocabulary = VOCABULARY
+    rng = np.random.default_rng(21)
+    names = ["encoder.q", "encoder.k", "encoder.v", "encoder.o", "decoder.self.q", "decoder.self.k",
+             "decoder.self.v", "decoder.self.o", "decoder.cross.q", "decoder.cross.k",
+             "decoder.cross.v", "decoder.cross.o"]  # fmt: skip
+    shapes = {name: (hidden, hidden) for name in names}
+    shapes |= {f"{side}.wi": (hidden, ffn) for side in ("encoder", "decoder")}
+    shapes |= {f"{side}.wo": (ffn, hidden) for side in ("encoder", "decoder")}
+    shapes |= {"lm_head": (hidden, vocabulary), "shared": (vocabulary, hidden)}
+    weights = {
+        name: rng.standard_normal(shape).astype(np.float32) * (1.0 if name == "shared" else 0.2)
+        for name, shape in shapes.items()
+    }
+    # Channels of different sizes, so that scaling pays.
+    sizes = np.exp(0.7 * rng.standard_normal(hidden)).astype(np.float32)
+    gains = {n: sizes * (1 + 0.1 * i) for i, n in enumerate(("encoder", "decoder", "cross", "ffn"))}
+
+    def part(b):
+        b.constant(np.array([-1], np.int64), "last_axis")
+        b.constant(np.array(1e-5, np.float32), "epsilon")
+
+        b.constant(np.array(hidden**-0.5 / 8, np.float32), "attention_scale")
+
+        def weight(name):
+            full = name if name == "shared" else f"{name}.weight"
+            if not any(t.name == full for t in b.initializers):
+                b.constant(weights[name], full)
+            return full
+
+        def linear(x, name):
+            return b.node("MatMul", [x, weight(name)], f"/{name.replace('.', '/')}/MatMul")
+
+        def norm(x, name):
+            mean = b.node("ReduceMean", [b.node("Mul", [x, x]), "last_axis"], keepdims=1)
+            scaled = b.node("Div", [x, b.node("Sqrt", [b.node("Add", [mean, "epsilon"])])])
+            gain = b.constant(gains[name.rsplit(".", 1)[-1]], f"{name}.norm.weight")
+            return b.node("Mul", [scaled, gain])
+
+        def attend(q, k, v):
+            scores = b.node("MatMul", [q, b.node("Transpose", [k], perm=(0, 2, 1))])
+            scores = b.node("Mul", [scores, "attention_scale"])
+            return b.node("MatMul", [b.node("Softmax", [scores], axis=-1), v])
+
+        def feed_forward(x, side):
+            h = b.node("Relu", [linear(norm(x, f"{side}.ffn"), f"{side}.wi")])
+            return b.node("Add", [x, linear(h, f"{side}.wo")])
+
+        return weight, linear, norm, attend, feed_forward
+
+    def info(name, *shape, kind=TensorProto.FLOAT):
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    def renamed(b, value, name):
+        b.nodes.append(helper.make_node("Identity", [value], [name], name=f"{name}_out"))
+
+    def encoder():
+        b = Builder()
+        weight, linear, norm, attend, feed_forward = part(b)
+        x = b.node("Gather", [weight("shared"), "input_ids"])
+        h = norm(x, "encoder")
+        mixed = attend(*(linear(h, f"encoder.{n}") for n in "qkv"))
+        x = b.node("Add", [x, linear(mixed, "encoder.o")])
+        renamed(b, feed_forward(x, "encoder"), "last_hidden_state")
+        ids = [info(n, "b", "t", kind=TensorProto.INT64) for n in ("input_ids", "attention_mask")]
+        return b.model(ids, [info("last_hidden_state", "b", "t", hidden)])
+
+    def decoder(past):
+        b = Builder()
+        weight, linear, norm, attend, feed_forward = part(b)
+        x = b.node("Gather", [weight("shared"), "input_ids"])
+        h = norm(x, "decoder")
+        present = {}
+        for n, which in (("k", "key"), ("v", "value")):
+            made = linear(h, f"decoder.self.{n}")
+            if past:
+                made = b.node("Concat", [f"past_key_values.0.decoder.{which}", made], axis=1)
+            present[f"present.0.decoder.{which}"] = made
+        mixed = attend(linear(h, "decoder.self.q"), *present.values())
+        x = b.node("Add", [x, linear(mixed, "decoder.self.o")])
+        cross = []
+        for n, which in (("k", "key"), ("v", "value")):
+            if past:
+                cross.append(f"past_key_values.0.encoder.{which}")
+            else:
+                cross.append(linear("encoder_hidden_states", f"decoder.cross.{n}"))
+                present[f"present.0.encoder.{which}"] = cross[-1]
+        mixed = attend(linear(norm(x, "decoder.cross"), "decoder.cross.q"), *cross)
+        x = b.node("Add", [x, linear(mixed, "decoder.cross.o")])
+        x = feed_forward(x, "decoder")
+        logits = b.node("MatMul", [x, weight("lm_head")], "/lm_head/MatMul")
+        renamed(b, logits, "logits")
+        for name, value in present.items():
+            renamed(b, value, name)
+        inputs = [info("input_ids", "b", "t", kind=TensorProto.INT64),
+                  info("encoder_attention_mask", "b", "s", kind=TensorProto.INT64)]  # fmt: skip
+        if past:
+            inputs += [info(f"past_key_values.0.{side}.{which}", "b", "p", hidden)
+                       for side in ("decoder", "encoder") for which in ("key", "value")]  # fmt: skip
+        else:
+            inputs.append(info("encoder_hidden_states", "b", "s", hidden))
+        results = [info("logits", "b", "t", vocabulary)]
+        return b.model(inputs, results + [info(name, "b", None, hidden) for name in present])
+
+    return {
+        "encoder_model": encoder(),
+        "decoder_model": decoder(past=False),
+        "decoder_with_past_model": decoder(past=True),
+    }

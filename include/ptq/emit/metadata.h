@@ -81,6 +81,7 @@ struct Metadata {
   SourceDescription source;
   std::vector<LinearMetadata> linears;
   std::vector<std::string> sidecars;  ///< files copied beside the model
+  std::vector<std::string> notes;     ///< what a reader should know, one sentence each
   std::optional<VerificationMetadata> verification;
 };
 

@@ -17,13 +17,17 @@
 namespace ptq {
 
 struct EmitOptions {
+  std::string file = "model.onnx";     ///< the data file is named after it
   std::string format = "matmulnbits";  ///< a name of LinearFormats()
   int accuracy_level = 4;
   /// Stores every other float32 initializer as FP16 with a Cast behind it (--float fp16).
   bool half_floats = false;
 };
 
-/// Collects edits of a copy of the source's ModelProto and streams tensors to `model.onnx.data`.
+/// The data file of a model file: "model.onnx.data".
+[[nodiscard]] std::string DataFileName(const std::string& model_file);
+
+/// Collects edits of a copy of the source's ModelProto and streams tensors to its data file.
 /// Nodes, attributes and fields that this build does not know survive. Graph inputs and outputs
 /// keep their names, types and order. Not thread-safe; call in graph order.
 class OutputModel {

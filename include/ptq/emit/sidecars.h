@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,9 +14,9 @@ namespace ptq {
 /// Larger files beside a model are weights of other formats, not sidecars.
 inline constexpr int64_t kLargestSidecar = int64_t{64} << 20;
 
-/// The directory whose files belong to the model: its own, or the one above when it sits in
+/// The directory whose files belong to a model in `directory`: that, or the one above when it is
 /// `onnx/`.
-[[nodiscard]] std::filesystem::path SidecarDirectory(const Model& model);
+[[nodiscard]] std::filesystem::path SidecarDirectory(const std::filesystem::path& directory);
 
 /// Copies the files of SidecarDirectory, subdirectories included, to `destination` and returns
 /// their relative names, sorted. Left out: models and their data, hidden files, what the
@@ -25,5 +26,9 @@ inline constexpr int64_t kLargestSidecar = int64_t{64} << 20;
 /// may be anybody's directory, and only licences and read-me files are taken. The model file named
 /// in genai_config.json becomes model.onnx. Throws OutputError.
 std::vector<std::string> CopySidecars(const Model& model, const std::filesystem::path& destination);
+/// The same for a directory of several models, which keep their names; `data_files` are theirs.
+std::vector<std::string> CopySidecars(const std::filesystem::path& root,
+                                      std::span<const std::filesystem::path> data_files,
+                                      const std::filesystem::path& destination);
 
 }  // namespace ptq

@@ -15,6 +15,8 @@
 
 namespace ptq {
 
+struct QuantizedWeight;
+
 /// Reads the elements of a TensorProto, inline or external. External files are mapped once each.
 class WeightReader {
  public:
@@ -36,16 +38,35 @@ class WeightReader {
   void Drop(const onnx::TensorProto& proto) const;
   /// Has a tensor's bytes read from the disk before somebody needs them.
   void Prefetch(const onnx::TensorProto& proto) const;
+  /// Bytes that hold the tensor's elements in the file: its codes and scales when it is computed
+  /// from such.
+  [[nodiscard]] int64_t SizeInFile(const onnx::TensorProto& proto) const;
 
  private:
   struct External {
     std::shared_ptr<const MappedFile> file;
     std::span<const std::byte> bytes;
   };
+  friend class Model;
   [[nodiscard]] External Locate(const onnx::TensorProto& proto) const;
+  [[nodiscard]] const QuantizedWeight* QuantizedBehind(const onnx::TensorProto& proto) const;
   std::filesystem::path directory_;
   std::string model_name_;
   mutable std::map<std::string, std::shared_ptr<const MappedFile>> files_;
+  std::vector<std::shared_ptr<const QuantizedWeight>> quantized_;  ///< weights that are computed
+};
+
+/// A node whose weight is stored as codes.
+struct QuantizedNode {
+  std::string op_type;
+  std::string name;
+  int bits = 0;
+};
+
+/// What of a model is quantized, in graph order, and how many products have float weights.
+struct QuantizedWeights {
+  std::vector<QuantizedNode> nodes;
+  int64_t float_products = 0;
 };
 
 /// Plain nodes that stand for one node of the file: a product with a weight that hid behind another
@@ -62,9 +83,12 @@ class Model {
  public:
   /// `path`: the .onnx file, or a directory that holds exactly one (or a `model.onnx`, also below
   /// `onnx/`). Throws InputError for anything that is not an ONNX model.
-  [[nodiscard]] static Model Load(const std::filesystem::path& path);
+  /// `dequantize`: weights that FindQuantizedWeights finds become float initializers, which are
+  /// computed from the codes whenever they are read, and their operators the float ones. Throws
+  /// UnsupportedError naming a node for which that is impossible.
+  [[nodiscard]] static Model Load(const std::filesystem::path& path, bool dequantize = false);
   /// A model built in code; weights must be inline. For tests.
-  [[nodiscard]] static Model FromProto(onnx::ModelProto proto);
+  [[nodiscard]] static Model FromProto(onnx::ModelProto proto, bool dequantize = false);
 
   [[nodiscard]] const onnx::ModelProto& proto() const { return *proto_; }
   [[nodiscard]] const onnx::GraphProto& graph() const { return proto_->graph(); }
@@ -74,6 +98,9 @@ class Model {
   [[nodiscard]] int64_t Opset(const std::string& domain) const;
   [[nodiscard]] const WeightReader& weights() const { return *weights_; }
   [[nodiscard]] const std::vector<SpelledOut>& spelled_out() const { return spelled_out_; }
+  /// What of it is quantized already: operators on stored codes (MatMulNBits …), and
+  /// DequantizeLinear of weights. One of a bias or of an activation does not count.
+  [[nodiscard]] QuantizedWeights FindQuantizedWeights() const;
   /// A copy of everything but the main graph's initializers, so that an edited model does not hold
   /// the weights a second time. Not to be called while another thread reads the proto.
   [[nodiscard]] onnx::ModelProto CopyStructure() const;
@@ -82,7 +109,7 @@ class Model {
 
  private:
   Model() = default;
-  void Normalize();
+  void Normalize(bool dequantize);
   std::filesystem::path path_;
   std::unique_ptr<onnx::ModelProto> proto_;
   std::unique_ptr<WeightReader> weights_;

@@ -33,6 +33,7 @@ struct Recipe {
   CalibrationOptions calibration;    ///< file empty: the set that is installed with the program
   std::filesystem::path statistics;  ///< a file of CollectStatistics, instead of the samples
   std::filesystem::path tokenizer;   ///< directory or tokenizer.json; empty: beside the model
+  bool requantize = false;           ///< dequantize weights that are quantized already
   bool propagate = false;            ///< calibrate later layers on what the quantized ones give
   bool verify = true;
   bool overwrite = false;

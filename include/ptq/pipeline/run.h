@@ -48,6 +48,7 @@ struct RunReport {
   int64_t tokens = 0;
   Timings timings;
   Verification verification;
+  std::vector<std::string> notes;  ///< what a reader should know, one sentence each
 };
 
 /// Makes the plan and predicts sizes and memory; writes nothing (--dry-run).

@@ -80,6 +80,7 @@ struct PlanOptions {
   HeadForm head = HeadForm::kHalf;
   std::vector<std::string> include;  ///< globs, or regular expressions between slashes: /re/
   std::vector<std::string> exclude;
+  bool patterns_must_match = true;  ///< a pattern that matches nothing is an error
 };
 
 /// Finds every linear and decides. Throws UsageError for a pattern of `exclude` or `include` that

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -17,21 +18,29 @@ struct FeedHints {
   int64_t head_size = 0;
 };
 
-/// Reads num_key_value_heads, head_dim … from config.json, or genai_config.json, next to the model.
+/// Reads num_key_value_heads, head_dim … from config.json, or genai_config.json, next to the
+/// model, or above its folder `onnx`.
 [[nodiscard]] FeedHints ReadFeedHints(const std::filesystem::path& model_directory);
+
+/// Inputs by name that come from elsewhere than the ids (row-major [batch, length]) alone, such as
+/// from the outputs of another model that has read them.
+using InputSource = std::function<std::map<std::string, Tensor>(const std::vector<int64_t>& ids,
+                                                                int64_t batch, int64_t length)>;
 
 /// Turns a batch of token ids into the graph's inputs: input_ids (and decoder_input_ids),
 /// attention_mask of ones, position_ids 0…T−1, token_type_ids 0, zero-length past_key_values,
 /// use_cache_branch false. Throws UnsupportedError naming an input that it cannot make.
 class Feeder {
  public:
-  Feeder(const Graph& graph, FeedHints hints);
+  /// What `source` gives is taken as it is; it may be empty.
+  Feeder(const Graph& graph, FeedHints hints, InputSource source = {});
   /// `ids`: row-major [batch, length].
   [[nodiscard]] Values Make(const std::vector<int64_t>& ids, int64_t batch, int64_t length) const;
 
  private:
   const Graph* graph_;
   FeedHints hints_;
+  InputSource source_;
 };
 
 }  // namespace ptq

@@ -68,14 +68,15 @@ void ExpectSameKeys(const Json& object, const Json& schema) {
 
 TEST(Metadata, HasExactlyTheFieldsOfItsSchema) {
   const Json json = ToJson(Example());
-  const Json schema = Json::parse(ReadTextFile(PTQ_SCHEMA_FILE));
+  const Json file = Json::parse(ReadTextFile(PTQ_SCHEMA_FILE));
+  const Json& schema = file["$defs"]["model"];
   ExpectSameKeys(json, schema);
   for (const char* part : {"tool", "source", "totals"}) {
     ExpectSameKeys(json[part], schema["properties"][part]);
   }
   ExpectSameKeys(json["verification"], schema["properties"]["verification"]["oneOf"][1]);
-  ExpectSameKeys(json["linears"][0], schema["$defs"]["linear"]);
-  ExpectSameKeys(json["linears"][0]["quantized"], schema["$defs"]["quantized"]);
+  ExpectSameKeys(json["linears"][0], file["$defs"]["linear"]);
+  ExpectSameKeys(json["linears"][0]["quantized"], file["$defs"]["quantized"]);
   EXPECT_EQ(json["schema_version"], schema["properties"]["schema_version"]["const"]);
 }
 

@@ -27,7 +27,7 @@ TEST(TensorStore, KeepsSmallTensorsInlineAndAlignsTheOthers) {
   const testing::TempDirectory directory;
   TensorStore store(directory.path());
   (void)store.Add("small", DType::kUint8, {1023}, Bytes(1023, 1));
-  EXPECT_FALSE(std::filesystem::exists(directory.path() / kDataFileName));
+  EXPECT_FALSE(std::filesystem::exists(directory.path() / "model.onnx.data"));
   (void)store.Add("middle", DType::kUint8, {1025}, Bytes(1025, 2));
   (void)store.Add("page", DType::kUint8, {20000}, Bytes(20000, 3));
   (void)store.Add("large", DType::kUint8, {1 << 20}, Bytes(1 << 20, 4));

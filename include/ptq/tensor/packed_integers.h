@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "ptq/tensor/tensor.h"
@@ -21,6 +22,8 @@ void DequantizeCodes(const uint8_t* bytes, int bits, int64_t count, float scale,
 /// Elements of any integer type, packed or not, as int32. Throws UnsupportedError for other types.
 [[nodiscard]] std::vector<int32_t> UnpackIntegers(const Tensor& tensor, int64_t begin,
                                                   int64_t count);
+/// The values of the 4-bit float formats of bitsandbytes by code: FP4 for type 0, else NF4.
+[[nodiscard]] std::span<const float, 16> FloatCodebook(int type);
 /// Smallest and largest value of an integer type of at most 32 bits.
 struct IntegerRange {
   int64_t lowest;

@@ -1,15 +1,37 @@
-#include "packed_integers.h"
+#include "ptq/tensor/packed_integers.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
-
-#include "array.h"
 
 #include "ptq/base/error.h"
 #include "ptq/base/simd.h"
 
 namespace ptq {
 namespace {
+
+using Codebook = std::array<float, 16>;
+
+/// Bit 3 is the sign. Dettmers et al., QLoRA (2023), and the bitsandbytes library.
+constexpr Codebook kFp4 = {0.0f,      1.0f / 192, 2.0f / 3,  1.0f,        1.0f / 3,  1.0f / 2,
+                           1.0f / 6,  1.0f / 4,   -0.0f,     -1.0f / 192, -2.0f / 3, -1.0f,
+                           -1.0f / 3, -1.0f / 2,  -1.0f / 6, -1.0f / 4};
+constexpr Codebook kNf4 = {-1.0f,
+                           -0.6961928009986877f,
+                           -0.5250730514526367f,
+                           -0.39491748809814453f,
+                           -0.28444138169288635f,
+                           -0.18477343022823334f,
+                           -0.09105003625154495f,
+                           0.0f,
+                           0.07958029955625534f,
+                           0.16093020141124725f,
+                           0.24611230194568634f,
+                           0.33791524171829224f,
+                           0.44070982933044434f,
+                           0.5626170039176941f,
+                           0.7229568362236023f,
+                           1.0f};
 
 template <class T>
 void CopyIntegers(const Tensor& tensor, int64_t begin, std::vector<int32_t>& out) {
@@ -105,18 +127,18 @@ std::vector<int32_t> UnpackIntegers(const Tensor& tensor, int64_t begin, int64_t
 
 Tensor PackIntegers(DType dtype, const Shape& shape, std::span<const int32_t> codes) {
   Tensor out(dtype, shape);
-  const int bits = BitsOf(dtype);
-  if (bits < 8) {
-    Pack(codes, bits, out.mutable_bytes());
-    return out;
+  const auto copy = [&](auto to) { std::ranges::copy(codes, to.begin()); };
+  switch (dtype) {
+    case DType::kInt8: copy(out.mutable_data<int8_t>()); break;
+    case DType::kUint8: copy(out.mutable_data<uint8_t>()); break;
+    case DType::kInt16: copy(out.mutable_data<int16_t>()); break;
+    case DType::kUint16: copy(out.mutable_data<uint16_t>()); break;
+    default: Pack(codes, BitsOf(dtype), out.mutable_bytes());
   }
-  VisitTypes<int8_t, uint8_t, int16_t, uint16_t>(dtype, [&](auto type) {
-    using T = decltype(type);
-    const auto to = out.mutable_data<T>();
-    for (size_t i = 0; i < codes.size(); ++i) to[i] = static_cast<T>(codes[i]);
-  });
   return out;
 }
+
+std::span<const float, 16> FloatCodebook(int type) { return type == 0 ? kFp4 : kNf4; }
 
 IntegerRange RangeOf(DType dtype) {
   switch (dtype) {

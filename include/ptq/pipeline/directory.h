@@ -1,0 +1,41 @@
+// A directory of models that belong together: encoder and decoder, text and vision.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "ptq/pipeline/recipe.h"
+#include "ptq/pipeline/run.h"
+
+namespace ptq {
+
+/// The models of `source` in the order in which they are quantized: those that its
+/// genai_config.json names, or all of it (or of its folder `onnx`) when their names are of parts
+/// (encoder_model, decoder_model, text_model, vision_model, embed_tokens …). Other forms of a model
+/// that is there, too (…_fp16, …_quantized, …_q4), are left out. `source` itself when it is one
+/// model.
+[[nodiscard]] std::vector<std::filesystem::path> ModelFiles(const std::filesystem::path& source);
+
+struct DirectoryReport {
+  std::filesystem::path destination;
+  /// What quantization_metadata.json says: under `models` each model's own.
+  nlohmann::ordered_json metadata;
+  int64_t bytes_before = 0;
+  int64_t bytes_after = 0;
+  int64_t peak_bytes = 0;
+  double seconds = 0;
+};
+
+/// Quantizes every model of a directory, each on inputs that the others make where they can
+/// (docs/directories.md). Weights that several hold alike get the same codes and scales. All appear
+/// at once, or none. A resumed run does not do finished models again.
+[[nodiscard]] DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options);
+
+/// The plan of each model, by file name. Writes nothing.
+[[nodiscard]] std::vector<std::pair<std::string, RunReport>> PlanDirectory(const Recipe& recipe);
+
+}  // namespace ptq

@@ -1,0 +1,267 @@
+#include "ptq/pipeline/directory.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "companions.h"
+#include "run_context.h"
+#include "shared_weights.h"
+#include <spdlog/spdlog.h>
+
+#include "ptq/base/error.h"
+#include "ptq/base/file.h"
+#include "ptq/base/hash.h"
+#include "ptq/base/memory.h"
+#include "ptq/emit/metadata.h"
+#include "ptq/emit/output_model.h"
+#include "ptq/emit/sidecars.h"
+#include "ptq/plan/names.h"
+
+namespace ptq {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+void CheckPatterns(const std::vector<std::string>& patterns, const std::string& option,
+                   const std::vector<RunReport>& plans) {
+  for (const std::string& text : patterns) {
+    const NamePattern pattern(text);
+    const bool any = std::ranges::any_of(plans, [&](const RunReport& report) {
+      return std::ranges::any_of(
+          report.plan.linears, [&](const Linear& linear) { return pattern.Matches(linear.name); });
+    });
+    if (!any) {
+      throw UsageError(
+          option + " '" + text +
+          "' matches no linear of any model; quantize run --dry-run lists their names");
+    }
+  }
+}
+
+/// The models of a directory, and what each of them becomes.
+class DirectoryRoad {
+ public:
+  DirectoryRoad(const Recipe& recipe, const fs::path& shared)
+      : recipe_(recipe), companions_(ModelFiles(recipe.source), recipe), shared_(shared) {
+    if (!recipe.statistics.empty()) {
+      throw UsageError("--stats is of one model; give one of the files in '" +
+                       recipe.source.string() + "'");
+    }
+    for (size_t i = 0; i < companions_.size(); ++i) {
+      RunContext context;
+      context.is_part = true;
+      Source& source = companions_.source(i);
+      try {
+        plans_.push_back(StartReport(source, recipe, context));
+      } catch (const UnsupportedError& error) {  // it holds no linear
+        plans_.emplace_back();
+        unchanged_.emplace_back(error.what());
+        shared_.Add(source, {});
+        continue;
+      }
+      unchanged_.emplace_back();
+      shared_.Add(source, plans_.back().plan);
+    }
+    CheckPatterns(recipe.include, "--include", plans_);
+    CheckPatterns(recipe.exclude, "--exclude", plans_);
+    const fs::path directory = companions_.file(0).parent_path();
+    root_ = SidecarDirectory(directory);
+  }
+
+  [[nodiscard]] size_t size() const { return plans_.size(); }
+  [[nodiscard]] Companions& companions() { return companions_; }
+  [[nodiscard]] const fs::path& root() const { return root_; }
+  /// Below the root.
+  [[nodiscard]] fs::path NameOf(size_t model) const {
+    return fs::absolute(companions_.file(model)).lexically_normal().lexically_relative(root_);
+  }
+
+  [[nodiscard]] RunContext ContextFor(size_t model) {
+    RunContext context = ContextOf(companions_, model);
+    context.file = companions_.file(model).filename().string();
+    context.is_part = true;
+    context.shared = &shared_;
+    context.model = model;
+    return context;
+  }
+
+  [[nodiscard]] RunReport PlanOf(size_t model, const fs::path& destination) {
+    Recipe own = recipe_;
+    own.destination = destination;
+    return StartReport(companions_.source(model), own, ContextFor(model));
+  }
+
+  /// Writes a model, complete, to a directory of its own.
+  void Quantize(size_t model, const fs::path& destination, const RunOptions& options) {
+    if (!unchanged_[model].empty()) return Copy(model, destination);
+    spdlog::info("quantizing '{}'", NameOf(model).generic_string());
+    Recipe own = recipe_;
+    own.source = companions_.file(model);
+    own.destination = destination;
+    own.overwrite = true;
+    const RunContext context = ContextFor(model);
+    RunReport report = StartReport(companions_.source(model), own, context);
+    Ranks alone = Ranks::Alone();
+    Travel(own, companions_.source(model), alone, report, options, context);
+  }
+
+  /// What decides the result, but for what each model's checkpoints know.
+  [[nodiscard]] Json Identity() {
+    Json identity = {{"tool", PTQ_VERSION}, {"recipe", ToJson(recipe_)}};
+    for (size_t i = 0; i < size(); ++i) {
+      const Model& model = companions_.source(i).model;
+      Json& source = identity["sources"][NameOf(i).generic_string()];
+      source["identity"] = SourceIdentity(model, Sha256OfFile(model.path()));
+      source["written"] = SourceTimes(model);
+    }
+    std::error_code error;
+    const fs::path& samples = recipe_.calibration.file;
+    if (fs::is_regular_file(samples, error)) identity["samples"] = Sha256OfFile(samples);
+    return identity;
+  }
+
+ private:
+  void Copy(size_t model, const fs::path& destination) {
+    fs::create_directories(destination);
+    const Model& source = companions_.source(model).model;
+    const Json metadata = {{"notes", {unchanged_[model] + "; copied"}}};
+    for (const std::string& name : source.ExternalFiles()) {
+      fs::create_directories((destination / name).parent_path());
+      fs::copy_file(source.directory() / name, destination / name);
+    }
+    fs::copy_file(source.path(), destination / source.path().filename());
+    WriteFileAtomically(destination / kMetadataFileName, metadata.dump());
+  }
+
+  const Recipe& recipe_;
+  Companions companions_;
+  SharedWeights shared_;
+  std::vector<RunReport> plans_;
+  std::vector<std::string> unchanged_;  ///< why a model is copied as it is
+  fs::path root_;
+};
+
+/// Refuses to go on with something else than what was interrupted.
+void CheckIdentity(const fs::path& file, const Json& identity, bool resume) {
+  std::error_code error;
+  if (resume && fs::exists(file, error)) {
+    if (Json::parse(ReadTextFile(file), nullptr, false) == identity) return;
+    throw UsageError(
+        "cannot resume: the models, the calibration or the options are not what they were when the "
+        "run was interrupted; run without --resume to start again");
+  }
+  WriteFileAtomically(file, identity.dump(2) + "\n");
+}
+
+int64_t BytesOf(const fs::path& directory) {
+  int64_t bytes = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
+    const bool counts = entry.is_regular_file() && entry.path().filename() != kMetadataFileName;
+    if (counts) bytes += int64_t(entry.file_size());
+  }
+  return bytes;
+}
+
+/// One model's own metadata within that of the directory.
+Json PartMetadata(const std::string& file, Json own) {
+  Json part = {{"file", file}};
+  for (auto& [key, value] : own.items()) {
+    if (key != "schema_version" && key != "tool" && key != "recipe" && key != "sidecars") {
+      part[key] = std::move(value);
+    }
+  }
+  return part;
+}
+
+/// Gives the finished models their places, and writes what stands beside them.
+void Assemble(DirectoryRoad& road, const Recipe& recipe, const fs::path& staged,
+              DirectoryReport& report) {
+  Json models = Json::array();
+  std::vector<fs::path> data_files;
+  for (size_t i = 0; i < road.size(); ++i) {
+    const fs::path from = staged / "models" / std::to_string(i);
+    const fs::path name = road.NameOf(i);
+    const Model& model = road.companions().source(i).model;
+    for (const std::string& file : model.ExternalFiles()) {
+      data_files.push_back(model.directory() / file);
+    }
+    report.bytes_before += SourceBytes(model);
+    report.bytes_after += BytesOf(from);
+    models.push_back(
+        PartMetadata(name.generic_string(), Json::parse(ReadTextFile(from / kMetadataFileName))));
+    fs::create_directories((staged / name).parent_path());
+    for (const auto& entry : fs::directory_iterator(from)) {
+      if (entry.path().filename() == kMetadataFileName) continue;
+      fs::rename(entry.path(), (staged / name).parent_path() / entry.path().filename());
+    }
+  }
+  fs::remove_all(staged / "models");
+  fs::remove_all(staged / "shared");
+  fs::remove(staged / "identity.json");
+  const auto sidecars = CopySidecars(road.root(), data_files, staged);
+  report.metadata = {{"schema_version", kMetadataSchemaVersion},
+                     {"tool", {{"name", "quantize"}, {"version", PTQ_VERSION}}},
+                     {"recipe", ToJson(recipe)},
+                     {"models", std::move(models)},
+                     {"sidecars", sidecars}};
+  WriteFile(staged / kMetadataFileName, report.metadata.dump(2) + "\n");
+}
+
+}  // namespace
+
+DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  DirectoryReport report;
+  report.destination = recipe.destination.empty() ? DefaultDestination(recipe) : recipe.destination;
+  StagedDirectory staged(report.destination, recipe.overwrite, options.resume);
+  fs::create_directories(staged.path() / "models");
+  fs::create_directories(staged.path() / "shared");
+  DirectoryRoad road(recipe, staged.path() / "shared");
+  try {
+    CheckIdentity(staged.path() / "identity.json", road.Identity(), options.resume);
+  } catch (const Error&) {
+    staged.Keep();  // it is for the user to give up what is there
+    throw;
+  }
+  for (size_t i = 0; i < road.size(); ++i) {
+    const fs::path own = staged.path() / "models" / std::to_string(i);
+    if (fs::exists(own / kMetadataFileName)) continue;  // of the run that is resumed
+    try {
+      road.Quantize(i, own, options);
+    } catch (const Interrupted&) {
+      staged.Keep();
+      throw Interrupted("interrupted in '" + road.NameOf(i).generic_string() + "', after " +
+                        std::to_string(i) + " of " + std::to_string(road.size()) +
+                        " models; run the same command with --resume to go on");
+    }
+  }
+  Assemble(road, recipe, staged.path(), report);
+  staged.Commit();
+  report.peak_bytes = PeakResidentBytes();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return report;
+}
+
+std::vector<std::pair<std::string, RunReport>> PlanDirectory(const Recipe& recipe) {
+  const fs::path destination =
+      recipe.destination.empty() ? DefaultDestination(recipe) : recipe.destination;
+  DirectoryRoad road(recipe, {});
+  std::vector<std::pair<std::string, RunReport>> plans;
+  for (size_t i = 0; i < road.size(); ++i) {
+    const std::string name = road.NameOf(i).generic_string();
+    try {
+      plans.emplace_back(name, road.PlanOf(i, destination));
+    } catch (const UnsupportedError& error) {
+      RunReport unchanged;
+      unchanged.destination = destination;
+      unchanged.notes.emplace_back(error.what());
+      plans.emplace_back(name, std::move(unchanged));
+    }
+  }
+  return plans;
+}
+
+}  // namespace ptq

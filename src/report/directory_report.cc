@@ -1,0 +1,103 @@
+#include "ptq/report/directory_report.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "ptq/base/memory.h"
+#include "ptq/report/run_report.h"
+#include "ptq/report/table.h"
+
+namespace ptq {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// What a model was calibrated with, or why it was not.
+std::string CalibrationOf(const Json& model) {
+  std::string text;
+  if (model.contains("calibration") && model["calibration"].is_object()) {
+    text = model["calibration"]["samples"].dump() + " samples, " +
+           model["calibration"]["tokens"].dump() + " tokens";
+  }
+  for (const Json& note : model.value("notes", Json::array())) {
+    text += (text.empty() ? "" : "; ") + note.get<std::string>();
+  }
+  return text.empty() ? "none" : text;
+}
+
+std::string VerificationOf(const Json& model) {
+  const auto found = model.find("verification");
+  if (found == model.end() || !found->is_object()) return "not done";
+  return "outputs within " + FormatNumber(found->value("max_relative_error", 0.0), 2) +
+         " of the expected ones";
+}
+
+}  // namespace
+
+std::string PlansText(const std::vector<std::pair<std::string, RunReport>>& plans) {
+  std::ostringstream text;
+  for (const auto& [file, report] : plans) {
+    text << (&file == &plans.front().first ? "" : "\n") << file << "\n\n";
+    if (report.plan.linears.empty()) {
+      for (const std::string& note : report.notes) text << "copied: " << note << '\n';
+    } else {
+      text << PlanText(report);
+    }
+  }
+  return text.str();
+}
+
+Json PlansJson(const std::vector<std::pair<std::string, RunReport>>& plans) {
+  Json models = Json::array();
+  for (const auto& [file, report] : plans) {
+    Json entry = PlanJson(report);
+    entry["file"] = file;
+    models.push_back(std::move(entry));
+  }
+  return {{"models", models}};
+}
+
+std::string DirectoryText(const DirectoryReport& report) {
+  std::ostringstream text;
+  for (const Json& model : report.metadata.at("models")) {
+    text << model.at("file").get<std::string>() << '\n';
+    if (model.contains("totals")) {
+      const Json& totals = model["totals"];
+      text << "  linears       " << totals.at("linears_quantized") << " quantized, "
+           << totals.at("linears_fp16") << " stored as fp16, " << totals.at("linears_kept")
+           << " kept; " << FormatBytes(totals.at("bytes_before").get<int64_t>()) << " -> "
+           << FormatBytes(totals.at("bytes_after").get<int64_t>()) << '\n';
+    }
+    text << "  calibration   " << CalibrationOf(model) << '\n';
+    if (model.contains("totals")) text << "  verification  " << VerificationOf(model) << '\n';
+  }
+  text << "written         " << report.destination.string() << '\n'
+       << "size            " << FormatBytes(report.bytes_before) << " -> "
+       << FormatBytes(report.bytes_after) << " ("
+       << FormatPercent(double(report.bytes_after) /
+                        double(std::max<int64_t>(1, report.bytes_before)))
+       << ")\n"
+       << "time            " << FormatSeconds(report.seconds) << '\n'
+       << "peak memory     " << FormatBytes(report.peak_bytes) << '\n';
+  return text.str();
+}
+
+Json DirectoryJson(const DirectoryReport& report) {
+  Json json;
+  json["destination"] = report.destination.string();
+  json["bytes_before"] = report.bytes_before;
+  json["bytes_after"] = report.bytes_after;
+  json["seconds"]["total"] = report.seconds;
+  json["peak_resident_bytes"] = report.peak_bytes;
+  Json& models = json["models"] = Json::array();
+  for (const Json& model : report.metadata.at("models")) {
+    Json entry;
+    for (const char* key : {"file", "totals", "calibration", "verification", "notes"}) {
+      if (model.contains(key)) entry[key] = model[key];
+    }
+    models.push_back(std::move(entry));
+  }
+  return json;
+}
+
+}  // namespace ptq
