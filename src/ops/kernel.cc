@@ -76,7 +76,8 @@ std::string AdviceOn(const Node& node) {
     return "ONNX Runtime makes it for devices that want channels last: use the model as it was";
   }
   for (const Refusal& refusal : kRefusals) {
-    if (refusal.domain == domain && refusal.op_type == node.op_type()) return std::string(refusal.advice);
+    if (refusal.domain == domain && refusal.op_type == node.op_type())
+      return std::string(refusal.advice);
   }
   return "docs/supported-operators.md lists those that are";
 }
