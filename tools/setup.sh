@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the Debian 12 packages that are missing, after naming them. Used by the other scripts:
-#   tools/setup.sh SET...     where SET is: build, tests, benchmarks, checks, mpi (they add up)
+#   tools/setup.sh SET...     where SET is: build, tests, benchmarks, checks, mpi, runtimes (they add up)
 # or sourced, for the functions below. Without root it names what is missing and exits with 1.
 # PTQ_NO_INSTALL=1 skips the check, for other systems where everything is there already.
 
@@ -23,7 +23,11 @@ ptq_packages() {  # SET... -> one package a line
       benchmarks) printf '%s\n' libbenchmark-dev ;;
       checks) printf '%s\n' clang-format-14 clang-tidy-14 ccache ;;
       mpi) printf '%s\n' libopenmpi-dev openmpi-bin ;;
-      *) echo "setup.sh: unknown set '$set' (build, tests, benchmarks, checks, mpi)" >&2; return 2 ;;
+      runtimes)
+        ptq_has_python || printf '%s\n' python3 python3-venv
+        ptq_has_node || printf '%s\n' nodejs npm
+        ;;
+      *) echo "setup.sh: unknown set '$set' (build, tests, benchmarks, checks, mpi, runtimes)" >&2; return 2 ;;
     esac
   done
 }
@@ -44,6 +48,10 @@ ptq_has_recent_cargo() {
 
 ptq_has_python() {
   python3 -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+ptq_has_node() {  # transformers.js needs 18
+  command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null
 }
 
 ptq_missing_packages() {  # SET...

@@ -273,6 +273,7 @@ void StagedDirectory::Commit(bool durable) {
   if (durable) {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(staging_)) {
       if (entry.is_regular_file()) SyncFile(entry.path());
+      if (entry.is_directory()) SyncDirectory(entry.path());
     }
     SyncDirectory(staging_);
   }

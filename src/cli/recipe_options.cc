@@ -71,6 +71,11 @@ void AddOutputOptions(CLI::App& app, Recipe& recipe) {
          "MatMulNBits accuracy_level: 4 computes in int8 (fast), 0 in the activations' type")
       ->check(CLI::Range(0, 4))
       ->capture_default_str();
+  AddChoice<Layout>(
+      app, "--layout", recipe.layout,
+      {{"flat", Layout::kFlat}, {"transformers.js", Layout::kTransformersJs}},
+      "flat: model.onnx; transformers.js: onnx/model_q4.onnx (named after the bits) and "
+      "an entry in config.json");
   AddChoice<HeadForm>(app, "--lm-head", recipe.head,
                       {{"fp16", HeadForm::kHalf},
                        {"int8", HeadForm::kInt8},

@@ -100,8 +100,9 @@ class Qdq : public LinearFormat {
                                                   TensorSink& sink) const override {
     const QuantizedMatrix& q = *linear.q;
     CheckSpec(q.spec);
-    const bool channel = q.spec.group_size == 0;
     const int64_t groups = q.spec.GroupsFor(q.k);
+    // A block larger than K would say the same, but OpenVINO reads whole blocks only.
+    const bool channel = groups == 1;
     const DType type = CodeType(q.spec);
     const Shape scale_shape = channel ? Shape{q.n} : Shape{groups, q.n};
     const CastedNames names = InnerNames(linear);

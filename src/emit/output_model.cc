@@ -74,7 +74,7 @@ struct OutputModel::State {
         directory(std::move(path)),
         options(the_options),
         format(FindLinearFormat(the_options.format)),
-        store(directory, the_options.file),
+        store(directory / the_options.files.data),
         model(source.model().CopyStructure()) {}
 
   /// A constant that belongs to this node alone: what it reads now, element [.., c] divided by
@@ -122,6 +122,10 @@ OutputModel::OutputModel(const Graph& graph, const Plan& plan, std::filesystem::
     specs.push_back(linear.spec);
   }
   if (!specs.empty()) state.format.PrepareModel(state.model, specs);
+  std::error_code error;
+  const auto folder = (state.directory / options.files.model).parent_path();
+  std::filesystem::create_directories(folder, error);
+  if (error) throw OutputError("cannot create '" + folder.string() + "'");
   ReserveNames(graph.proto(), state.store);
   ReserveNames(state.model.graph(), state.store);
   state.editor = std::make_unique<GraphEditor>(graph, *state.model.mutable_graph());
@@ -129,8 +133,6 @@ OutputModel::OutputModel(const Graph& graph, const Plan& plan, std::filesystem::
 }
 
 OutputModel::~OutputModel() = default;
-
-std::string DataFileName(const std::string& model_file) { return model_file + ".data"; }
 
 void OutputModel::State::DivideConstant(const Use& use, std::span<const float> divisor) {
   const ValueId id = graph.inputs(use.node)[static_cast<size_t>(use.input)];
@@ -413,7 +415,7 @@ void OutputModel::State::DropStaleDeclarations(const std::unordered_set<std::str
 }
 
 void OutputModel::State::WriteModel() {
-  const auto path = directory / options.file;
+  const auto path = directory / options.files.model;
   std::string bytes;
   if (model.ByteSizeLong() > static_cast<size_t>(std::numeric_limits<int>::max()) ||
       !model.SerializeToString(&bytes)) {

@@ -131,8 +131,9 @@ class Collector {
 
 /// Renames the model file in a GenAI configuration; other text stays byte for byte when it names
 /// none.
-std::string PointToModel(const std::string& text, const std::string& old_name) {
-  if (old_name == "model.onnx") return text;
+std::string PointToModel(const std::string& text, const std::string& old_name,
+                         const std::string& new_name) {
+  if (old_name == new_name) return text;
   auto config = nlohmann::ordered_json::parse(text, nullptr, false);
   if (config.is_discarded() || !config.contains("model") || !config["model"].is_object()) {
     spdlog::warn("genai_config.json is not what ONNX Runtime GenAI writes; copied unchanged");
@@ -142,15 +143,18 @@ std::string PointToModel(const std::string& text, const std::string& old_name) {
   for (auto& part : config["model"]) {
     if (!part.is_object() || !part.contains("filename")) continue;
     if (part["filename"] != old_name) continue;
-    part["filename"] = "model.onnx";
+    part["filename"] = new_name;
     changed = true;
   }
   return changed ? config.dump(4) + "\n" : text;
 }
 
 /// Copies what the collector finds below `root`; `model_file` is renamed in genai_config.json.
+/// `model_file`: the name that genai_config.json replaces by that of the only one of `files`; empty
+/// when the names stay.
 std::vector<std::string> CopyAll(const fs::path& root, std::set<fs::path> external,
-                                 const fs::path& destination, const std::string& model_file) {
+                                 const fs::path& destination, std::span<const OutputFiles> files,
+                                 const std::string& model_file) {
   std::vector<std::string> names;
   for (const fs::path& relative : Collector(root, std::move(external), destination).Collect()) {
     std::error_code error;
@@ -158,7 +162,13 @@ std::vector<std::string> CopyAll(const fs::path& root, std::set<fs::path> extern
     fs::create_directories(target.parent_path(), error);
     if (error) throw OutputError("cannot create '" + target.parent_path().string() + "'");
     std::string text = ReadTextFile(root / relative);
-    if (relative == "genai_config.json") text = PointToModel(text, model_file);
+    if (relative == "genai_config.json" && !model_file.empty()) {
+      text = PointToModel(text, model_file, files.front().model.generic_string());
+    }
+    for (const OutputFiles& written : files) {
+      if (relative != "config.json" || written.dtype.empty()) continue;
+      text = ChooseInTransformersJs(text, written, fs::exists(destination / written.data, error));
+    }
     WriteFile(target, text);
     names.push_back(relative.generic_string());
   }
@@ -184,17 +194,19 @@ fs::path SidecarDirectory(const fs::path& directory) {
   return plain.filename() == "onnx" ? plain.parent_path() : plain;
 }
 
-std::vector<std::string> CopySidecars(const Model& model, const fs::path& destination) {
+std::vector<std::string> CopySidecars(const Model& model, const fs::path& destination,
+                                      const OutputFiles& files) {
   return CopyAll(SidecarDirectory(model.directory()), DataFilesOf(model), destination,
-                 model.path().filename());
+                 std::span(&files, 1), model.path().filename());
 }
 
 std::vector<std::string> CopySidecars(const fs::path& root, std::span<const fs::path> data_files,
-                                      const fs::path& destination) {
+                                      const fs::path& destination,
+                                      std::span<const OutputFiles> files) {
   std::set<fs::path> external;
   std::error_code error;
   for (const fs::path& file : data_files) external.insert(fs::weakly_canonical(file, error));
-  return CopyAll(root, std::move(external), destination, "model.onnx");  // all keep their names
+  return CopyAll(root, std::move(external), destination, files, "");
 }
 
 }  // namespace ptq

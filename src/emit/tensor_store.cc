@@ -57,7 +57,7 @@ bool TensorStore::Holds(const std::string& name, std::span<const std::byte> byte
       initializers_, [&](const onnx::TensorProto& tensor) { return tensor.name() == name; });
   if (found == initializers_.end()) return false;
   if (file_.has_value()) file_->Flush();
-  const Tensor stored = WeightReader(directory_ / "model.onnx").Read(*found);
+  const Tensor stored = WeightReader(path_).Read(*found);
   return std::ranges::equal(stored.bytes(), bytes);
 }
 
@@ -81,7 +81,7 @@ void TensorStore::RestoreNames(const StoreRecord& record) {
 void TensorStore::Continue() {
   const int64_t position = restored_position_.value_or(0);
   restored_position_.reset();
-  if (position > 0) file_.emplace(directory_ / data_file_, position);
+  if (position > 0) file_.emplace(path_, position);
 }
 
 void TensorStore::Store(onnx::TensorProto& tensor, int64_t size,
@@ -108,7 +108,7 @@ void TensorStore::Store(onnx::TensorProto& tensor, int64_t size,
     });
     return check();
   }
-  if (!file_.has_value()) file_.emplace(directory_ / data_file_);
+  if (!file_.has_value()) file_.emplace(path_);
   const int64_t offset = file_->Align(AlignmentFor(size));
   produce([&](std::span<const std::byte> bytes) {
     file_->Write(bytes);
@@ -116,7 +116,7 @@ void TensorStore::Store(onnx::TensorProto& tensor, int64_t size,
   });
   tensor.clear_raw_data();
   tensor.set_data_location(onnx::TensorProto::EXTERNAL);
-  AddEntry(tensor, "location", data_file_);
+  AddEntry(tensor, "location", path_.filename().string());
   AddEntry(tensor, "offset", std::to_string(offset));
   AddEntry(tensor, "length", std::to_string(size));
   check();

@@ -1,4 +1,4 @@
-// Where finished tensors go: small ones into the model file, the others into its data file.
+// Where finished tensors go: small ones into the model file, the others into the data file.
 #pragma once
 
 #include <filesystem>
@@ -31,10 +31,8 @@ struct StoreRecord {
 /// Writes tensor bytes in the order of the calls; the file is created with the first large tensor.
 class TensorStore : public TensorSink {
  public:
-  /// `model_file`: the name of the model that refers to the data file.
-  explicit TensorStore(std::filesystem::path directory,
-                       const std::string& model_file = "model.onnx")
-      : directory_(std::move(directory)), data_file_(DataFileName(model_file)) {}
+  /// `path`: the data file, beside which the model file will be.
+  explicit TensorStore(std::filesystem::path path) : path_(std::move(path)) {}
 
   /// `wanted`, or with a number behind it when the graph knows that name already; reserved from
   /// now.
@@ -72,8 +70,7 @@ class TensorStore : public TensorSink {
  private:
   /// Whether the tensor of that name has these bytes.
   [[nodiscard]] bool Holds(const std::string& name, std::span<const std::byte> bytes);
-  std::filesystem::path directory_;
-  std::string data_file_;
+  std::filesystem::path path_;
   std::optional<FileWriter> file_;
   std::unordered_set<std::string> names_;
   std::map<std::string, std::string> by_content_;  ///< type, shape and hash; name

@@ -79,9 +79,19 @@ class DirectoryRoad {
     return fs::absolute(companions_.file(model)).lexically_normal().lexically_relative(root_);
   }
 
+  /// Where a finished model lies, below a directory of its own and below that of the result.
+  [[nodiscard]] OutputFiles FilesFor(size_t model) {
+    const std::string own = companions_.file(model).filename();
+    if (!unchanged_[model].empty()) return {own, own + ".data", ""};
+    return FilesOf(recipe_, companions_.source(model), plans_[model].plan, ContextFor(model));
+  }
+  [[nodiscard]] fs::path FolderOf(size_t model) const {
+    const bool named_by_layout = recipe_.layout != Layout::kFlat && unchanged_[model].empty();
+    return named_by_layout ? fs::path() : NameOf(model).parent_path();
+  }
+
   [[nodiscard]] RunContext ContextFor(size_t model) {
     RunContext context = ContextOf(companions_, model);
-    context.file = companions_.file(model).filename().string();
     context.is_part = true;
     context.shared = &shared_;
     context.model = model;
@@ -176,32 +186,45 @@ Json PartMetadata(const std::string& file, Json own) {
   return part;
 }
 
+/// All but the metadata, which goes into that of the directory.
+void MoveFiles(const fs::path& from, const fs::path& to) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(from)) {
+    if (entry.is_regular_file() && entry.path().filename() != kMetadataFileName) {
+      files.push_back(entry.path());
+    }
+  }
+  for (const fs::path& file : files) {
+    const fs::path target = to / file.lexically_relative(from);
+    fs::create_directories(target.parent_path());
+    fs::rename(file, target);
+  }
+}
+
 /// Gives the finished models their places, and writes what stands beside them.
 void Assemble(DirectoryRoad& road, const Recipe& recipe, const fs::path& staged,
               DirectoryReport& report) {
   Json models = Json::array();
   std::vector<fs::path> data_files;
+  std::vector<OutputFiles> files;
   for (size_t i = 0; i < road.size(); ++i) {
     const fs::path from = staged / "models" / std::to_string(i);
-    const fs::path name = road.NameOf(i);
     const Model& model = road.companions().source(i).model;
     for (const std::string& file : model.ExternalFiles()) {
       data_files.push_back(model.directory() / file);
     }
     report.bytes_before += SourceBytes(model);
     report.bytes_after += BytesOf(from);
-    models.push_back(
-        PartMetadata(name.generic_string(), Json::parse(ReadTextFile(from / kMetadataFileName))));
-    fs::create_directories((staged / name).parent_path());
-    for (const auto& entry : fs::directory_iterator(from)) {
-      if (entry.path().filename() == kMetadataFileName) continue;
-      fs::rename(entry.path(), (staged / name).parent_path() / entry.path().filename());
-    }
+    files.push_back(road.FilesFor(i));
+    const fs::path folder = road.FolderOf(i);
+    models.push_back(PartMetadata((folder / files.back().model).generic_string(),
+                                  Json::parse(ReadTextFile(from / kMetadataFileName))));
+    MoveFiles(from, staged / folder);
   }
   fs::remove_all(staged / "models");
   fs::remove_all(staged / "shared");
   fs::remove(staged / "identity.json");
-  const auto sidecars = CopySidecars(road.root(), data_files, staged);
+  const auto sidecars = CopySidecars(road.root(), data_files, staged, files);
   report.metadata = {{"schema_version", kMetadataSchemaVersion},
                      {"tool", {{"name", "quantize"}, {"version", PTQ_VERSION}}},
                      {"recipe", ToJson(recipe)},

@@ -56,6 +56,7 @@ nlohmann::ordered_json ToJson(const Recipe& recipe) {
   json["float"] = recipe.half_floats ? "fp16" : "keep";
   json["format"] = recipe.format;
   json["accuracy_level"] = recipe.accuracy_level;
+  json["layout"] = recipe.layout == Layout::kFlat ? "flat" : "transformers.js";
   json["include"] = recipe.include;
   json["exclude"] = recipe.exclude;
   json["calib_samples"] = recipe.calibration.samples;

@@ -61,6 +61,11 @@ size_t SegmentsToSearch(const Plan& plan) {
   return count;
 }
 
+bool HasHalfLinears(const Plan& plan) {
+  return std::ranges::any_of(
+      plan.linears, [](const Linear& linear) { return linear.operand_type != DType::kFloat32; });
+}
+
 /// One run, on rank 0: the state that the road's stages hand on.
 class Road {
  public:
@@ -71,9 +76,10 @@ class Road {
         source_(source),
         report_(report),
         options_(options),
+        files_(FilesOf(recipe, source, report.plan, context)),
         staged_(report.destination, recipe.overwrite, options.resume),
         output_(source.graph, report.plan, staged_.path(),
-                {context.file, recipe.format, recipe.accuracy_level, recipe.half_floats}),
+                {recipe.format, recipe.accuracy_level, recipe.half_floats, files_}),
         search_(source, recipe, report.plan, ranks, context) {}
 
   void Travel() {
@@ -262,7 +268,7 @@ class Road {
     metadata_ = Describe();
     for (const auto& [key, value] : MetadataProps(metadata_)) output_.SetMetadata(key, value);
     output_.Finish();
-    if (!context_.is_part) metadata_.sidecars = CopySidecars(source_.model, staged_.path());
+    if (!context_.is_part) metadata_.sidecars = CopySidecars(source_.model, staged_.path(), files_);
   }
 
   /// What the metadata says of the source, the recipe and every linear.
@@ -299,9 +305,9 @@ class Road {
   void Verify() {
     if (!expectation_.has_value()) return;
     const Stopwatch watch(report_.timings.verify);
-    const bool half = recipe_.half_floats || HasHalfLinears();
+    const bool half = recipe_.half_floats || HasHalfLinears(report_.plan);
     report_.verification =
-        expectation_->Check(staged_.path(), half ? kHalfTolerance : kFloatTolerance);
+        expectation_->Check(staged_.path() / files_.model, half ? kHalfTolerance : kFloatTolerance);
     const Verification& check = report_.verification;
     if (!(check.max_relative <= check.tolerance)) {
       throw QualityError(
@@ -313,18 +319,12 @@ class Road {
     metadata_.verification = VerificationMetadata{check.max_relative, check.tolerance};
   }
 
-  [[nodiscard]] bool HasHalfLinears() const {
-    for (const Linear& linear : report_.plan.linears) {
-      if (linear.operand_type != DType::kFloat32) return true;
-    }
-    return false;
-  }
-
   const Recipe& recipe_;
   const RunContext& context_;
   Source& source_;
   RunReport& report_;
   const RunOptions options_;
+  const OutputFiles files_;
   /// The moment up to which nothing would be lost.
   std::chrono::steady_clock::time_point saved_ = std::chrono::steady_clock::now();
   StagedDirectory staged_;
@@ -380,6 +380,15 @@ RunReport StartReport(const Source& source, const Recipe& recipe, const RunConte
   return report;
 }
 
+OutputFiles FilesOf(const Recipe& recipe, const Source& source, const Plan& plan,
+                    const RunContext& context) {
+  if (context.is_part && recipe.layout == Layout::kFlat) {
+    const std::string own = source.model.path().filename();
+    return {own, own + ".data", ""};
+  }
+  return FilesOf(recipe.layout, source.model.path(), recipe.bits, HasHalfLinears(plan));
+}
+
 void Travel(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report,
             const RunOptions& options, const RunContext& context) {
   report.ranks = ranks.size();
@@ -391,8 +400,9 @@ void Travel(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& repor
   }
   report.peak_bytes = PeakResidentBytes(ranks);
   std::error_code error;
-  for (const std::string& name : {context.file, DataFileName(context.file)}) {
-    const auto size = std::filesystem::file_size(report.destination / name, error);
+  const OutputFiles files = FilesOf(recipe, source, report.plan, context);
+  for (const auto& path : {files.model, files.data}) {
+    const auto size = std::filesystem::file_size(report.destination / path, error);
     if (!error) report.bytes_after += static_cast<int64_t>(size);
   }
 }

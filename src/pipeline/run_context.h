@@ -8,6 +8,7 @@
 #include "shared_weights.h"
 #include "source.h"
 
+#include "ptq/emit/layout.h"
 #include "ptq/pipeline/run.h"
 #include "ptq/runtime/feeds.h"
 
@@ -18,8 +19,7 @@ struct RunContext {
   const FeedSamples* feeds = nullptr;  ///< instead of texts
   std::vector<std::string> makers;     ///< models that make inputs
   // Of a model that is one of several in a directory:
-  std::string file = "model.onnx";        ///< name that is written
-  bool is_part = false;                   ///< somebody else copies the sidecar files
+  bool is_part = false;                   ///< it keeps its name; somebody else copies sidecar files
   const SharedWeights* shared = nullptr;  ///< null when it is alone
   size_t model = 0;                       ///< its index in `shared`
 };
@@ -27,6 +27,9 @@ struct RunContext {
 /// The plan and the sizes, before any work.
 [[nodiscard]] RunReport StartReport(const Source& source, const Recipe& recipe,
                                     const RunContext& context);
+/// Where the written model lies in the output directory.
+[[nodiscard]] OutputFiles FilesOf(const Recipe& recipe, const Source& source, const Plan& plan,
+                                  const RunContext& context);
 /// The whole road behind reading the model.
 void Travel(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report,
             const RunOptions& options, const RunContext& context);

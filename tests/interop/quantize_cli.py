@@ -67,6 +67,21 @@ def session(model):
     return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
+# The first release of ONNX Runtime that multiplies by 2-bit weights, by the activations' type.
+TWO_BITS_SINCE = {"float32": (1, 24), "float16": (1, 29)}
+
+
+def skip_unless_runtime_has(bits, dtype="float32"):
+    """2-bit weights are refused by older releases; docs/runtimes.md."""
+    import onnxruntime
+    import pytest
+
+    installed = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
+    if bits == 2 and installed < TWO_BITS_SINCE[dtype]:
+        since = ".".join(map(str, TWO_BITS_SINCE[dtype]))
+        pytest.skip(f"2-bit weights with {dtype} activations need ONNX Runtime {since}")
+
+
 def run_session(s, feeds):
     names = [output.name for output in s.get_outputs()]
     return dict(zip(names, s.run(names, feeds)))

@@ -14,6 +14,7 @@ import pytest
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from quantize_cli import skip_unless_runtime_has  # noqa: E402
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SHARED = pathlib.Path(os.environ.get("PTQ_SHARED", REPOSITORY.parent / "shared"))
@@ -114,6 +115,7 @@ CASES = [
 def test_product_equals_dequantized_weights(
     tmp_path, form, bits, group, symmetric, kind, k, n, dtype
 ):
+    skip_unless_runtime_has(bits, dtype)
     opset = 25 if form == "qdq" and bits == 2 else 21
     source = tmp_path / "source.onnx"
     x, bias = linear_model(source, kind, k, n, dtype, opset)

@@ -21,6 +21,7 @@ from quantize_cli import (  # noqa: E402
     run_session,
     session,
     signature,
+    skip_unless_runtime_has,
 )
 from small_models import (  # noqa: E402
     bf16_product,
@@ -71,6 +72,7 @@ FORMS = [
 @pytest.mark.parametrize("symmetry", ["--symmetric", "--asymmetric"])
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_every_form_of_product(tmp_path, bits, symmetry, form, group):
+    skip_unless_runtime_has(bits)
     two_bit_qdq = form == "qdq" and bits == 2  # needs opset 25 and whole bytes in a row
     model = linear_forms(opset=25 if two_bit_qdq else 21, even=two_bit_qdq)
     arguments = ["--bits", bits, symmetry, "--format", form, "--group-size", group]

@@ -10,6 +10,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "ptq/emit/layout.h"
 #include "ptq/emit/linear_format.h"
 #include "ptq/plan/plan.h"
 #include "ptq/quant/spec.h"
@@ -17,15 +18,12 @@
 namespace ptq {
 
 struct EmitOptions {
-  std::string file = "model.onnx";     ///< the data file is named after it
   std::string format = "matmulnbits";  ///< a name of LinearFormats()
   int accuracy_level = 4;
   /// Stores every other float32 initializer as FP16 with a Cast behind it (--float fp16).
   bool half_floats = false;
+  OutputFiles files = {};
 };
-
-/// The data file of a model file: "model.onnx.data".
-[[nodiscard]] std::string DataFileName(const std::string& model_file);
 
 /// Collects edits of a copy of the source's ModelProto and streams tensors to its data file.
 /// Nodes, attributes and fields that this build does not know survive. Graph inputs and outputs
@@ -56,7 +54,8 @@ class OutputModel {
   void Continue();
   /// Entry of the model's metadata_props.
   void SetMetadata(const std::string& key, const std::string& value);
-  /// Drops what became unused, copies the remaining tensors, writes model.onnx. Call once, last.
+  /// Drops what became unused, copies the remaining tensors, writes the model file. Call once,
+  /// last.
   void Finish();
 
  private:

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "ptq/emit/layout.h"
 #include "ptq/model/model.h"
 
 namespace ptq {
@@ -24,11 +25,15 @@ inline constexpr int64_t kLargestSidecar = int64_t{64} << 20;
 /// kLargestSidecar, and links that lead out of the directory (a Hugging Face cache's `blobs`
 /// excepted). When nothing in the directory describes a model (config.json, tokenizer.json …), it
 /// may be anybody's directory, and only licences and read-me files are taken. The model file named
-/// in genai_config.json becomes model.onnx. Throws OutputError.
-std::vector<std::string> CopySidecars(const Model& model, const std::filesystem::path& destination);
-/// The same for a directory of several models, which keep their names; `data_files` are theirs.
+/// in genai_config.json becomes that of `files`, which are written already, and in the layout of
+/// transformers.js config.json chooses it, too. Throws OutputError.
+std::vector<std::string> CopySidecars(const Model& model, const std::filesystem::path& destination,
+                                      const OutputFiles& files = {});
+/// The same for a directory of several models, whose names in genai_config.json stay;
+/// `data_files` are those of the source.
 std::vector<std::string> CopySidecars(const std::filesystem::path& root,
                                       std::span<const std::filesystem::path> data_files,
-                                      const std::filesystem::path& destination);
+                                      const std::filesystem::path& destination,
+                                      std::span<const OutputFiles> files);
 
 }  // namespace ptq

@@ -8,6 +8,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "ptq/emit/layout.h"
 #include "ptq/plan/plan.h"
 #include "ptq/quant/method.h"
 #include "ptq/text/calibration.h"
@@ -28,6 +29,7 @@ struct Recipe {
   bool half_floats = false;
   std::string format = "matmulnbits";
   int accuracy_level = 4;
+  Layout layout = Layout::kFlat;
   std::vector<std::string> include;
   std::vector<std::string> exclude;
   CalibrationOptions calibration;    ///< file empty: the set that is installed with the program

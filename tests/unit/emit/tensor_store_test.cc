@@ -16,6 +16,8 @@ std::vector<std::byte> Bytes(size_t count, int seed) {
   return bytes;
 }
 
+constexpr char kData[] = "model.onnx.data";
+
 int64_t EntryOf(const onnx::TensorProto& tensor, const std::string& key) {
   for (const auto& entry : tensor.external_data()) {
     if (entry.key() == key) return std::stoll(entry.value());
@@ -25,9 +27,9 @@ int64_t EntryOf(const onnx::TensorProto& tensor, const std::string& key) {
 
 TEST(TensorStore, KeepsSmallTensorsInlineAndAlignsTheOthers) {
   const testing::TempDirectory directory;
-  TensorStore store(directory.path());
+  TensorStore store(directory.path() / kData);
   (void)store.Add("small", DType::kUint8, {1023}, Bytes(1023, 1));
-  EXPECT_FALSE(std::filesystem::exists(directory.path() / "model.onnx.data"));
+  EXPECT_FALSE(std::filesystem::exists(directory.path() / kData));
   (void)store.Add("middle", DType::kUint8, {1025}, Bytes(1025, 2));
   (void)store.Add("page", DType::kUint8, {20000}, Bytes(20000, 3));
   (void)store.Add("large", DType::kUint8, {1 << 20}, Bytes(1 << 20, 4));
@@ -48,7 +50,7 @@ TEST(TensorStore, KeepsSmallTensorsInlineAndAlignsTheOthers) {
 
 TEST(TensorStore, StoresEqualTensorsOnce) {
   const testing::TempDirectory directory;
-  TensorStore store(directory.path());
+  TensorStore store(directory.path() / kData);
   const auto bytes = Bytes(4096, 1);
   EXPECT_EQ(store.Add("a", DType::kUint8, {4096}, bytes), "a");
   EXPECT_EQ(store.Add("b", DType::kUint8, {4096}, bytes), "a");
@@ -59,7 +61,7 @@ TEST(TensorStore, StoresEqualTensorsOnce) {
 
 TEST(TensorStore, AvoidsNamesThatTheGraphUses) {
   const testing::TempDirectory directory;
-  TensorStore store(directory.path());
+  TensorStore store(directory.path() / kData);
   store.Reserve("w");
   store.Reserve("w_2");
   EXPECT_EQ(store.UniqueName("w"), "w_3");
@@ -67,7 +69,7 @@ TEST(TensorStore, AvoidsNamesThatTheGraphUses) {
 
 TEST(TensorStore, RefusesToLieAboutATensorsSize) {
   const testing::TempDirectory directory;
-  TensorStore store(directory.path());
+  TensorStore store(directory.path() / kData);
   onnx::TensorProto tensor;
   EXPECT_THROW(store.Store(tensor, 2000, [](const TensorStore::Write&) {}), InternalError);
 }

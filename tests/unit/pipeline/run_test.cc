@@ -7,6 +7,7 @@
 
 #include "support/model_builder.h"
 #include "support/temp_directory.h"
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "ptq/base/error.h"
@@ -55,6 +56,20 @@ class RunTest : public ::testing::Test {
 int CountOps(const Model& model, const std::string& type) {
   return static_cast<int>(std::ranges::count_if(
       model.graph().node(), [&](const auto& node) { return node.op_type() == type; }));
+}
+
+TEST_F(RunTest, WritesTheLayoutOfTransformersJs) {
+  Recipe recipe = RecipeFor(testing::ToyDecoder(1), "rtn");
+  directory_.Write("toy/config.json", R"({"model_type": "llama"})");
+  recipe.layout = Layout::kTransformersJs;
+  const RunReport report = ptq::Run(recipe);
+  EXPECT_TRUE(report.verification.done);
+  const auto folder = report.destination / "onnx";
+  EXPECT_EQ(report.bytes_after, int64_t(std::filesystem::file_size(folder / "model_q4.onnx") +
+                                        std::filesystem::file_size(folder / "model_q4.onnx_data")));
+  EXPECT_THAT(ReadTextFile(report.destination / "config.json"),
+              ::testing::HasSubstr(R"("model_q4.onnx": 1)"));
+  EXPECT_EQ(Model::Load(report.destination).path(), folder / "model_q4.onnx");
 }
 
 TEST_F(RunTest, QuantizesADecoderByAwqAndVerifiesIt) {

@@ -1,0 +1,66 @@
+#include "ptq/emit/layout.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace ptq {
+namespace {
+
+using nlohmann::ordered_json;
+
+OutputFiles ForTransformersJs(const char* source, int bits, bool half = false) {
+  return FilesOf(Layout::kTransformersJs, source, bits, half);
+}
+
+TEST(FilesOf, NamesAFlatModelTheSameWhateverTheSource) {
+  const OutputFiles files = FilesOf(Layout::kFlat, "somewhere/decoder_q4.onnx", 4, true);
+  EXPECT_EQ(files.model, "model.onnx");
+  EXPECT_EQ(files.data, "model.onnx.data");
+  EXPECT_EQ(files.dtype, "");
+}
+
+TEST(FilesOf, FollowsTheNamesOfTransformersJs) {
+  EXPECT_EQ(ForTransformersJs("a/model.onnx", 4).model, "onnx/model_q4.onnx");
+  EXPECT_EQ(ForTransformersJs("a/model.onnx", 4).data, "onnx/model_q4.onnx_data");
+  EXPECT_EQ(ForTransformersJs("a/model.onnx", 4).dtype, "q4");
+  EXPECT_EQ(ForTransformersJs("model.onnx", 2, true).model, "onnx/model_q2f16.onnx");
+  EXPECT_EQ(ForTransformersJs("model.onnx", 2, true).dtype, "q2f16");
+  EXPECT_EQ(ForTransformersJs("model.onnx", 8, true).model, "onnx/model_quantized.onnx");
+  EXPECT_EQ(ForTransformersJs("model.onnx", 8, true).dtype, "q8");
+}
+
+TEST(FilesOf, KeepsTheSourcesNameButNotItsType) {
+  EXPECT_EQ(ForTransformersJs("decoder_model_merged.onnx", 4).model,
+            "onnx/decoder_model_merged_q4.onnx");
+  EXPECT_EQ(ForTransformersJs("model_fp16.onnx", 4, true).model, "onnx/model_q4f16.onnx");
+  EXPECT_EQ(ForTransformersJs("model_quantized.onnx", 4).model, "onnx/model_q4.onnx");
+  EXPECT_EQ(ForTransformersJs("_q4.onnx", 8).model, "onnx/_q4_quantized.onnx");
+}
+
+TEST(ChooseInTransformersJs, AddsAnEntryAndKeepsTheOthers) {
+  const std::string before = R"({"model_type": "llama", "a": 1.0, "transformers.js_config":
+      {"kv_cache_dtype": {"q4f16": "float16"}, "dtype": "fp16", "use_external_data_format": true}})";
+  const auto json =
+      ordered_json::parse(ChooseInTransformersJs(before, ForTransformersJs("model.onnx", 4), true));
+  EXPECT_EQ(json["model_type"], "llama");
+  const auto expected = ordered_json::parse(
+      R"({"kv_cache_dtype": {"q4f16": "float16"}, "dtype": "q4",
+          "use_external_data_format": {"model_q4.onnx": 1}})");
+  EXPECT_EQ(json["transformers.js_config"], expected);
+}
+
+TEST(ChooseInTransformersJs, SaysThatThereIsNoDataFile) {
+  const auto json =
+      ordered_json::parse(ChooseInTransformersJs("{}", ForTransformersJs("model.onnx", 8), false));
+  EXPECT_EQ(json["transformers.js_config"]["use_external_data_format"]["model_quantized.onnx"], 0);
+}
+
+TEST(ChooseInTransformersJs, LeavesOtherTextAlone) {
+  for (const char* text : {"", "[1]", "{broken"}) {
+    EXPECT_EQ(ChooseInTransformersJs(text, ForTransformersJs("model.onnx", 4), true), text);
+  }
+}
+
+}  // namespace
+}  // namespace ptq
