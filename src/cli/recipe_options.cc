@@ -94,7 +94,8 @@ void AddOutputOptions(CLI::App& app, Recipe& recipe) {
 void AddCalibrationOptions(CLI::App& app, CalibrationOptions& options) {
   app.add_option(
       "--calib", options.file,
-      "Calibration data: .txt, .jsonl (text, prompt or messages), .npz or .npy token ids, "
+      "Calibration data: .txt, .jsonl (text, prompt or messages), .npz or .npy token ids, .npz of "
+      "complete inputs, "
       "- for standard input; default: the set installed with the program");
   app.add_option("--calib-samples", options.samples, "Samples to use at most")
       ->check(CLI::PositiveNumber)
@@ -130,7 +131,9 @@ void AddRequantizeOption(CLI::App& app, bool& requantize) {
 }
 
 void AddRecipeOptions(CLI::App& app, Recipe& recipe) {
-  app.add_option("--src,src", recipe.source, "Model: an .onnx file or its directory")->required();
+  app.add_option("--src,src", recipe.source,
+                 "Model: an .onnx file, its directory, or a directory of several models")
+      ->required();
   app.add_option("--dst,dst", recipe.destination,
                  "Directory to write; default: {source}-{method}_w{bits}_g{group size}_head{form}");
   app.add_option("--method", recipe.method, "Preset: " + Joined(MethodPresetNames()))

@@ -117,10 +117,21 @@ SharedWeights::Parts SharedWeights::Divide(size_t model, const std::vector<int>&
   return parts;
 }
 
-std::filesystem::path SharedWeights::FileOf(size_t model, const std::vector<int>& linears) const {
+std::filesystem::path SharedWeights::FileOf(size_t owner, size_t model,
+                                            const std::vector<int>& linears) const {
   std::string all;
   for (const int linear : linears) all += keys_[model][size_t(linear)] + "|";
-  return directory_ / (Sha256Hex(all) + ".cbor");
+  return directory_ / (Sha256Hex(all) + "." + std::to_string(owner) + ".cbor");
+}
+
+std::optional<std::filesystem::path> SharedWeights::FileOfOthers(
+    size_t model, const std::vector<int>& linears) const {
+  for (size_t owner = 0; owner < keys_.size(); ++owner) {
+    if (owner == model) continue;
+    auto file = FileOf(owner, model, linears);
+    if (std::filesystem::exists(file)) return file;
+  }
+  return std::nullopt;
 }
 
 bool SharedWeights::Has(size_t model, const Plan& plan, const Site& site) const {
@@ -131,15 +142,15 @@ bool SharedWeights::Has(size_t model, const Plan& plan, const Site& site) const 
   }
   const Parts parts = Divide(model, own);
   return parts.own.empty() && std::ranges::all_of(parts.shared, [&](const auto& linears) {
-           return std::filesystem::exists(FileOf(model, linears));
+           return FileOfOthers(model, linears).has_value();
          });
 }
 
 std::optional<SharedWeights::Record> SharedWeights::Find(size_t model, const Plan& plan,
                                                          const std::vector<int>& linears) const {
-  const auto file = FileOf(model, linears);
-  if (!std::filesystem::exists(file)) return std::nullopt;
-  const Json stored = Json::from_cbor(ReadTextFile(file));
+  const auto file = FileOfOthers(model, linears);
+  if (!file.has_value()) return std::nullopt;
+  const Json stored = Json::from_cbor(ReadTextFile(*file));
   Record record;
   stored.at("site").get_to(record.site);
   stored.at("scale").get_to(record.scale);
@@ -171,7 +182,7 @@ void SharedWeights::Keep(size_t model, const std::vector<int>& linears,
                                   {"scales", q->scales}});
   }
   const std::vector<uint8_t> bytes = Json::to_cbor(stored);
-  WriteFileAtomically(FileOf(model, linears),
+  WriteFileAtomically(FileOf(model, model, linears),
                       {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 

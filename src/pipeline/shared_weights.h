@@ -46,7 +46,7 @@ class SharedWeights {
   [[nodiscard]] std::optional<Record> Find(size_t model, const Plan& plan,
                                            const std::vector<int>& linears) const;
   void Keep(size_t model, const std::vector<int>& linears, const Record& record) const;
-  /// Whether all linears of a site are there to be taken over.
+  /// Whether all linears of a site are there to be taken over from other models.
   [[nodiscard]] bool Has(size_t model, const Plan& plan, const Site& site) const;
 
  private:
@@ -57,7 +57,12 @@ class SharedWeights {
   };
   [[nodiscard]] bool IsShared(const std::string& key) const;
   [[nodiscard]] bool ScalesAlike(const std::string& key) const;
-  [[nodiscard]] std::filesystem::path FileOf(size_t model, const std::vector<int>& linears) const;
+  /// Of what `owner` has kept, for linears of `model`.
+  [[nodiscard]] std::filesystem::path FileOf(size_t owner, size_t model,
+                                             const std::vector<int>& linears) const;
+  /// Nothing when no other model has kept them.
+  [[nodiscard]] std::optional<std::filesystem::path> FileOfOthers(
+      size_t model, const std::vector<int>& linears) const;
 
   std::filesystem::path directory_;
   std::vector<std::vector<std::string>> keys_;  ///< of each model's linears

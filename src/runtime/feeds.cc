@@ -66,8 +66,9 @@ Tensor MakeInput(const std::string& name, const Graph::Declared& declared, const
     for (int64_t i = 0; i < batch * length; ++i) positions.push_back(i % length);
     return Tensor::From<int64_t>(shape, positions);
   }
-  throw UnsupportedError("the model's input '" + name +
-                         "' cannot be made from token ids; give complete inputs as .npz");
+  throw UnsupportedError(
+      "the model's input '" + name +
+      "' cannot be made from token ids; give it as an array of --calib FILE.npz");
 }
 
 }  // namespace
