@@ -25,7 +25,10 @@ class OperatorsCommand : public Command {
       rows.emplace_back(entry.domain.empty() ? "ai.onnx" : std::string(entry.domain),
                         std::string(entry.op_type), std::to_string(entry.since) + until);
     }
-    rows.emplace_back("ai.onnx", "If", "1 and later");
+    // What has a body is no kernel but run by the executor itself.
+    rows.emplace_back("ai.onnx", "Loop", "1 and later");
+    rows.emplace_back("ai.onnx", "Scan", "8 and later");
+    rows.emplace_back("ai.onnx", "SequenceMap", "17 and later");
     std::ranges::sort(rows);
     if (markdown_) {
       std::cout << "# Supported operators\n\n"

@@ -29,18 +29,20 @@ std::vector<std::string> NamesRead(const onnx::NodeProto& node) {
   return names;
 }
 
+}  // namespace
+
 /// Kahn's algorithm; of the ready nodes always the one that stood first.
-std::vector<onnx::NodeProto*> Sorted(const std::vector<onnx::NodeProto*>& nodes) {
+std::vector<GraphEditor::Placed> GraphEditor::Sorted(const std::vector<Placed>& nodes) {
   std::unordered_map<std::string, size_t> producer;
   for (size_t i = 0; i < nodes.size(); ++i) {
-    for (const std::string& name : nodes[i]->output()) {
+    for (const std::string& name : nodes[i].node->output()) {
       if (!name.empty()) producer[name] = i;
     }
   }
   std::vector<size_t> waits(nodes.size(), 0);
   std::vector<std::vector<size_t>> blocks(nodes.size());
   for (size_t i = 0; i < nodes.size(); ++i) {
-    for (const std::string& name : NamesRead(*nodes[i])) {
+    for (const std::string& name : NamesRead(*nodes[i].node)) {
       const auto found = producer.find(name);
       if (found == producer.end()) continue;
       blocks[found->second].push_back(i);
@@ -51,7 +53,7 @@ std::vector<onnx::NodeProto*> Sorted(const std::vector<onnx::NodeProto*>& nodes)
   for (size_t i = 0; i < nodes.size(); ++i) {
     if (waits[i] == 0) ready.push(i);
   }
-  std::vector<onnx::NodeProto*> sorted;
+  std::vector<Placed> sorted;
   while (!ready.empty()) {
     const size_t i = ready.top();
     ready.pop();
@@ -64,26 +66,47 @@ std::vector<onnx::NodeProto*> Sorted(const std::vector<onnx::NodeProto*>& nodes)
   return sorted;
 }
 
-}  // namespace
-
 GraphEditor::GraphEditor(const Graph& source, onnx::GraphProto& target)
-    : source_(source), target_(target) {
+    : source_(source), target_(target), front_(source.scopes().size()) {
   std::unordered_map<std::string, size_t> slot_of_output;
-  for (auto& node : *target.mutable_node()) {
-    slot_of_output[FirstOutput(node)] = slots_.size();
-    slots_.emplace_back().nodes.push_back(std::move(node));
-  }
-  target.clear_node();
-  for (const Node& node : source.nodes()) {
-    const auto found = slot_of_output.find(FirstOutput(node.proto()));
-    if (found == slot_of_output.end()) {
-      throw InternalError("node '" + node.name() + "' is missing in the copy of the graph");
-    }
-    slot_of_node_.push_back(found->second);
+  for (size_t scope = 0; scope < source.scopes().size(); ++scope) {
+    slot_of_node_.resize(source.nodes().size());
+    TakeNodes(int(scope), slot_of_output);
   }
   for (const Value& value : source.values()) {
     if (value.uses.empty() && !value.graph_output) unused_before_.insert(value.name);
   }
+}
+
+/// The slots of a scope's nodes. A scope comes behind its parent, whose nodes have slots then.
+void GraphEditor::TakeNodes(int scope, std::unordered_map<std::string, size_t>& slot_of_output) {
+  onnx::GraphProto& graph = GraphOf(scope);
+  for (auto& node : *graph.mutable_node()) {
+    slot_of_output[FirstOutput(node)] = slots_.size();
+    Slot& slot = slots_.emplace_back();
+    slot.nodes.push_back(std::move(node));
+    slot.scope = scope;
+  }
+  graph.clear_node();
+  for (size_t i = 0; i < source_.nodes().size(); ++i) {
+    if (source_.ScopeOf(int(i)) != scope) continue;
+    const Node& node = source_.nodes()[i];
+    const auto found = slot_of_output.find(FirstOutput(node.proto()));
+    if (found == slot_of_output.end()) {
+      throw InternalError("node '" + node.name() + "' is missing in the copy of the graph");
+    }
+    slot_of_node_[i] = found->second;
+  }
+}
+
+/// Where a scope's nodes belong: the target, or an attribute of the scope's owner.
+onnx::GraphProto& GraphEditor::GraphOf(int scope) {
+  const Scope& of_source = source_.scope(scope);
+  if (of_source.owner < 0) return target_;
+  for (auto& attribute : *SlotOf(of_source.owner).nodes.front().mutable_attribute()) {
+    if (attribute.name() == of_source.attribute) return *attribute.mutable_g();
+  }
+  throw InternalError("a subgraph is missing in the copy of the graph");
 }
 
 std::string GraphEditor::InputOf(int node, int input) const {
@@ -127,7 +150,8 @@ void GraphEditor::Replace(int node, std::vector<onnx::NodeProto> nodes) {
 
 void GraphEditor::InsertBehind(ValueId value, onnx::NodeProto node) {
   const int producer = source_.value(value).producer;
-  (producer < 0 ? front_ : SlotOf(producer).behind).push_back(std::move(node));
+  const auto scope = size_t(source_.value(value).scope);
+  (producer < 0 ? front_[scope] : SlotOf(producer).behind).push_back(std::move(node));
 }
 
 void GraphEditor::RestoreUntouched(const std::vector<SpelledOut>& forms) {
@@ -143,18 +167,20 @@ void GraphEditor::RestoreUntouched(const std::vector<SpelledOut>& forms) {
   }
 }
 
-void GraphEditor::FindLive(std::vector<onnx::NodeProto*>& live,
-                           std::unordered_set<std::string>& needed) {
-  std::vector<onnx::NodeProto*> all;
-  for (auto& node : front_) all.push_back(&node);
-  for (auto& slot : slots_) {
-    for (auto& node : slot.nodes) all.push_back(&node);
-    for (auto& node : slot.behind) all.push_back(&node);
+void GraphEditor::FindLive(std::vector<Placed>& live, std::unordered_set<std::string>& needed) {
+  std::vector<Placed> all;
+  for (size_t scope = 0; scope < front_.size(); ++scope) {
+    for (auto& node : front_[scope]) all.push_back({&node, int(scope)});
   }
+  for (auto& slot : slots_) {
+    for (auto& node : slot.nodes) all.push_back({&node, slot.scope});
+    for (auto& node : slot.behind) all.push_back({&node, slot.scope});
+  }
+  // A subgraph whose nodes are taken out reads what it gives out.
   all = Sorted(all);
   for (const auto& output : target_.output()) needed.insert(output.name());
-  for (auto node = all.rbegin(); node != all.rend(); ++node) {
-    const auto& outputs = (*node)->output();
+  for (auto placed = all.rbegin(); placed != all.rend(); ++placed) {
+    const auto& outputs = placed->node->output();
     const bool read = std::ranges::any_of(
         outputs, [&](const std::string& name) { return needed.contains(name); });
     // What nobody read in the source either was there for a reason we do not know; it stays.
@@ -162,24 +188,30 @@ void GraphEditor::FindLive(std::vector<onnx::NodeProto*>& live,
       return name.empty() || unused_before_.contains(name);
     });
     if (!read && !never_read) continue;
-    live.push_back(*node);
-    for (std::string& name : NamesRead(**node)) needed.insert(std::move(name));
+    live.push_back(*placed);
+    for (std::string& name : NamesRead(*placed->node)) needed.insert(std::move(name));
   }
   std::reverse(live.begin(), live.end());
 }
 
 std::unordered_set<std::string> GraphEditor::NeededNames() {
-  std::vector<onnx::NodeProto*> live;
+  std::vector<Placed> live;
   std::unordered_set<std::string> needed;
   FindLive(live, needed);
   return needed;
 }
 
 void GraphEditor::Commit() {
-  std::vector<onnx::NodeProto*> live;
+  std::vector<Placed> live;
   std::unordered_set<std::string> needed;
   FindLive(live, needed);
-  for (onnx::NodeProto* node : live) *target_.add_node() = std::move(*node);
+  std::vector<std::vector<onnx::NodeProto*>> by_scope(front_.size());
+  for (const Placed& placed : live) by_scope[size_t(placed.scope)].push_back(placed.node);
+  // Inner scopes first, as long as their owners are where GraphOf finds them.
+  for (size_t scope = by_scope.size(); scope-- > 0;) {
+    onnx::GraphProto& graph = GraphOf(int(scope));
+    for (onnx::NodeProto* node : by_scope[scope]) *graph.add_node() = std::move(*node);
+  }
   slots_.clear();
   front_.clear();
 }

@@ -1,4 +1,5 @@
-// Edits the node list of a copied graph: rewires, replaces, inserts, and drops what became unused.
+// Edits the nodes of a copied graph and of its control flow: rewires, replaces, inserts, and drops
+// what became unused.
 #pragma once
 
 #include <map>
@@ -14,8 +15,9 @@
 
 namespace ptq {
 
-/// Node numbers are those of the source Graph. Takes the nodes out of `target` and puts the result
-/// back in Commit.
+/// Node numbers are those of the source Graph. Takes the nodes out of `target`, and out of the
+/// subgraphs that are scopes of the source, and puts the result back in Commit. Names mean the same
+/// in all scopes, so what lives is found as if all nodes stood in one graph.
 class GraphEditor {
  public:
   /// `target` is an edited copy of the source's GraphProto with a node for each of its nodes (found
@@ -28,7 +30,8 @@ class GraphEditor {
   void SetInput(int node, int input, const std::string& name);
   void RenameOutput(int node, int output, const std::string& name);
   void Replace(int node, std::vector<onnx::NodeProto> nodes);
-  /// Places a node behind the producer of a value; in front of all for inputs and initializers.
+  /// Places a node behind the producer of a value; for inputs and initializers in front of all
+  /// others of their scope.
   void InsertBehind(ValueId value, onnx::NodeProto node);
 
   /// Puts the original node back for every form whose nodes nobody edited.
@@ -45,15 +48,24 @@ class GraphEditor {
     std::vector<onnx::NodeProto> behind;
     bool replaced = false;
     bool edited = false;
+    int scope = 0;
+  };
+  /// A node, and the scope that it stands in.
+  struct Placed {
+    onnx::NodeProto* node;
+    int scope;
   };
   [[nodiscard]] Slot& SlotOf(int node) { return slots_[slot_of_node_[size_t(node)]]; }
-  void FindLive(std::vector<onnx::NodeProto*>& live, std::unordered_set<std::string>& needed);
+  [[nodiscard]] onnx::GraphProto& GraphOf(int scope);
+  void TakeNodes(int scope, std::unordered_map<std::string, size_t>& slot_of_output);
+  [[nodiscard]] static std::vector<Placed> Sorted(const std::vector<Placed>& nodes);
+  void FindLive(std::vector<Placed>& live, std::unordered_set<std::string>& needed);
 
   const Graph& source_;
   onnx::GraphProto& target_;
   std::vector<Slot> slots_;
   std::vector<size_t> slot_of_node_;
-  std::vector<onnx::NodeProto> front_;
+  std::vector<std::vector<onnx::NodeProto>> front_;  ///< by scope
   std::map<std::pair<int, int>, std::string> rewired_;
   std::unordered_set<std::string> unused_before_;  ///< outputs that nobody read in the source
 };

@@ -49,6 +49,7 @@ bool HalfStorage::CanStore(ValueId constant) const {
       value.constant->data_type() != onnx::TensorProto::FLOAT) {
     return false;
   }
+  if (value.producer < 0 && value.scope != 0) return false;  // a subgraph gives it out
   return std::ranges::none_of(value.uses, [&](const Use& use) {
     return NeedsConstantInPlace(graph_.nodes()[size_t(use.node)]);
   });

@@ -19,8 +19,8 @@ class Upgrader {
     CollectNames(model.graph());
   }
 
-  void Upgrade(onnx::GraphProto& graph) {
-    TensorRanks ranks(graph, from_);
+  void Upgrade(onnx::GraphProto& graph, TensorRanks* outer = nullptr) {
+    TensorRanks ranks(graph, from_, outer);
     RewriteContext context;
     context.ranks = &ranks;
     context.unique_name = [this](const std::string& wanted) { return UniqueName(wanted); };
@@ -38,7 +38,7 @@ class Upgrader {
     for (const auto& original : graph.node()) {
       onnx::NodeProto node = original;
       for (auto& attribute : *node.mutable_attribute()) {
-        if (attribute.has_g()) Upgrade(*attribute.mutable_g());
+        if (attribute.has_g()) Upgrade(*attribute.mutable_g(), &ranks);
       }
       context.before.clear();
       context.behind.clear();

@@ -11,6 +11,7 @@
 #include "format_nodes.h"
 #include "graph_editor.h"
 #include "half_storage.h"
+#include "local_constants.h"
 #include "tensor_store.h"
 #include <spdlog/spdlog.h>
 
@@ -49,6 +50,31 @@ onnx::TensorProto CopyHeader(const onnx::TensorProto& source) {
   header.GetReflection()->MutableUnknownFields(&header)->MergeFrom(
       source.GetReflection()->GetUnknownFields(source));
   return header;
+}
+
+/// What the nodes of a graph, and of those within it, read.
+void AddNamesRead(const onnx::GraphProto& graph, std::unordered_set<std::string>& names) {
+  for (const auto& node : graph.node()) {
+    names.insert(node.input().begin(), node.input().end());
+    for (const auto& attribute : node.attribute()) {
+      if (attribute.has_g()) AddNamesRead(attribute.g(), names);
+    }
+  }
+}
+
+/// Forgets the types of values that a graph, or one within it, no longer has.
+void DropStaleTypes(onnx::GraphProto& graph, const std::unordered_set<std::string>& needed) {
+  std::unordered_set<std::string> defined(needed);
+  for (auto& node : *graph.mutable_node()) {
+    defined.insert(node.output().begin(), node.output().end());
+    for (auto& attribute : *node.mutable_attribute()) {
+      if (attribute.has_g()) DropStaleTypes(*attribute.mutable_g(), needed);
+    }
+  }
+  auto& infos = *graph.mutable_value_info();
+  for (int i = infos.size() - 1; i >= 0; --i) {
+    if (!defined.contains(infos.Get(i).name())) infos.DeleteSubrange(i, 1);
+  }
 }
 
 Tensor ToDType(const Tensor& values, DType dtype) {
@@ -403,15 +429,7 @@ void OutputModel::State::DropStaleDeclarations(const std::unordered_set<std::str
     if (!list_initializers || !kept.contains(inputs.Get(i).name())) inputs.DeleteSubrange(i, 1);
   }
   if (model.ir_version() < kIrWithFreeInitializers) model.set_ir_version(kIrWithFreeInitializers);
-
-  std::unordered_set<std::string> defined(needed);
-  for (const auto& node : target.node()) {
-    defined.insert(node.output().begin(), node.output().end());
-  }
-  auto& infos = *target.mutable_value_info();
-  for (int i = infos.size() - 1; i >= 0; --i) {
-    if (!defined.contains(infos.Get(i).name())) infos.DeleteSubrange(i, 1);
-  }
+  DropStaleTypes(target, needed);
 }
 
 void OutputModel::State::WriteModel() {
@@ -430,10 +448,15 @@ void OutputModel::Finish() {
   State& state = *state_;
   if (state.options.half_floats) state.StoreFloatsAsHalf();
   state.editor->RestoreUntouched(state.graph.model().spelled_out());
-  const auto needed = state.editor->NeededNames();
+  auto needed = state.editor->NeededNames();
   state.editor->Commit();
-  state.WriteInitializers(needed);
   state.RewriteNodeTensors(*state.model.mutable_graph()->mutable_node());
+  if (state.graph.scopes().size() > 1) {
+    LocalizeConstants(*state.model.mutable_graph(), state.store);
+    for (const auto& tensor : state.store.initializers()) needed.erase(tensor.name());
+    AddNamesRead(state.model.graph(), needed);
+  }
+  state.WriteInitializers(needed);
   state.DropStaleDeclarations(needed);
   state.store.Close();
   state.WriteModel();

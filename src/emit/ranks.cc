@@ -60,7 +60,8 @@ bool Broadcasts(const std::string& type) {
 
 }  // namespace
 
-TensorRanks::TensorRanks(const onnx::GraphProto& graph, int64_t opset) : opset_(opset) {
+TensorRanks::TensorRanks(const onnx::GraphProto& graph, int64_t opset, TensorRanks* outer)
+    : opset_(opset), outer_(outer) {
   for (const auto& tensor : graph.initializer()) {
     known_[tensor.name()] = tensor.dims_size();
     constants_[tensor.name()] = &tensor;
@@ -87,7 +88,10 @@ std::optional<int64_t> TensorRanks::Of(const std::string& name) {
   if (found != known_.end()) return found->second;
   known_[name] = std::nullopt;  // also ends the walk in a (malformed) cycle
   const auto producer = producers_.find(name);
-  if (producer == producers_.end()) return std::nullopt;
+  if (producer == producers_.end()) {
+    if (outer_ != nullptr) known_[name] = outer_->Of(name);
+    return known_[name];
+  }
   const auto rank = OfNode(*producer->second);
   known_[name] = rank;
   return rank;
@@ -155,7 +159,9 @@ std::optional<int64_t> TensorRanks::LengthOf(const std::string& name) {
     return constant->second->dims(0);
   }
   const auto producer = producers_.find(name);
-  if (producer == producers_.end()) return std::nullopt;
+  if (producer == producers_.end()) {
+    return outer_ != nullptr ? outer_->LengthOf(name) : std::nullopt;
+  }
   const onnx::NodeProto& node = *producer->second;
   if (node.op_type() == "Concat") {
     int64_t total = 0;

@@ -14,7 +14,8 @@ namespace ptq {
 class TensorRanks {
  public:
   /// `opset`: the model's ai.onnx import.
-  TensorRanks(const onnx::GraphProto& graph, int64_t opset);
+  /// `outer`: of the graph around a subgraph, or null; it must outlive this object.
+  TensorRanks(const onnx::GraphProto& graph, int64_t opset, TensorRanks* outer = nullptr);
   /// Nothing when it is not certain.
   [[nodiscard]] std::optional<int64_t> Of(const std::string& name);
 
@@ -25,6 +26,7 @@ class TensorRanks {
   [[nodiscard]] std::optional<int64_t> LengthOf(const std::string& name);
 
   int64_t opset_;
+  TensorRanks* outer_;
   std::unordered_map<std::string, const onnx::NodeProto*> producers_;
   std::unordered_map<std::string, const onnx::TensorProto*> constants_;
   std::unordered_map<std::string, std::optional<int64_t>> known_;

@@ -103,38 +103,85 @@ std::optional<Field> LargeData(std::span<const std::byte> tensor) {
   return found;
 }
 
+/// Rewrites a model file's messages on the way from the model to its initializers, those of
+/// subgraphs included.
+class Detacher {
+ public:
+  Detacher(std::span<const std::byte> file, std::string name)
+      : file_(file), name_(std::move(name)) {}
+
+  /// Nothing when the bytes are malformed.
+  [[nodiscard]] std::optional<std::string> Graph(std::span<const std::byte> graph) const {
+    return Rewrite(graph, [&](const Field& field) -> std::optional<std::string> {
+      if (field.number == onnx::GraphProto::kNodeFieldNumber) return Node(*field.inside);
+      if (field.number != onnx::GraphProto::kInitializerFieldNumber) return std::nullopt;
+      const auto data = LargeData(*field.inside);
+      if (!data.has_value()) return std::nullopt;
+      return Header(*field.inside, *data, data->inside->data() - file_.data(), name_);
+    });
+  }
+
+  /// `replace(field)` gives what takes the place of a field's inside; nothing: it stays.
+  template <class Replace>
+  static std::optional<std::string> Rewrite(std::span<const std::byte> message,
+                                            const Replace& replace) {
+    std::string out;
+    const bool valid = ForEachField(message, [&](const Field& field) {
+      const auto replaced =
+          field.inside.has_value() ? replace(field) : std::optional<std::string>();
+      if (replaced.has_value()) {
+        AppendMessage(field.number, *replaced, out);
+      } else {
+        Append(field.whole, out);
+      }
+      return true;
+    });
+    return valid ? std::optional(std::move(out)) : std::nullopt;
+  }
+
+ private:
+  /// The node, when it has a subgraph.
+  [[nodiscard]] std::optional<std::string> Node(std::span<const std::byte> node) const {
+    if (!HasSubgraph(node)) return std::nullopt;
+    const auto in_attribute = [&](const Field& field) -> std::optional<std::string> {
+      if (field.number != onnx::AttributeProto::kGFieldNumber) return std::nullopt;
+      return Graph(*field.inside);
+    };
+    return Rewrite(node, [&](const Field& field) -> std::optional<std::string> {
+      if (field.number != onnx::NodeProto::kAttributeFieldNumber) return std::nullopt;
+      return Rewrite(*field.inside, in_attribute);
+    });
+  }
+
+  static bool HasSubgraph(std::span<const std::byte> node) {
+    bool found = false;
+    const auto look = [&](const Field& field) {
+      found = found || field.number == onnx::AttributeProto::kGFieldNumber;
+      return true;
+    };
+    (void)ForEachField(node, [&](const Field& field) {
+      const bool attribute = field.number == onnx::NodeProto::kAttributeFieldNumber;
+      if (attribute && field.inside.has_value()) (void)ForEachField(*field.inside, look);
+      return true;
+    });
+    return found;
+  }
+
+  std::span<const std::byte> file_;
+  std::string name_;
+};
+
 }  // namespace
 
 std::optional<onnx::ModelProto> ParseDetached(std::span<const std::byte> file,
                                               const std::string& name) {
-  std::string model;
-  const auto detach_graph = [&](std::span<const std::byte> graph) -> std::optional<std::string> {
-    std::string out;
-    const bool valid = ForEachField(graph, [&](const Field& field) {
-      const bool initializer = field.number == onnx::GraphProto::kInitializerFieldNumber;
-      const auto data =
-          initializer && field.inside.has_value() ? LargeData(*field.inside) : std::nullopt;
-      if (!data.has_value()) {
-        Append(field.whole, out);
-      } else {
-        const int64_t offset = data->inside->data() - file.data();
-        AppendMessage(field.number, Header(*field.inside, *data, offset, name), out);
-      }
-      return true;
-    });
-    return valid ? std::optional(out) : std::nullopt;
-  };
-  const bool valid = ForEachField(file, [&](const Field& field) {
-    if (field.number != onnx::ModelProto::kGraphFieldNumber || !field.inside.has_value()) {
-      Append(field.whole, model);
-      return true;
-    }
-    const auto graph = detach_graph(*field.inside);
-    if (graph.has_value()) AppendMessage(field.number, *graph, model);
-    return graph.has_value();
+  const Detacher detacher(file, name);
+  const auto model = Detacher::Rewrite(file, [&](const Field& field) -> std::optional<std::string> {
+    if (field.number != onnx::ModelProto::kGraphFieldNumber) return std::nullopt;
+    return detacher.Graph(*field.inside);
   });
   onnx::ModelProto proto;
-  if (!valid || !proto.ParseFromString(model)) return std::nullopt;
+  if (!model.has_value() || !proto.ParseFromString(*model)) return std::nullopt;
   return proto;
 }
 

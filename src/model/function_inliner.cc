@@ -1,15 +1,20 @@
 #include "function_inliner.h"
 
+#include <algorithm>
 #include <map>
+#include <set>
 #include <string>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "ptq/base/error.h"
 
 namespace ptq {
 namespace {
 
-using FunctionMap = std::map<std::pair<std::string, std::string>, const onnx::FunctionProto*>;
+using FunctionKey = std::tuple<std::string, std::string, std::string>;  ///< domain, name, overload
+using FunctionMap = std::map<FunctionKey, const onnx::FunctionProto*>;
 using NameMap = std::map<std::string, std::string>;
 using Nodes = google::protobuf::RepeatedPtrField<onnx::NodeProto>;
 
@@ -69,38 +74,60 @@ void BindAttributes(onnx::NodeProto& node,
   }
 }
 
-/// Defaults that FunctionProto.attribute_proto (field 11) declares. Older generated code does not
-/// know the field, so it is read from the unknown fields.
-std::map<std::string, onnx::AttributeProto> DeclaredDefaults(const onnx::FunctionProto& function) {
-  constexpr int kAttributeProtoField = 11;
-  std::map<std::string, onnx::AttributeProto> defaults;
-  const auto& unknown = function.GetReflection()->GetUnknownFields(function);
+/// The bytes of a field that older generated code does not know, as often as it is there.
+std::vector<std::string> UnknownFields(const google::protobuf::Message& message, int number) {
+  std::vector<std::string> found;
+  const auto& unknown = message.GetReflection()->GetUnknownFields(message);
   for (int i = 0; i < unknown.field_count(); ++i) {
     const auto& field = unknown.field(i);
-    if (field.number() != kAttributeProtoField ||
-        field.type() != google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED) {
-      continue;
-    }
+    const bool bytes = field.type() == google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED;
+    if (bytes && field.number() == number) found.push_back(field.length_delimited());
+  }
+  return found;
+}
+
+/// Defaults that FunctionProto.attribute_proto (field 11) declares.
+std::map<std::string, onnx::AttributeProto> DeclaredDefaults(const onnx::FunctionProto& function) {
+  std::map<std::string, onnx::AttributeProto> defaults;
+  for (const std::string& bytes : UnknownFields(function, 11)) {
     onnx::AttributeProto attribute;
-    if (attribute.ParseFromString(field.length_delimited())) {
-      defaults[attribute.name()] = attribute;
-    }
+    if (attribute.ParseFromString(bytes)) defaults[attribute.name()] = attribute;
   }
   return defaults;
+}
+
+std::string Plain(const std::string& domain) { return domain == "ai.onnx" ? "" : domain; }
+
+/// `overload` is FunctionProto's field 13 and NodeProto's field 8 (IR version 10).
+FunctionKey KeyOf(const onnx::FunctionProto& function) {
+  const auto overload = UnknownFields(function, 13);
+  return {Plain(function.domain()), function.name(), overload.empty() ? "" : overload.back()};
+}
+FunctionKey KeyOf(const onnx::NodeProto& call) {
+  const auto overload = UnknownFields(call, 8);
+  return {Plain(call.domain()), call.op_type(), overload.empty() ? "" : overload.back()};
+}
+
+void CollectNames(const onnx::GraphProto& graph, std::set<std::string>& names) {
+  for (const auto& value : graph.input()) names.insert(value.name());
+  for (const auto& tensor : graph.initializer()) names.insert(tensor.name());
+  for (const auto& node : graph.node()) {
+    names.insert(node.name());
+    names.insert(node.output().begin(), node.output().end());
+    for (const auto& attribute : node.attribute()) {
+      if (attribute.has_g()) CollectNames(attribute.g(), names);
+    }
+  }
 }
 
 class Inliner {
  public:
   explicit Inliner(onnx::ModelProto& model) : model_(model) {
-    for (const auto& function : model.functions()) {
-      functions_[{function.domain(), function.name()}] = &function;
-    }
+    for (const auto& function : model.functions()) functions_[KeyOf(function)] = &function;
+    CollectNames(model.graph(), names_);
   }
 
-  void Run() {
-    InlineIn(*model_.mutable_graph()->mutable_node(), 0);
-    for (const auto& [key, function] : functions_) MergeOpsets(*function);
-  }
+  void Run() { InlineIn(*model_.mutable_graph()->mutable_node(), 0); }
 
  private:
   void InlineIn(Nodes& nodes, int depth) {
@@ -112,10 +139,11 @@ class Inliner {
       for (auto& attribute : *node.mutable_attribute()) {
         if (attribute.has_g()) InlineIn(*attribute.mutable_g()->mutable_node(), depth);
       }
-      const auto found = functions_.find({node.domain(), node.op_type()});
+      const auto found = functions_.find(KeyOf(node));
       if (found == functions_.end()) {
         *result.Add() = std::move(node);
       } else {
+        MergeOpsets(*found->second, found->second->node());
         Nodes body = Expand(node, *found->second);
         InlineIn(body, depth + 1);
         for (auto& inner : body) *result.Add() = std::move(inner);
@@ -137,7 +165,7 @@ class Inliner {
     auto bound = DeclaredDefaults(function);
     for (const auto& attribute : call.attribute()) bound[attribute.name()] = attribute;
 
-    Renamer renamer(std::move(names), label + "." + std::to_string(counter_++) + "/");
+    Renamer renamer(std::move(names), UniquePrefix(label));
     Nodes body;
     // An output that is directly an input of the function needs a node to carry the new name.
     for (const auto& inner : function.node()) {
@@ -158,25 +186,46 @@ class Inliner {
     return body;
   }
 
-  void MergeOpsets(const onnx::FunctionProto& function) {
-    for (const auto& needed : function.opset_import()) {
-      bool imported = false;
-      for (const auto& own : model_.opset_import()) {
-        if (own.domain() != needed.domain()) continue;
-        imported = true;
-        if (own.version() != needed.version()) {
-          throw UnsupportedError(
-              "model-local function '" + function.name() + "' is written for opset " +
-              std::to_string(needed.version()) + " of '" + needed.domain() + "', the model for " +
-              std::to_string(own.version()) + "; export the model with one opset");
-        }
+  /// No name of the model begins with it.
+  std::string UniquePrefix(const std::string& label) {
+    while (true) {
+      std::string prefix = label + "." + std::to_string(counter_++) + "/";
+      const auto next = names_.lower_bound(prefix);
+      if (next == names_.end() || !next->starts_with(prefix)) return prefix;
+    }
+  }
+
+  /// Makes the model import what the nodes of a function's body need.
+  void MergeOpsets(const onnx::FunctionProto& function, const Nodes& nodes) {
+    for (const auto& node : nodes) {
+      if (!functions_.contains(KeyOf(node))) MergeOpset(function, node);
+      for (const auto& attribute : node.attribute()) {
+        if (attribute.has_g()) MergeOpsets(function, attribute.g().node());
       }
-      if (!imported) *model_.add_opset_import() = needed;
+    }
+  }
+
+  void MergeOpset(const onnx::FunctionProto& function, const onnx::NodeProto& node) {
+    const auto of_domain = [&](const auto& imports) {
+      return std::ranges::find(imports, Plain(node.domain()),
+                               [](const auto& import) { return Plain(import.domain()); });
+    };
+    const auto needed = of_domain(function.opset_import());
+    if (needed == function.opset_import().end()) return;
+    const auto own = of_domain(model_.opset_import());
+    if (own == model_.opset_import().end()) {
+      *model_.add_opset_import() = *needed;
+    } else if (own->version() != needed->version()) {
+      throw UnsupportedError("model-local function '" + function.name() +
+                             "' is written for opset " + std::to_string(needed->version()) +
+                             " of '" + needed->domain() + "', the model for " +
+                             std::to_string(own->version()) + "; export the model with one opset");
     }
   }
 
   onnx::ModelProto& model_;
   FunctionMap functions_;
+  std::set<std::string> names_;  ///< before any call was inlined
   int counter_ = 0;
 };
 

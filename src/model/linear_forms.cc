@@ -142,30 +142,43 @@ void SetAttribute(onnx::NodeProto& node, const std::string& name,
   for (const int64_t value : values) attribute.add_ints(value);
 }
 
-std::vector<SpelledOut> SpellOutLinears(const Graph& graph, onnx::GraphProto& proto) {
-  std::map<int, std::vector<onnx::NodeProto>> plain;  // by index in the file
-  for (size_t i = 0; i < graph.nodes().size(); ++i) {
-    auto nodes = PlainNodes(graph, int(i));
-    if (!nodes.empty()) plain[graph.ProtoIndex(int(i))] = std::move(nodes);
-  }
-  std::vector<SpelledOut> all;
-  if (plain.empty()) return all;
+namespace {
+
+using PlainForms = std::map<const onnx::NodeProto*, std::vector<onnx::NodeProto>>;
+
+/// In a graph and those within it.
+void ReplaceNodes(onnx::GraphProto& proto, PlainForms& plain, std::vector<SpelledOut>& all) {
   google::protobuf::RepeatedPtrField<onnx::NodeProto> before;
   before.Swap(proto.mutable_node());
-  for (int i = 0; i < before.size(); ++i) {
-    const auto found = plain.find(i);
+  for (onnx::NodeProto& node : before) {
+    const auto found = plain.find(&node);
     if (found == plain.end()) {
-      *proto.add_node() = std::move(*before.Mutable(i));
+      for (auto& attribute : *node.mutable_attribute()) {
+        if (attribute.has_g()) ReplaceNodes(*attribute.mutable_g(), plain, all);
+      }
+      *proto.add_node() = std::move(node);
       continue;
     }
-    SpelledOut spelled{std::move(*before.Mutable(i)), {}};
-    for (onnx::NodeProto& node : found->second) {
-      spelled.outputs.push_back(node.output(0));
-      if (node.name().starts_with(spelled.original.name())) CopyNotes(spelled.original, node);
-      *proto.add_node() = std::move(node);
+    SpelledOut spelled{std::move(node), {}};
+    for (onnx::NodeProto& part : found->second) {
+      spelled.outputs.push_back(part.output(0));
+      if (part.name().starts_with(spelled.original.name())) CopyNotes(spelled.original, part);
+      *proto.add_node() = std::move(part);
     }
     all.push_back(std::move(spelled));
   }
+}
+
+}  // namespace
+
+std::vector<SpelledOut> SpellOutLinears(const Graph& graph, onnx::GraphProto& proto) {
+  PlainForms plain;
+  for (size_t i = 0; i < graph.nodes().size(); ++i) {
+    auto nodes = PlainNodes(graph, int(i));
+    if (!nodes.empty()) plain[&graph.nodes()[i].proto()] = std::move(nodes);
+  }
+  std::vector<SpelledOut> all;
+  if (!plain.empty()) ReplaceNodes(proto, plain, all);
   return all;
 }
 

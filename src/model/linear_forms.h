@@ -79,9 +79,9 @@ bool SpellOutConv(FormWriter& writer);
 bool SpellOutEinsum(FormWriter& writer);
 bool SpellOutPackedAttention(FormWriter& writer);
 
-/// Replaces every node of the main graph that has a plain form by that form. The weight must be a
-/// constant; whether it is worth quantizing does not matter here: what is never edited gets its
-/// original node back when the model is written.
+/// Replaces every node, those of control flow included, that has a plain form by that form. The
+/// weight must be a constant; whether it is worth quantizing does not matter here: what is never
+/// edited gets its original node back when the model is written.
 [[nodiscard]] std::vector<SpelledOut> SpellOutLinears(const Graph& graph, onnx::GraphProto& proto);
 
 }  // namespace ptq

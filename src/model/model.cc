@@ -9,6 +9,7 @@
 #include "detach_weights.h"
 #include "function_inliner.h"
 #include "linear_forms.h"
+#include "scopes.h"
 
 #include "ptq/base/error.h"
 
@@ -92,6 +93,7 @@ Model Model::FromProto(onnx::ModelProto proto, bool dequantize) {
 
 void Model::Normalize(bool dequantize) {
   InlineFunctions(*proto_);
+  UnifyScopes(*proto_);
   if (dequantize) weights_->quantized_ = DequantizeWeights(*proto_, *weights_);
   spelled_out_ = SpellOutLinears(Graph(*this), *proto_->mutable_graph());
 }

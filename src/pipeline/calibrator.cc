@@ -61,13 +61,13 @@ Calibrator::Calibrator(const Executor& executor, const Feeder& feeder,
 
 /// Runs the blocks of a micro-batch. `advance`: their goals take the place of their inputs.
 void Calibrator::RunBatch(const Job& job, const Values& constants, size_t batch, bool advance,
-                          std::vector<std::map<ValueId, Tensor>>* seen) {
+                          std::vector<Seen>* seen) {
   const size_t first = first_block_[batch];
   ParallelFor(int64_t(first_block_[batch + 1] - first), [&](int64_t i) {
     const size_t block = first + size_t(i);
     Tap tap;
     if (seen != nullptr) {
-      tap = [&own = (*seen)[size_t(i)]](ValueId id, const Tensor& x) { own[id] = x; };
+      tap = [&own = (*seen)[size_t(i)]](ValueId id, const Tensor& x) { own[id].push_back(x); };
     }
     Values inputs = advance ? cuts_.Take(block) : cuts_.Get(block);
     const Values goals = executor_.Run(job, constants, std::move(inputs), tap);
@@ -91,7 +91,7 @@ StatisticsBySite Calibrator::Observe(size_t segment, Timings& timings) {
   }
   for (size_t batch = 0; batch + 1 < first_block_.size(); ++batch) {
     CheckInterrupt();
-    std::vector<std::map<ValueId, Tensor>> seen(first_block_[batch + 1] - first_block_[batch]);
+    std::vector<Seen> seen(first_block_[batch + 1] - first_block_[batch]);
     {
       const Stopwatch watch(timings.forward);
       RunBatch(job, constants, batch, advance, &seen);
@@ -99,8 +99,10 @@ StatisticsBySite Calibrator::Observe(size_t segment, Timings& timings) {
     const Stopwatch watch(timings.statistics);
     for (auto& [id, sums] : statistics) {
       std::vector<std::span<const float>> parts;
-      parts.reserve(seen.size());
-      for (const auto& block : seen) parts.push_back(Activation(block.at(id), sums.k()));
+      // A block may not come to the site at all (a branch), or more than once (a loop).
+      for (Seen& block : seen) {
+        for (const Tensor& x : block[id]) parts.push_back(Activation(x, sums.k()));
+      }
       sums.Add(parts);
     }
   }

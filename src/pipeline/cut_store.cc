@@ -15,6 +15,7 @@
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/half.h"
+#include "ptq/tensor/sequence.h"
 
 namespace ptq {
 namespace {
@@ -53,27 +54,32 @@ bool FitsHalf(const Tensor& tensor) {
   return largest >= kSmallestLargest;
 }
 
+void Encode(ValueId id, const Tensor& tensor, Bytes& out) {
+  const bool half = FitsHalf(tensor);
+  const DType stored = half ? DType::kFloat16 : tensor.dtype();
+  Append(out, Header{id, int32_t(tensor.dtype()), int32_t(stored), int32_t(tensor.rank())});
+  for (const int64_t dim : tensor.shape()) Append(out, dim);
+  if (tensor.dtype() == kSequence) {
+    for (const Tensor& element : ElementsOf(tensor)) Encode(kNoValue, element, out);
+    return;
+  }
+  const size_t at = out.size();
+  out.resize(at + size_t(BytesOf(stored, tensor.size())));
+  if (half) {
+    std::vector<Half> halves(size_t(tensor.size()));
+    Convert(tensor.data<float>(), halves);
+    std::memcpy(out.data() + at, halves.data(), halves.size() * sizeof(Half));
+  } else if (out.size() > at) {
+    std::memcpy(out.data() + at, tensor.bytes().data(), out.size() - at);
+  }
+}
+
 Bytes Encode(const Values& values) {
   std::vector<ValueId> ids;
   for (const auto& [id, tensor] : values) ids.push_back(id);
   std::ranges::sort(ids);
   Bytes out;
-  for (const ValueId id : ids) {
-    const Tensor& tensor = values.at(id);
-    const bool half = FitsHalf(tensor);
-    const DType stored = half ? DType::kFloat16 : tensor.dtype();
-    Append(out, Header{id, int32_t(tensor.dtype()), int32_t(stored), int32_t(tensor.rank())});
-    for (const int64_t dim : tensor.shape()) Append(out, dim);
-    const size_t at = out.size();
-    out.resize(at + size_t(BytesOf(stored, tensor.size())));
-    if (half) {
-      std::vector<Half> halves(size_t(tensor.size()));
-      Convert(tensor.data<float>(), halves);
-      std::memcpy(out.data() + at, halves.data(), halves.size() * sizeof(Half));
-    } else if (tensor.size() > 0) {
-      std::memcpy(out.data() + at, tensor.bytes().data(), out.size() - at);
-    }
-  }
+  for (const ValueId id : ids) Encode(id, values.at(id), out);
   out.shrink_to_fit();
   return out;
 }
@@ -100,17 +106,29 @@ class Decoder {
   std::span<const std::byte> bytes_;
 };
 
+Tensor Decode(Decoder& decoder, const Header& header) {
+  Shape shape;
+  for (int32_t i = 0; i < header.rank; ++i) shape.push_back(decoder.Next<int64_t>());
+  if (DType(header.dtype) == kEmptyOptional) return EmptyOptional();
+  if (DType(header.dtype) == kSequence) {
+    std::vector<Tensor> elements;
+    for (int64_t i = 0; i < shape.at(0); ++i) {
+      elements.push_back(Decode(decoder, decoder.Next<Header>()));
+    }
+    return MakeSequence(std::move(elements));
+  }
+  Tensor stored(DType(header.stored), shape);
+  const auto data = decoder.Take(stored.bytes().size());
+  if (!data.empty()) std::memcpy(stored.mutable_bytes().data(), data.data(), data.size());
+  return header.stored == header.dtype ? stored : stored.ToFloat32();
+}
+
 Values Decode(std::span<const std::byte> bytes) {
   Values values;
   Decoder decoder(bytes);
   while (!decoder.done()) {
     const auto header = decoder.Next<Header>();
-    Shape shape;
-    for (int32_t i = 0; i < header.rank; ++i) shape.push_back(decoder.Next<int64_t>());
-    Tensor stored(DType(header.stored), shape);
-    const auto data = decoder.Take(stored.bytes().size());
-    if (!data.empty()) std::memcpy(stored.mutable_bytes().data(), data.data(), data.size());
-    values[header.id] = header.stored == header.dtype ? std::move(stored) : stored.ToFloat32();
+    values[header.id] = Decode(decoder, header);
   }
   return values;
 }

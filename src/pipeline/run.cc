@@ -285,6 +285,7 @@ class Road {
       LinearMetadata entry = DescribeLinear(source_.graph, linear);
       entry.bytes_before = outcome.bytes_before;
       entry.bytes_after = outcome.bytes_after;
+      if (!outcome.note.empty()) entry.reason = outcome.note;
       if (linear.decision == Decision::kQuantize) {
         entry.quantized = LinearMetadata::Quantized{
             .spec = linear.spec,

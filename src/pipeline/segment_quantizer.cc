@@ -121,14 +121,7 @@ SegmentResult SegmentQuantizer::Quantize(std::span<const size_t> sites,
   SegmentResult result;
   for (const size_t index : sites) {
     const Site& site = plan_.sites[index];
-    const auto found = statistics.find(site.value);
-    const SiteStatistics* seen = found == statistics.end() ? nullptr : &found->second;
-    if (seen != nullptr && (!seen->IsFinite() || seen->count() == 0)) {
-      spdlog::warn("'{}': the activations seen are {}; its linears are rounded to nearest",
-                   plan_.linears[size_t(site.linears.front())].name,
-                   seen->count() == 0 ? "none" : "not finite");
-      seen = nullptr;
-    }
+    const Seen seen = SeenAt(site, statistics);
     std::vector<int> own;
     for (const int linear : site.linears) {
       if (!plan_.linears[size_t(linear)].shared) own.push_back(linear);
@@ -137,9 +130,22 @@ SegmentResult SegmentQuantizer::Quantize(std::span<const size_t> sites,
     for (const int linear : site.linears) {
       if (plan_.linears[size_t(linear)].shared) CollectShared(linear, seen, result);
     }
-    if (found != statistics.end()) statistics.erase(found);  // a Gram matrix is large
+    statistics.erase(site.value);  // a Gram matrix is large
   }
   return result;
+}
+
+SegmentQuantizer::Seen SegmentQuantizer::SeenAt(const Site& site,
+                                                const StatisticsBySite& statistics) const {
+  const auto found = statistics.find(site.value);
+  if (found == statistics.end()) return {};
+  const bool none = found->second.count() == 0;
+  if (!none && found->second.IsFinite()) return {&found->second, ""};
+  Seen seen;
+  seen.note = none ? "rounded to nearest: no calibration token reached it"
+                   : "rounded to nearest: its activations are not finite";
+  spdlog::warn("'{}': {}", plan_.linears[size_t(site.linears.front())].name, seen.note);
+  return seen;
 }
 
 void SegmentQuantizer::Complete(SegmentResult& result) {
@@ -157,17 +163,16 @@ void SegmentQuantizer::Complete(SegmentResult& result) {
 }
 
 void SegmentQuantizer::QuantizeSiteLinears(const Site& site, const std::vector<int>& linears,
-                                           const SiteStatistics* statistics,
-                                           SegmentResult& result) {
-  if (others_ == nullptr) return SearchSite(site, linears, statistics, result);
+                                           const Seen& seen, SegmentResult& result) {
+  if (others_ == nullptr) return SearchSite(site, linears, seen, result);
   const SharedWeights::Parts parts = others_->Divide(model_, linears);
-  for (const auto& part : parts.shared) ShareSite(site, part, statistics, result);
-  if (!parts.own.empty()) SearchSite(site, parts.own, statistics, result);
+  for (const auto& part : parts.shared) ShareSite(site, part, seen, result);
+  if (!parts.own.empty()) SearchSite(site, parts.own, seen, result);
 }
 
 /// Takes over what was found for these linears in another model, or finds it for the others.
 void SegmentQuantizer::ShareSite(const Site& site, const std::vector<int>& linears,
-                                 const SiteStatistics* statistics, SegmentResult& result) {
+                                 const Seen& seen, SegmentResult& result) {
   if (const auto known = others_->Find(model_, plan_, linears)) {
     for (size_t i = 0; i < linears.size(); ++i) {
       outcomes_[size_t(linears[i])] = known->outcomes[i];
@@ -182,7 +187,7 @@ void SegmentQuantizer::ShareSite(const Site& site, const std::vector<int>& linea
   }
   const size_t scaled_before = result.scaled.size();
   const size_t linears_before = result.linears.size();
-  SearchSite(site, linears, statistics, result);
+  SearchSite(site, linears, seen, result);
   SharedWeights::Record record;
   record.site = site;
   if (result.scaled.size() > scaled_before) {
@@ -197,7 +202,8 @@ void SegmentQuantizer::ShareSite(const Site& site, const std::vector<int>& linea
 }
 
 void SegmentQuantizer::SearchSite(const Site& site, const std::vector<int>& linears,
-                                  const SiteStatistics* statistics, SegmentResult& result) {
+                                  const Seen& seen, SegmentResult& result) {
+  const SiteStatistics* const statistics = seen.statistics;
   SiteProblem problem;
   problem.k = plan_.linears[size_t(linears.front())].k;
   problem.scaling_allowed = site.scaling_allowed;
@@ -225,7 +231,7 @@ void SegmentQuantizer::SearchSite(const Site& site, const std::vector<int>& line
   }
   for (size_t i = 0; i < linears.size(); ++i) {
     LinearResult& own = found.linears[i];
-    Record(linears[i], found, own, statistics);
+    Record(linears[i], found, own, seen);
     result.linears.push_back(
         {linears[i], std::make_shared<const QuantizedMatrix>(std::move(own.q))});
   }
@@ -234,16 +240,16 @@ void SegmentQuantizer::SearchSite(const Site& site, const std::vector<int>& line
   }
 }
 
-void SegmentQuantizer::CollectShared(int linear, const SiteStatistics* statistics,
-                                     SegmentResult& result) {
+void SegmentQuantizer::CollectShared(int linear, const Seen& seen, SegmentResult& result) {
   const ValueId part = plan_.linears[size_t(linear)].part;
   if (auto first = shared_.extract(part); !first.empty()) pending_.insert(std::move(first));
   Shared& shared = pending_.at(part);
-  if (statistics != nullptr) {
+  if (!seen.note.empty()) shared.note = seen.note;
+  if (seen.statistics != nullptr) {
     if (shared.merged.has_value()) {
-      shared.merged->Merge(*statistics);
+      shared.merged->Merge(*seen.statistics);
     } else {
-      shared.merged = *statistics;
+      shared.merged = *seen.statistics;
     }
   }
   if (--shared.waiting > 0) return;
@@ -251,7 +257,13 @@ void SegmentQuantizer::CollectShared(int linear, const SiteStatistics* statistic
   Site site;  // of this weight alone: it has one set of codes, and never a scale
   site.linears = {complete.linears.front()};
   site.scaling_allowed = false;
-  const SiteStatistics* merged = complete.merged.has_value() ? &*complete.merged : nullptr;
+  // What one of its sites has seen serves for all.
+  Seen merged;
+  if (complete.merged.has_value()) {
+    merged.statistics = &*complete.merged;
+  } else {
+    merged.note = complete.note;
+  }
   QuantizeSiteLinears(site, {complete.linears.front()}, merged, result);
   const auto q = result.linears.back().q;
   for (size_t i = 1; i < complete.linears.size(); ++i) {
@@ -262,14 +274,15 @@ void SegmentQuantizer::CollectShared(int linear, const SiteStatistics* statistic
 }
 
 void SegmentQuantizer::Record(int linear, const SiteResult& site_result,
-                              const LinearResult& linear_result, const SiteStatistics* statistics) {
+                              const LinearResult& linear_result, const Seen& seen) {
   LinearOutcome& outcome = outcomes_[size_t(linear)];
   outcome.loss_rtn = linear_result.loss_rtn;
   outcome.loss = linear_result.loss;
   outcome.energy = linear_result.energy;
   outcome.scaling = site_result.scaling;
   outcome.alpha = site_result.alpha;
-  outcome.tokens = statistics != nullptr ? statistics->count() : 0;
+  outcome.tokens = seen.statistics != nullptr ? seen.statistics->count() : 0;
+  outcome.note = seen.note;
 }
 
 /// Row factors go into the quantized scales of the producing linear: a row's codes do not change

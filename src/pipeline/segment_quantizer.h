@@ -63,17 +63,25 @@ class SegmentQuantizer {
     std::vector<int> linears;
     int waiting = 0;
     std::optional<SiteStatistics> merged;
+    std::string note;  ///< of a site without statistics
   };
 
-  void QuantizeSiteLinears(const Site& site, const std::vector<int>& linears,
-                           const SiteStatistics* statistics, SegmentResult& result);
-  void SearchSite(const Site& site, const std::vector<int>& linears,
-                  const SiteStatistics* statistics, SegmentResult& result);
-  void ShareSite(const Site& site, const std::vector<int>& linears,
-                 const SiteStatistics* statistics, SegmentResult& result);
-  void CollectShared(int linear, const SiteStatistics* statistics, SegmentResult& result);
+  /// What is known of a site's activations: statistics, or why there are none (nothing where the
+  /// method needs none).
+  struct Seen {
+    const SiteStatistics* statistics = nullptr;
+    std::string note;
+  };
+  [[nodiscard]] Seen SeenAt(const Site& site, const StatisticsBySite& statistics) const;
+  void QuantizeSiteLinears(const Site& site, const std::vector<int>& linears, const Seen& seen,
+                           SegmentResult& result);
+  void SearchSite(const Site& site, const std::vector<int>& linears, const Seen& seen,
+                  SegmentResult& result);
+  void ShareSite(const Site& site, const std::vector<int>& linears, const Seen& seen,
+                 SegmentResult& result);
+  void CollectShared(int linear, const Seen& seen, SegmentResult& result);
   void Record(int linear, const SiteResult& site_result, const LinearResult& linear_result,
-              const SiteStatistics* statistics);
+              const Seen& seen);
   void FoldRows(SegmentResult& result);
   [[nodiscard]] MatrixRows WeightRows(const Linear& linear) const;
   [[nodiscard]] float SmallestScale(const Site& site, const SiteStatistics& statistics) const;

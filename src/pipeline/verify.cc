@@ -6,6 +6,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/half.h"
+#include "ptq/tensor/sequence.h"
 
 namespace ptq {
 namespace {
@@ -36,6 +37,13 @@ Tensor Comparable(const Tensor& tensor) {
 }
 
 double RelativeDifference(const Tensor& got, const Tensor& expected) {
+  if (expected.dtype() == kSequence && got.shape() == expected.shape()) {
+    double worst = 0;
+    for (size_t i = 0; i < ElementsOf(expected).size(); ++i) {
+      worst = std::max(worst, RelativeDifference(ElementsOf(got)[i], ElementsOf(expected)[i]));
+    }
+    return worst;
+  }
   if (got.shape() != expected.shape()) {
     throw QualityError("verification: an output has shape " + ToString(got.shape()) +
                        " instead of " + ToString(expected.shape()));
@@ -58,13 +66,14 @@ bool DependsOn(const ExecutionPlan& plan, ValueId id, ValueId constant) {
 }
 
 bool Reads(const Executor& executor, const Job& job, ValueId constant) {
-  for (const int index : job.steps) {
+  bool found = false;
+  ForEachStep(job, [&](int index) {
     const Step& step = executor.plan().steps()[size_t(index)];
-    for (const ValueId id : ReadsOf(executor.graph(), step)) {
-      if (DependsOn(executor.plan(), id, constant)) return true;
-    }
-  }
-  return false;
+    found = found || std::ranges::any_of(ReadsOf(executor.graph(), step), [&](ValueId id) {
+              return DependsOn(executor.plan(), id, constant);
+            });
+  });
+  return found;
 }
 
 }  // namespace

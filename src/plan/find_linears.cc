@@ -34,8 +34,6 @@ class Finder {
       const std::string& type = node.op_type();
       if (type == "MatMul" || type == "FusedMatMul" || type == "Gemm") {
         Consider(int(i));
-      } else if (type == "If" || type == "Loop" || type == "Scan") {
-        ConsiderSubgraphs(int(i));
       } else if (type == "Attention" && node.domain() == "com.microsoft") {
         ConsiderOther(int(i), 1, "packed weight of an Attention node; not supported yet");
       } else if (type == "MatMulNBits" || type == "MatMulBnb4" || type == "MatMulInteger" ||
@@ -167,24 +165,6 @@ class Finder {
     if (!view.has_value()) return;
     Describe(*view, linear);
     Keep(linear, reason);
-  }
-
-  void ConsiderSubgraphs(int index) {
-    if (graph_.inputs(index).empty()) return;
-    for (const ValueId id : graph_.captures(index)) {
-      if (!execution_.IsConstant(id)) continue;
-      const auto view = ViewConstant(graph_, id);
-      if (!view.has_value() || view->shape.size() != 2 || !IsFloat(view->dtype)) continue;
-      if (view->shape[0] < 2 || view->shape[1] < 2) continue;
-      Linear linear;
-      linear.node = index;
-      linear.site = graph_.inputs(index)[0];
-      linear.operand = linear.stored = linear.part = id;
-      linear.k = view->shape[0];
-      linear.n = view->shape[1];
-      Keep(linear, "used inside a branch of " + graph_.nodes()[size_t(index)].op_type() +
-                       "; linears in subgraphs are not supported yet");
-    }
   }
 
   void Keep(Linear linear, const std::string& reason) {

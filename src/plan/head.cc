@@ -24,6 +24,10 @@ bool LeadsOut(const ExecutionPlan& execution, ValueId id, int depth) {
   return std::ranges::all_of(value.uses, [&](const Use& use) {
     const Node& node = graph.nodes()[size_t(use.node)];
     if (node.op_type() == "Shape") return true;
+    const auto& outputs = graph.outputs(use.node);
+    if (node.op_type() == "If" && use.input > 0) {  // as one of a branch's outputs
+      return LeadsOut(execution, outputs[size_t(use.input - 1) % outputs.size()], depth + 1);
+    }
     if (!KeepsClasses(node.op_type())) return false;
     // A second activation (a residual stream, a mask) means that this is not the end of the model.
     const bool alone = std::ranges::all_of(graph.inputs(use.node), [&](ValueId other) {
@@ -33,7 +37,7 @@ bool LeadsOut(const ExecutionPlan& execution, ValueId id, int depth) {
           node.op_type() == "Reshape" || node.op_type() == "Slice" || node.op_type() == "Gather";
       return producer >= 0 && indices;
     });
-    return alone && LeadsOut(execution, graph.outputs(use.node)[0], depth + 1);
+    return alone && LeadsOut(execution, outputs[0], depth + 1);
   });
 }
 

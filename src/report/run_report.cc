@@ -15,7 +15,8 @@ struct Totals {
   int64_t half = 0;
   int64_t kept = 0;
   int64_t scaled = 0;
-  double loss = 0;  ///< mean of the linears' relative losses
+  int64_t unseen = 0;  ///< rounded to nearest for want of statistics
+  double loss = 0;     ///< mean of the linears' relative losses
   double loss_rtn = 0;
 };
 
@@ -29,6 +30,7 @@ Totals TotalsOf(const RunReport& report) {
       case Decision::kQuantize:
         ++totals.quantized;
         if (outcome.scaling != "none") ++totals.scaled;
+        if (!outcome.note.empty()) ++totals.unseen;
         if (outcome.energy > 0) {
           totals.loss += outcome.loss / outcome.energy;
           totals.loss_rtn += outcome.loss_rtn / outcome.energy;
@@ -145,7 +147,12 @@ std::string SummaryText(const RunReport& report) {
        << "linears       " << totals.quantized << " quantized (" << totals.scaled << " scaled), "
        << totals.half << " stored as fp16, " << totals.kept << " kept\n";
   if (report.tokens > 0) {
-    text << "calibration   " << report.samples << " samples, " << report.tokens << " tokens\n";
+    text << "calibration   " << report.samples << " samples, " << report.tokens << " tokens";
+    if (totals.unseen > 0) {
+      text << "; " << totals.unseen
+           << " linears saw none that can be used, and are rounded to nearest";
+    }
+    text << '\n';
   }
   for (const std::string& note : report.notes) text << "note          " << note << '\n';
   text << "output error  " << FormatPercent(totals.loss) << " of the linears' output energy ("
@@ -174,6 +181,7 @@ nlohmann::ordered_json SummaryJson(const RunReport& report) {
   json["bytes_after"] = report.bytes_after;
   json["linears"] = {{"quantized", totals.quantized},
                      {"scaled", totals.scaled},
+                     {"rounded_unseen", totals.unseen},
                      {"fp16", totals.half},
                      {"kept", totals.kept}};
   json["calibration"] = {{"samples", report.samples}, {"tokens", report.tokens}};

@@ -26,6 +26,9 @@ class Matcher {
     nodes_.push_back(softmax_);
     std::ranges::sort(nodes_);
     if (nodes_.back() != product_) return -1;
+    const int scope = graph_.ScopeOf(product_);
+    const auto elsewhere = [&](int index) { return graph_.ScopeOf(index) != scope; };
+    if (std::ranges::any_of(nodes_, elsewhere)) return -1;
     return product_;
   }
 

@@ -6,9 +6,6 @@
 #include "attention_fusion.h"
 #include "segments.h"
 
-#include "ptq/base/error.h"
-#include "ptq/runtime/executor.h"
-
 namespace ptq {
 namespace {
 
@@ -17,49 +14,39 @@ bool IsRandom(const Node& node) {
          node.op_type() == "Multinomial";
 }
 
-std::vector<std::string> NamesOf(const Graph& graph) {
-  std::vector<std::string> names;
-  for (const Value& value : graph.values()) names.push_back(value.name);
-  return names;
-}
-
 }  // namespace
+
+std::vector<ValueId> ConditionsOf(const Graph& graph, int node) {
+  std::vector<ValueId> conditions;
+  int scope = graph.ScopeOf(node);
+  for (; graph.scope(scope).is_branch(); scope = graph.scope(scope).parent) {
+    conditions.push_back(graph.scope(scope).condition);
+  }
+  return conditions;
+}
 
 std::vector<ValueId> ReadsOf(const Graph& graph, const Step& step) {
   std::vector<ValueId> reads = step.inputs;
   std::erase(reads, kNoValue);
-  const auto& captures = graph.captures(step.node);
-  reads.insert(reads.end(), captures.begin(), captures.end());
+  const std::vector<ValueId> conditions = ConditionsOf(graph, step.node);
+  for (const auto* others : {&graph.captures(step.node), &conditions}) {
+    reads.insert(reads.end(), others->begin(), others->end());
+  }
   return reads;
 }
 
-Branch::Branch(const Graph& outer, const onnx::GraphProto& proto)
-    : graph(std::make_unique<Graph>(outer.model(), proto, NamesOf(outer))),
-      executor(std::make_unique<Executor>(*graph)) {}
-
-Branch::~Branch() = default;
-
 ExecutionPlan::ExecutionPlan(const Graph& graph) : graph_(&graph) {
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
-    const Node& node = graph.nodes()[i];
     Step step;
     step.node = int(i);
     step.inputs = graph.inputs(int(i));
-    if (node.op_type() == "If" && node.domain().empty()) {
-      for (const char* name : {"then_branch", "else_branch"}) {
-        const onnx::GraphProto* body = node.Subgraph(name);
-        if (body == nullptr) throw InputError("node '" + node.name() + "': no " + name);
-        step.branches.push_back(std::make_unique<Branch>(graph, *body));
-      }
-    } else {
-      step.kernel = CreateKernel(node);
-    }
+    if (graph.BodyIn(int(i)) < 0) step.kernel = CreateKernel(graph.nodes()[i]);
     steps_.push_back(std::move(step));
   }
   MarkConstants();
   FuseAttention(graph, constant_, steps_);
   MarkAmbient();
-  MakeSegments();
+  segments_ = CutIntoSegments(*graph_, steps_, constant_, ambient_);
 }
 
 void ExecutionPlan::MarkConstants() {
@@ -87,18 +74,14 @@ void ExecutionPlan::MarkAmbient() {
     const Step& step = steps_[i];
     if (step.constant || step.kernel == nullptr || weighted.contains(int(i))) continue;
     if (IsRandom(graph_->nodes()[size_t(step.node)])) continue;
-    const bool known = std::ranges::all_of(step.inputs, [&](ValueId id) {
-      return id == kNoValue || constant_[size_t(id)] || ambient_[size_t(id)];
+    const bool known = std::ranges::all_of(ReadsOf(*graph_, step), [&](ValueId id) {
+      return constant_[size_t(id)] || ambient_[size_t(id)];
     });
-    if (!known || !graph_->captures(step.node).empty()) continue;
+    if (!known) continue;
     for (const ValueId id : graph_->outputs(step.node)) {
       if (id != kNoValue) ambient_[size_t(id)] = true;
     }
   }
-}
-
-void ExecutionPlan::MakeSegments() {
-  segments_ = CutIntoSegments(*graph_, steps_, constant_, ambient_);
 }
 
 size_t ExecutionPlan::SegmentOf(ValueId id) const {
@@ -109,18 +92,34 @@ size_t ExecutionPlan::SegmentOf(ValueId id) const {
   return 0;
 }
 
-std::vector<int> ExecutionPlan::StepsFor(const Segment& segment,
-                                         const std::vector<ValueId>& goals) const {
+/// The node of `body` that has the value in a body of its own, however deep; -1 when none has.
+int ExecutionPlan::OwnerWithin(int body, ValueId id) const {
+  int at = BodyOf(id);
+  int owner = -1;
+  while (at != body) {
+    owner = graph_->scope(at).owner;
+    if (owner < 0) return -1;
+    at = graph_->BodyOf(graph_->ScopeOf(owner));
+  }
+  return owner;
+}
+
+/// Steps of a body (or the main graph) for some goals: those of [begin, end), and of [first, begin)
+/// what is ambient.
+std::vector<int> ExecutionPlan::StepsIn(int body, int begin, int end, int first,
+                                        const std::vector<ValueId>& goals) const {
   std::set<ValueId> needed(goals.begin(), goals.end());
+  std::set<int> owners;
+  for (const ValueId id : goals) owners.insert(OwnerWithin(body, id));
   std::vector<int> steps;
-  for (int i = segment.end - 1; i >= 0; --i) {
+  for (int i = end - 1; i >= first; --i) {
     const Step& step = steps_[size_t(i)];
-    const auto& outputs = graph_->outputs(step.node);
-    const bool earlier = i < segment.begin;
-    const bool used = std::ranges::any_of(outputs, [&](ValueId id) {
+    if (step.constant || graph_->BodyOf(graph_->ScopeOf(step.node)) != body) continue;
+    const bool earlier = i < begin;
+    const bool used = std::ranges::any_of(graph_->outputs(step.node), [&](ValueId id) {
       return id != kNoValue && needed.contains(id) && (!earlier || ambient_[size_t(id)]);
     });
-    if (step.constant || !used) continue;
+    if (!used && (earlier || !owners.contains(i))) continue;
     steps.push_back(i);
     for (const ValueId id : ReadsOf(*graph_, step)) {
       if (!constant_[size_t(id)]) needed.insert(id);
@@ -128,6 +127,16 @@ std::vector<int> ExecutionPlan::StepsFor(const Segment& segment,
   }
   std::ranges::reverse(steps);
   return steps;
+}
+
+std::vector<int> ExecutionPlan::StepsFor(const Segment& segment,
+                                         const std::vector<ValueId>& goals) const {
+  return StepsIn(0, segment.begin, segment.end, 0, goals);
+}
+
+std::vector<int> ExecutionPlan::StepsOfBody(int body, const std::vector<ValueId>& goals) const {
+  const Scope& scope = graph_->scope(body);
+  return StepsIn(body, scope.first, scope.owner, scope.first, goals);
 }
 
 }  // namespace ptq

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <set>
 
-#include "ptq/base/error.h"
+#include "pass.h"
+#include "step_error.h"
 
 namespace ptq {
 namespace {
@@ -20,19 +21,6 @@ void ForEachStored(const ExecutionPlan& plan, const Segment& segment, const Body
   }
 }
 
-/// Adds the node to an error that a kernel raised without knowing where it runs.
-template <class Body>
-void WithNode(const Node& node, const Body& body) {
-  const auto where = [&] { return "node '" + node.name() + "' (" + node.op_type() + "): "; };
-  try {
-    body();
-  } catch (const InputError& error) {
-    throw InputError(where() + error.what());
-  } catch (const UnsupportedError& error) {
-    throw UnsupportedError(where() + error.what());
-  }
-}
-
 }  // namespace
 
 Job Executor::MakeJob(const Segment& segment, std::vector<ValueId> goals,
@@ -44,19 +32,34 @@ Job Executor::MakeJob(const Segment& segment, std::vector<ValueId> goals,
   job.inputs = InputsOf(job.steps, wanted);
   job.goals = std::move(goals);
   job.taps = std::move(taps);
+  FinishJob(job);
+  return job;
+}
+
+/// What is released when, and the jobs of the bodies.
+void Executor::FinishJob(Job& job) const {
   job.release.resize(job.steps.size());
   std::set<ValueId> seen(job.goals.begin(), job.goals.end());
+  const auto release = [&](size_t i, ValueId id) {
+    if (id == kNoValue || plan_.IsConstant(id) || plan_.BodyOf(id) != job.body) return;
+    if (seen.insert(id).second) job.release[i].push_back(id);
+  };
   for (size_t i = job.steps.size(); i-- > 0;) {
     const Step& step = plan_.steps()[size_t(job.steps[i])];
-    for (const ValueId id : ReadsOf(graph(), step)) {
-      if (!plan_.IsConstant(id) && seen.insert(id).second) job.release[i].push_back(id);
-    }
+    for (const ValueId id : ReadsOf(graph(), step)) release(i, id);
     // Outputs that nobody reads (an unused cache) go at once.
-    for (const ValueId id : graph().outputs(step.node)) {
-      if (id != kNoValue && seen.insert(id).second) job.release[i].push_back(id);
-    }
+    for (const ValueId id : graph().outputs(step.node)) release(i, id);
+    const int scope = graph().BodyIn(step.node);
+    if (scope < 0) continue;
+    Job& body = job.bodies.emplace_back();
+    body.body = scope;
+    body.goals = graph().scope(scope).outputs;
+    body.taps = job.taps;
+    std::vector<ValueId> wanted = body.goals;
+    wanted.insert(wanted.end(), body.taps.begin(), body.taps.end());
+    body.steps = plan_.StepsOfBody(scope, wanted);
+    FinishJob(body);
   }
-  return job;
 }
 
 /// What the steps read, or the caller wants, that none of the steps makes.
@@ -72,7 +75,8 @@ std::vector<ValueId> Executor::InputsOf(const std::vector<int>& steps,
   }
   std::vector<ValueId> inputs;
   for (const ValueId id : needed) {
-    if (id != kNoValue && !plan_.IsConstant(id) && !made.contains(id)) inputs.push_back(id);
+    if (id == kNoValue || plan_.IsConstant(id) || made.contains(id)) continue;
+    if (plan_.BodyOf(id) == 0) inputs.push_back(id);
   }
   return inputs;
 }
@@ -110,34 +114,34 @@ bool Executor::IsTable(int node) const {
 }
 
 Values Executor::LoadConstants(const Job& job, const Values& overrides) const {
-  Values known;
-  Values constants;
+  Values constants, known;
+  LoadInto(constants, job, overrides, known);
+  return constants;
+}
+
+void Executor::LoadInto(Values& constants, const Job& job, const Values& overrides,
+                        Values& known) const {
   const auto load = [&](ValueId id) {
     if (id != kNoValue && plan_.IsConstant(id) && !constants.contains(id)) {
       constants[id] = EvaluateConstant(id, overrides, known);
     }
   };
   std::vector<ValueId> tables;
-  for (const int step : job.steps) {
-    const int node = plan_.steps()[size_t(step)].node;
-    const auto& inputs = plan_.steps()[size_t(step)].inputs;
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      if (i == 0 && IsTable(node) && !overrides.contains(inputs[0])) {
-        tables.push_back(inputs[0]);
-      } else {
-        load(inputs[i]);
-      }
-    }
-    for (const ValueId id : graph().captures(node)) load(id);
+  for (const int index : job.steps) {
+    const Step& step = plan_.steps()[size_t(index)];
+    const bool table = IsTable(step.node) && !overrides.contains(step.inputs[0]);
+    if (table) tables.push_back(step.inputs[0]);
+    for (size_t i = table ? 1 : 0; i < step.inputs.size(); ++i) load(step.inputs[i]);
+    for (const ValueId id : ConditionsOf(graph(), step.node)) load(id);
   }
   for (const ValueId id : job.goals) load(id);
   for (const ValueId id : job.taps) load(id);
+  for (const Job& body : job.bodies) LoadInto(constants, body, overrides, known);
   // Of a table a few rows are read: they are widened when they have been gathered.
   for (const ValueId id : tables) {
     if (constants.contains(id)) continue;
     constants[id] = graph().model().weights().Read(*graph().value(id).constant);
   }
-  return constants;
 }
 
 Tensor Executor::LoadConstant(ValueId id) const {
@@ -159,11 +163,10 @@ void Executor::PrefetchWeights(const Segment& segment) const {
 }
 
 void Executor::DropTables(const Job& job) const {
-  for (const int index : job.steps) {
-    const int node = plan_.steps()[size_t(index)].node;
-    if (!IsTable(node)) continue;
+  ForEachStep(job, [&](int node) {
+    if (!IsTable(node)) return;
     graph().model().weights().Drop(*graph().value(graph().inputs(node)[0]).constant);
-  }
+  });
 }
 
 std::vector<ValueId> Executor::TablesOf(const Segment& segment) const {
@@ -175,91 +178,20 @@ std::vector<ValueId> Executor::TablesOf(const Segment& segment) const {
   return tables;
 }
 
-std::vector<Tensor> Executor::RunBranch(const Step& step, const std::vector<Tensor>& inputs,
-                                        const std::function<Tensor(ValueId)>& lookup) const {
-  const bool condition = inputs.at(0).data<bool>()[0];
-  const Branch& branch = *step.branches[condition ? 0 : 1];
-  const Graph& inner = *branch.graph;
-  Values feeds;
-  for (size_t id = 0; id < inner.values().size(); ++id) {
-    const Value& value = inner.values()[id];
-    if (!value.captured || (value.uses.empty() && !value.graph_output)) continue;
-    feeds[ValueId(id)] = lookup(graph().Find(value.name));
-  }
-  Values outputs = branch.executor->RunAll(std::move(feeds));
-  std::vector<Tensor> results;
-  results.reserve(inner.graph_outputs().size());
-  for (const ValueId id : inner.graph_outputs()) results.push_back(outputs.at(id));
-  return results;
-}
+/// Constants are loaded before it begins.
+class LoadedPass : public Pass {
+ public:
+  LoadedPass(const Executor& executor, const Tap& tap, const Values& constants)
+      : Pass(executor, tap), constants_(constants) {}
 
-void Executor::RunStep(const Step& step, std::vector<Tensor>& table, const Values& constants,
-                       const std::vector<ValueId>& release) const {
-  const auto lookup = [&](ValueId id) {
-    return plan_.IsConstant(id) ? constants.at(id) : table[size_t(id)];
-  };
-  std::vector<Tensor> inputs;
-  for (const ValueId id : step.inputs) {
-    inputs.push_back(id == kNoValue ? Tensor() : lookup(id));
-  }
-  const auto& outputs = graph().outputs(step.node);
-  std::vector<Tensor> results;
-  const Node& node = graph().nodes()[size_t(step.node)];
-  if (step.kernel == nullptr) {
-    results = RunBranch(step, inputs, lookup);
-  } else {
-    // Released before the kernel runs: a dying input is then the context's alone, to write in
-    // place.
-    for (const ValueId id : release) table[size_t(id)] = Tensor();
-    std::vector<bool> wanted(outputs.size());
-    std::transform(outputs.begin(), outputs.end(), wanted.begin(),
-                   [](ValueId id) { return id != kNoValue; });
-    KernelContext context(std::move(inputs), outputs.size(), std::move(wanted));
-    WithNode(node, [&] { step.kernel->Run(context); });
-    results = std::move(context.outputs());
-  }
-  for (size_t i = 0; i < outputs.size() && i < results.size(); ++i) {
-    if (outputs[i] == kNoValue) continue;
-    table[size_t(outputs[i])] = results[i].defined() ? results[i].Widened() : Tensor();
-  }
-}
+ private:
+  void RunStep(const Job& job, size_t index) override { Execute(job, index); }
+  Tensor Constant(ValueId id) override { return constants_.at(id); }
+  const Values& constants_;
+};
 
 Values Executor::Run(const Job& job, const Values& constants, Values inputs, const Tap& tap) const {
-  Values results = Walk(job, std::move(inputs), tap, [&](size_t i, std::vector<Tensor>& table) {
-    RunStep(plan_.steps()[size_t(job.steps[i])], table, constants, job.release[i]);
-  });
-  for (const ValueId id : job.goals) {
-    if (plan_.IsConstant(id)) results[id] = constants.at(id);
-  }
-  return results;
-}
-
-Values Executor::Walk(const Job& job, Values inputs, const Tap& tap,
-                      const std::function<void(size_t, std::vector<Tensor>&)>& run_step) const {
-  std::vector<Tensor> table(graph().values().size());
-  for (auto& [id, tensor] : inputs) table[size_t(id)] = std::move(tensor);
-  inputs.clear();
-  const std::set<ValueId> taps(job.taps.begin(), job.taps.end());
-  for (const ValueId id : taps) {
-    if (table[size_t(id)].defined()) tap(id, table[size_t(id)]);
-  }
-  for (size_t i = 0; i < job.steps.size(); ++i) {
-    const Step& step = plan_.steps()[size_t(job.steps[i])];
-    run_step(i, table);
-    const auto& outputs = graph().outputs(step.node);
-    for (const ValueId id : outputs) {
-      if (id != kNoValue && taps.contains(id)) tap(id, table[size_t(id)]);
-    }
-    for (const ValueId id : job.release[i]) {
-      const bool own = std::ranges::find(outputs, id) != outputs.end();
-      if (own || step.kernel == nullptr) table[size_t(id)] = Tensor();
-    }
-  }
-  Values results;
-  for (const ValueId id : job.goals) {
-    if (!plan_.IsConstant(id)) results[id] = table[size_t(id)];
-  }
-  return results;
+  return LoadedPass(*this, tap, constants).Run(job, std::move(inputs));
 }
 
 Values Executor::RunAll(Values inputs, const Values& overrides) const {

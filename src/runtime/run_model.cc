@@ -2,6 +2,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/runtime/executor.h"
+#include "ptq/tensor/sequence.h"
 
 namespace ptq {
 namespace {
@@ -48,6 +49,11 @@ std::map<std::string, Tensor> RunModel(const Executor& executor,
   for (const ValueId id : graph.graph_outputs()) {
     const auto declared = graph.DeclaredType(id);
     const Tensor& tensor = outputs.at(id);
+    if (tensor.dtype() == kSequence || tensor.dtype() == kEmptyOptional) {
+      throw UnsupportedError("output '" + graph.value(id).name +
+                             "' is no tensor but a sequence or an optional; make its tensors "
+                             "outputs of the model instead");
+    }
     const bool narrow = IsFloat(declared.dtype) && declared.dtype != tensor.dtype();
     results[graph.value(id).name] = narrow ? tensor.Cast(declared.dtype) : tensor;
   }

@@ -3,6 +3,8 @@
 #include <functional>
 #include <optional>
 
+#include "pass.h"
+
 #include "ptq/base/parallel.h"
 #include "ptq/model/constant_view.h"
 #include "ptq/runtime/executor.h"
@@ -78,29 +80,49 @@ std::optional<Tensor> Executor::ProductByTiles(const Step& step, const std::vect
   return Product(x, stored->rows(), stored->cols(), std::bind_front(&MatrixRows::Get, &*stored));
 }
 
-Values Executor::RunOnce(const Job& job, const Values& overrides, const DeferredWeights& deferred,
-                         Values inputs) const {
-  Values results = Walk(job, std::move(inputs), {}, [&](size_t i, std::vector<Tensor>& table) {
-    const Step& step = plan_.steps()[size_t(job.steps[i])];
-    if (auto product = ProductByTiles(step, table, overrides, deferred); product.has_value()) {
-      for (const ValueId id : job.release[i]) table[size_t(id)] = Tensor();
-      table[size_t(graph().outputs(step.node)[0])] = std::move(*product);
+/// Constants are loaded in front of the step that reads them, and let go behind it.
+class SinglePass : public Pass {
+ public:
+  SinglePass(const Executor& executor, const Values& overrides, const DeferredWeights& deferred)
+      : Pass(executor, kNoTap), executor_(executor), overrides_(overrides), deferred_(deferred) {}
+
+ private:
+  void RunStep(const Job& job, size_t index) override {
+    const Step& step = StepOf(job, index);
+    auto product = executor_.ProductByTiles(step, table(), overrides_, deferred_);
+    if (product.has_value()) {
+      Release(job, index);
+      table()[size_t(graph().outputs(step.node)[0])] = std::move(*product);
       return;
     }
-    Values own = overrides;
+    Values own = overrides_;
     for (const ValueId id : step.inputs) {
-      const auto found = deferred.find(id);
-      if (found != deferred.end()) own[id] = found->second->Whole();
+      const auto found = deferred_.find(id);
+      if (found != deferred_.end()) own[id] = found->second->Whole();
     }
     Job single;
-    single.steps = {job.steps[i]};
-    RunStep(step, table, LoadConstants(single, own), job.release[i]);
-  });
-  Values known;
-  for (const ValueId id : job.goals) {
-    if (plan_.IsConstant(id)) results[id] = EvaluateConstant(id, overrides, known);
+    single.steps = {job.steps[index]};
+    constants_ = executor_.LoadConstants(single, own);
+    Execute(job, index);
+    constants_.clear();
   }
-  return results;
+
+  Tensor Constant(ValueId id) override {
+    if (const auto found = constants_.find(id); found != constants_.end()) return found->second;
+    Values known;  // a condition, or a goal
+    return executor_.EvaluateConstant(id, overrides_, known);
+  }
+
+  inline static const Tap kNoTap;
+  const Executor& executor_;
+  const Values& overrides_;
+  const DeferredWeights& deferred_;
+  Values constants_;  ///< of the step that runs now
+};
+
+Values Executor::RunOnce(const Job& job, const Values& overrides, const DeferredWeights& deferred,
+                         Values inputs) const {
+  return SinglePass(*this, overrides, deferred).Run(job, std::move(inputs));
 }
 
 }  // namespace ptq

@@ -43,6 +43,7 @@ class Cutter {
     MarkShapeOnly();
     FindLastUses();
     ForbidCutsBetweenSiblings();
+    ForbidCutsInBodies();
   }
 
   std::vector<Segment> Cut() {
@@ -100,34 +101,45 @@ class Cutter {
     for (size_t i = steps_.size(); i-- > 0;) {
       for (const ValueId output : graph_.outputs(steps_[i].node)) {
         if (output == kNoValue || !ambient_[size_t(output)]) continue;
-        for (const ValueId input : steps_[i].inputs) {
-          if (input == kNoValue) continue;
+        for (const ValueId input : ReadsOf(graph_, steps_[i])) {
           last_use_[size_t(input)] = std::max(last_use_[size_t(input)], last_use_[size_t(output)]);
         }
       }
     }
   }
 
-  /// Products of one activation share statistics and scales, so they stay in one segment.
+  /// Products of one activation share statistics and scales, so they stay in one segment. So do
+  /// products of one weight in different branches, which share its codes.
   void ForbidCutsBetweenSiblings() {
     allowed_.assign(size_t(count_) + 1, true);
     std::map<ValueId, int> first;
     for (const int product : products_) {
       for (const ValueId id : graph_.inputs(steps_[size_t(product)].node)) {
-        if (id == kNoValue || constant_[size_t(id)]) continue;
-        // Gathered matrices are weights: their codes are made where they are used.
-        const auto gathered = FindGathered(graph_, id);
-        const int own = gathered.has_value() ? gathered->gather : product;
+        if (id == kNoValue) continue;
+        int own = product;
+        if (constant_[size_t(id)]) {
+          const bool in_branch = graph_.scope(graph_.ScopeOf(product)).is_branch();
+          if (!in_branch || !IsWeight(graph_, constant_, id)) continue;
+        } else if (const auto gathered = FindGathered(graph_, id)) {
+          own = gathered->gather;  // gathered matrices are weights: their codes are made there
+        }
         const int begin = first.try_emplace(id, own).first->second;
         for (int gap = begin + 1; gap <= product; ++gap) allowed_[size_t(gap)] = false;
       }
     }
   }
 
+  /// A body runs as a whole.
+  void ForbidCutsInBodies() {
+    for (const Scope& scope : graph_.scopes()) {
+      if (scope.is_branch() || scope.owner < 0) continue;
+      for (int gap = scope.first + 1; gap <= scope.owner; ++gap) allowed_[size_t(gap)] = false;
+    }
+  }
+
   [[nodiscard]] bool IsLive(size_t id, int gap) const {
     const Value& value = graph_.values()[id];
-    const bool exists =
-        value.producer >= 0 ? value.producer < gap : value.graph_input || value.captured;
+    const bool exists = value.producer >= 0 ? value.producer < gap : value.graph_input;
     // What is ambient is computed again on the other side, from the inputs.
     const bool carried = !constant_[id] && (!ambient_[id] || value.graph_input);
     return carried && exists && last_use_[id] >= gap;
@@ -149,6 +161,7 @@ class Cutter {
       const int producer = graph_.values()[id].producer;
       // Graph outputs (caches) must be kept, but they need not come over the cut again.
       if (constant_[id] || shape_only_[id]) continue;
+      if (producer < 0 && !graph_.values()[id].graph_input) continue;  // of a body
       int last = -1;
       for (const Use& use : graph_.values()[id].uses) last = std::max(last, use.node);
       if (last <= producer) continue;
@@ -205,7 +218,7 @@ std::vector<int> FindWeightProducts(const Graph& graph, const std::vector<Step>&
                                     const std::vector<bool>& constant) {
   static const std::set<std::string> kProducts = {
       "MatMul",        "Gemm",       "FusedMatMul", "Attention", "MatMulNBits", "MatMulBnb4",
-      "MatMulInteger", "QAttention", "MoE",         "QMoE",      "Conv",        "If"};
+      "MatMulInteger", "QAttention", "MoE",         "QMoE",      "Conv"};
   std::vector<int> products;
   for (size_t i = 0; i < steps.size(); ++i) {
     const Node& node = graph.nodes()[size_t(steps[i].node)];

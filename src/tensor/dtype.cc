@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "ptq/tensor/sequence.h"
+
 namespace ptq {
 namespace {
 
@@ -28,7 +30,11 @@ const TypeInfo& InfoOf(DType dtype) {
 
 }  // namespace
 
-std::string_view DTypeName(DType dtype) { return InfoOf(dtype).name; }
+std::string_view DTypeName(DType dtype) {
+  if (dtype == kSequence) return "sequence";
+  if (dtype == kEmptyOptional) return "empty optional";
+  return InfoOf(dtype).name;
+}
 
 int BitsOf(DType dtype) { return InfoOf(dtype).bits; }
 

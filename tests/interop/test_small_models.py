@@ -232,14 +232,18 @@ def test_same_bytes_at_any_thread_count(tmp_path, method, form):
 
 
 @pytest.mark.parametrize("form", ["matmulnbits", "qdq"])
-def test_linears_inside_branches_are_left_alone_with_a_reason(tmp_path, form):
+def test_linears_inside_branches_are_quantized_with_one_set_of_codes(tmp_path, form):
     arguments = ["--bits", 8, "--group-size", 32, "--format", form]
-    report, described, _ = check(
+    report, described, written = check(
         with_branches(), tmp_path, *RTN, *arguments, least_cosine=0.999
     )
-    assert report["linears"]["quantized"] == 1
-    kept = [linear for linear in described["linears"] if linear["decision"] == "keep"]
-    assert kept and all("If" in linear["reason"] for linear in kept)
+    assert report["linears"]["quantized"] == 3
+    assert not any(linear["decision"] == "keep" for linear in described["linears"])
+    names = [tensor.name for tensor in written.graph.initializer]
+    # The codes of QDQ stand in the branches, as the runtime wants them.
+    here = 1 if form == "matmulnbits" else 0
+    assert sum("inner" in name and "scales" in name for name in names) == here
+    assert "inner.weight" not in names
 
 
 @pytest.mark.parametrize("form", ["matmulnbits", "qdq"])

@@ -1,4 +1,5 @@
-// The graph as values and nodes with numbers: who produces, who consumes, what is constant.
+// The graph as values and nodes with numbers: who produces, who consumes, what is constant, and
+// what runs under which condition.
 #pragma once
 
 #include <map>
@@ -19,31 +20,49 @@ inline constexpr ValueId kNoValue = -1;
 /// One consumer of a value.
 struct Use {
   int node;   ///< index into Graph::nodes()
-  int input;  ///< index of the node's input; -1 when a subgraph of the node captures the value
+  int input;  ///< index into Graph::inputs(node); -1 when it is used by, or given to, a subgraph
 };
 
 /// A named edge of the graph.
 struct Value {
   std::string name;
-  int producer = -1;  ///< index of the node, -1 for graph inputs, initializers and captured values
+  int producer = -1;  ///< index of the node, -1 for inputs of the graph or a body, and initializers
+  int scope = 0;      ///< where it is defined
   std::vector<Use> uses;
   bool graph_input = false;  ///< fed by the caller (initializers that are listed as inputs are not)
   bool graph_output = false;
-  bool captured = false;                        ///< in a subgraph: defined in an outer scope
   const onnx::TensorProto* constant = nullptr;  ///< initializer, or the value of a Constant node
 };
 
-/// Index over one GraphProto; nodes are in topological order. Non-owning: the Model must outlive
-/// it.
+/// A GraphProto whose nodes are among the graph's: the main graph, a branch of an If, which runs
+/// when its condition holds, or a body of a Loop, Scan or SequenceMap, which runs many times.
+struct Scope {
+  const onnx::GraphProto* proto = nullptr;
+  int parent = -1;               ///< scope; -1: this is the main graph
+  int owner = -1;                ///< node that has it as an attribute
+  std::string attribute;         ///< of the owner
+  ValueId condition = kNoValue;  ///< of a branch
+  bool polarity = false;         ///< what the condition must be
+  int first = 0;                 ///< of a body: its nodes are those from here up to the owner
+  std::vector<ValueId> inputs;   ///< of a body
+  std::vector<ValueId> outputs;
+  [[nodiscard]] bool is_branch() const { return condition != kNoValue; }
+};
+
+/// Index over a model's main graph and the subgraphs of its control flow, as one list of nodes in
+/// topological order. The nodes of an If's branches stand in front of it, those of both taking
+/// turns, and the If is the step that takes the outputs of the branch that ran: its inputs here are
+/// the condition, the outputs of the then branch, and those of the else branch. Of a condition that
+/// is a stored constant only the branch taken is here. The nodes of a body stand in front of its
+/// owner. Non-owning: the Model must outlive it.
 class Graph {
  public:
-  /// The main graph. Throws InputError for cycles, values nobody produces, duplicate names.
-  explicit Graph(const Model& model) : Graph(model, model.graph(), {}) {}
-  /// A subgraph (an If branch …): names of `outer` that it uses become captured values.
-  Graph(const Model& model, const onnx::GraphProto& proto, const std::vector<std::string>& outer);
+  /// Throws InputError for cycles, values nobody produces, duplicate names.
+  explicit Graph(const Model& model);
 
   [[nodiscard]] const Model& model() const { return *model_; }
-  [[nodiscard]] const onnx::GraphProto& proto() const { return *proto_; }
+  /// The main graph.
+  [[nodiscard]] const onnx::GraphProto& proto() const { return *scopes_.front().proto; }
   [[nodiscard]] const std::vector<Node>& nodes() const { return nodes_; }
   [[nodiscard]] const std::vector<Value>& values() const { return values_; }
   [[nodiscard]] const Value& value(ValueId id) const { return values_[static_cast<size_t>(id)]; }
@@ -61,16 +80,23 @@ class Graph {
   [[nodiscard]] const std::vector<ValueId>& outputs(int node) const {
     return outputs_[size_t(node)];
   }
-  /// Values of this scope that the node's subgraphs use.
+  /// What the node's subgraphs use of outer scopes; of an If only the branch that is not here.
   [[nodiscard]] const std::vector<ValueId>& captures(int node) const {
     return captures_[size_t(node)];
   }
-  [[nodiscard]] const std::vector<ValueId>& graph_inputs() const { return graph_inputs_; }
-  [[nodiscard]] const std::vector<ValueId>& graph_outputs() const { return graph_outputs_; }
-  /// Index into the GraphProto's node list of the node with this number.
-  [[nodiscard]] int ProtoIndex(int node) const { return order_[size_t(node)]; }
+  [[nodiscard]] const std::vector<ValueId>& graph_inputs() const { return scopes_[0].inputs; }
+  [[nodiscard]] const std::vector<ValueId>& graph_outputs() const { return scopes_[0].outputs; }
 
-  /// Element type and shape (-1 for an unknown dimension) of a graph input or output, as declared.
+  /// The main graph is the first; a scope comes behind its parent.
+  [[nodiscard]] const std::vector<Scope>& scopes() const { return scopes_; }
+  [[nodiscard]] const Scope& scope(int index) const { return scopes_[size_t(index)]; }
+  [[nodiscard]] int ScopeOf(int node) const { return scope_of_node_[size_t(node)]; }
+  /// The scope whose nodes run together with those of `scope`: the nearest that is not a branch.
+  [[nodiscard]] int BodyOf(int scope) const;
+  /// The body that the node has; -1 when it has none.
+  [[nodiscard]] int BodyIn(int node) const { return body_in_[size_t(node)]; }
+
+  /// Element type and shape (-1 for an unknown dimension) as declared where the value is defined.
   struct Declared {
     DType dtype = DType::kUndefined;
     std::optional<Shape> shape;
@@ -78,17 +104,14 @@ class Graph {
   [[nodiscard]] Declared DeclaredType(ValueId id) const;
 
  private:
-  ValueId Intern(const std::string& name);
-  void AddNodes(const std::vector<std::string>& outer);
-  void SortNodes();
+  friend class GraphFlattener;
   const Model* model_;
-  const onnx::GraphProto* proto_;
   std::vector<Node> nodes_;
-  std::vector<int> order_;
   std::vector<Value> values_;
   std::unordered_map<std::string, ValueId> by_name_;
   std::vector<std::vector<ValueId>> inputs_, outputs_, captures_;
-  std::vector<ValueId> graph_inputs_, graph_outputs_;
+  std::vector<Scope> scopes_;
+  std::vector<int> scope_of_node_, body_in_;
 };
 
 /// Names that a GraphProto uses but does not define (captured from outer scopes), in first-use

@@ -39,8 +39,9 @@ class Calibrator {
   [[nodiscard]] CutStore& cuts() { return cuts_; }
 
  private:
+  using Seen = std::map<ValueId, std::vector<Tensor>>;  ///< of one block
   void RunBatch(const Job& job, const Values& constants, size_t batch, bool advance,
-                std::vector<std::map<ValueId, Tensor>>* seen);
+                std::vector<Seen>* seen);
   const Executor& executor_;
   const std::vector<Taps> taps_;
   const bool propagates_;

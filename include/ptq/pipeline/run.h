@@ -23,6 +23,7 @@ struct LinearOutcome {
   double alpha = 0;
   std::string fold;    ///< where 1/s went: "gain", "rows", "mul"; empty when not scaled
   int64_t tokens = 0;  ///< calibration tokens seen at its site
+  std::string note;    ///< why it was rounded to nearest where the method would do more
   int64_t bytes_before = 0;
   int64_t bytes_after = 0;
 };

@@ -10,26 +10,19 @@
 
 namespace ptq {
 
-class Executor;
-
-/// One branch of an If: its graph and the executor that runs it.
-struct Branch {
-  Branch(const Graph& outer, const onnx::GraphProto& proto);
-  ~Branch();
-  std::unique_ptr<Graph> graph;
-  std::unique_ptr<Executor> executor;
-};
-
 /// One node in execution order.
 struct Step {
-  int node = 0;                                   ///< index into Graph::nodes()
-  std::vector<ValueId> inputs;                    ///< the node's, or of all nodes it stands for
-  std::unique_ptr<Kernel> kernel;                 ///< null for If
-  std::vector<std::unique_ptr<Branch>> branches;  ///< If: then, else
-  bool constant = false;                          ///< depends on nothing but weights
+  int node = 0;                    ///< index into Graph::nodes(), and of the step itself
+  std::vector<ValueId> inputs;     ///< the node's, or of all nodes it stands for
+  std::unique_ptr<Kernel> kernel;  ///< null for nodes with a body
+  bool constant = false;           ///< depends on nothing but weights
 };
 
-/// Everything that a step reads: its inputs but for absent ones, and what its branches capture.
+/// The conditions of the branches that a node stands in, the innermost first.
+[[nodiscard]] std::vector<ValueId> ConditionsOf(const Graph& graph, int node);
+
+/// Everything that a step reads: its inputs but for absent ones, what its subgraphs capture, and
+/// its conditions.
 [[nodiscard]] std::vector<ValueId> ReadsOf(const Graph& graph, const Step& step);
 
 /// Consecutive steps between two narrow cuts of the graph.
@@ -62,11 +55,17 @@ class ExecutionPlan {
   /// ambient values again; constants are not among them.
   [[nodiscard]] std::vector<int> StepsFor(const Segment& segment,
                                           const std::vector<ValueId>& goals) const;
+  /// The same for one iteration of a body, a scope of the graph.
+  [[nodiscard]] std::vector<int> StepsOfBody(int body, const std::vector<ValueId>& goals) const;
+  /// The body that a value belongs to; 0 for the main graph and its branches.
+  [[nodiscard]] int BodyOf(ValueId id) const { return graph_->BodyOf(graph_->value(id).scope); }
 
  private:
   void MarkConstants();
   void MarkAmbient();
-  void MakeSegments();
+  [[nodiscard]] std::vector<int> StepsIn(int body, int begin, int end, int first,
+                                         const std::vector<ValueId>& goals) const;
+  [[nodiscard]] int OwnerWithin(int body, ValueId id) const;
   const Graph* graph_;
   std::vector<Step> steps_;
   std::vector<bool> constant_;

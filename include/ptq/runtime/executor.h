@@ -16,7 +16,8 @@ namespace ptq {
 /// Values by number: the activations on a cut, or the inputs of a graph.
 using Values = std::unordered_map<ValueId, Tensor>;
 
-/// Called for each tapped value when it is known. May be called from several threads.
+/// Called for each tapped value when it is known: not at all in a branch that does not run, and in
+/// every iteration of a body. May be called from several threads.
 using Tap = std::function<void(ValueId, const Tensor&)>;
 
 /// A part of a segment to run: the values wanted from it and the steps they need.
@@ -27,7 +28,16 @@ struct Job {
   std::vector<ValueId> inputs;  ///< what must come over the cut, or from the caller
   /// For each step, the values that no later step of the job, goal or tap needs.
   std::vector<std::vector<ValueId>> release;
+  int body = 0;             ///< the scope that it is one iteration of; 0: the main graph
+  std::vector<Job> bodies;  ///< of its steps that have one
 };
+
+/// Calls visit(step) for the index of every step of a job, those of bodies included.
+template <class Visitor>
+void ForEachStep(const Job& job, const Visitor& visit) {
+  for (const int step : job.steps) visit(step);
+  for (const Job& body : job.bodies) ForEachStep(body, visit);
+}
 
 /// A weight W[N, K] that stands for a product's constant, made only where a step needs it.
 class DeferredWeight {
@@ -73,7 +83,8 @@ class Executor {
   /// Stored tables that a segment gathers rows from.
   [[nodiscard]] std::vector<ValueId> TablesOf(const Segment& segment) const;
 
-  /// Runs a job on the values that come over the cut; returns its goals. Inputs that the job no
+  /// Runs a job on the values that come over the cut; returns its goals, but for those in branches
+  /// that did not run. Inputs that the job no
   /// longer needs are freed as it goes when `inputs` is moved in. Const and thread-safe.
   [[nodiscard]] Values Run(const Job& job, const Values& constants, Values inputs,
                            const Tap& tap = {}) const;
@@ -92,17 +103,14 @@ class Executor {
                                               const std::vector<ValueId>& wanted) const;
   [[nodiscard]] bool IsTable(int node) const;
   Tensor EvaluateConstant(ValueId id, const Values& overrides, Values& known) const;
-  /// Runs the steps of a job on a table of all values; returns the goals that are not constant.
-  Values Walk(const Job& job, Values inputs, const Tap& tap,
-              const std::function<void(size_t, std::vector<Tensor>&)>& run_step) const;
+  void FinishJob(Job& job) const;
+  void LoadInto(Values& constants, const Job& job, const Values& overrides, Values& known) const;
   [[nodiscard]] std::optional<Tensor> ProductByTiles(const Step& step,
                                                      const std::vector<Tensor>& table,
                                                      const Values& overrides,
                                                      const DeferredWeights& deferred) const;
-  void RunStep(const Step& step, std::vector<Tensor>& table, const Values& constants,
-               const std::vector<ValueId>& release) const;
-  std::vector<Tensor> RunBranch(const Step& step, const std::vector<Tensor>& inputs,
-                                const std::function<Tensor(ValueId)>& lookup) const;
+  friend class LoadedPass;
+  friend class SinglePass;
   ExecutionPlan plan_;
 };
 

@@ -30,7 +30,6 @@ TEST(Graph, SortsNodesThatAreListedOutOfOrder) {
   ASSERT_EQ(graph.nodes().size(), 3u);
   EXPECT_EQ(graph.nodes()[0].output(0), "a");
   EXPECT_EQ(graph.nodes()[2].output(0), "c");
-  EXPECT_EQ(graph.ProtoIndex(0), 2);
   EXPECT_EQ(graph.value(graph.Find("b")).producer, 1);
 }
 
@@ -39,7 +38,8 @@ TEST(Graph, KeepsTheFilesOrderWhereItIsSorted) {
   b.Op("Relu", {"x"}, "a").Op("Relu", {"x"}, "b").Op("Add", {"a", "b"}, "c").Output("c", {-1, 4});
   const Model model = b.Build();
   const Graph graph(model);
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(graph.ProtoIndex(i), i);
+  const auto& listed = model.graph().node();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(&graph.nodes()[size_t(i)].proto(), &listed[i]);
 }
 
 TEST(Graph, KnowsUsesConstantsAndBoundaries) {
@@ -92,20 +92,109 @@ TEST(Graph, RefusesInputsAndOutputsThatNothingProduces) {
   ExpectRefused(c.Op("Relu", {"x"}, "a").Output("ghost", {-1, 4}));
 }
 
-TEST(Graph, ListsWhatASubgraphCaptures) {
+/// `node` gets a branch that computes out = f(in) for each of some operators in a row.
+void AddBranch(onnx::NodeProto& node, const char* name, const std::vector<std::string>& types) {
+  auto& body = *testing::AddAttribute(node, name, onnx::AttributeProto::GRAPH).mutable_g();
+  std::string last = "x";
+  for (size_t i = 0; i < types.size(); ++i) {
+    const std::string next = name + std::to_string(i);
+    testing::FillNode(*body.add_node(), types[i], {last}, {next});
+    last = next;
+  }
+  body.add_output()->set_name(last);
+}
+
+GraphBuilder WithIf() {
   GraphBuilder b = WithInput();
+  b.Input("flag", {}, DType::kBool).Op("If", {"flag"}, "y").Output("y", {-1, 4});
+  AddBranch(b.last(), "then_branch", {"Relu", "Neg"});
+  AddBranch(b.last(), "else_branch", {"Abs"});
+  return b;
+}
+
+std::vector<std::string> TypesOf(const Graph& graph) {
+  std::vector<std::string> types;
+  for (const Node& node : graph.nodes()) types.push_back(node.op_type());
+  return types;
+}
+
+TEST(Graph, PutsBranchesInFrontOfTheirIf) {
+  const Model model = WithIf().Build();
+  const Graph graph(model);
+  EXPECT_THAT(TypesOf(graph), ElementsAre("Relu", "Neg", "Abs", "If"));
+  const ValueId flag = graph.Find("flag");
+  EXPECT_THAT(graph.inputs(3),
+              ElementsAre(flag, graph.Find("then_branch1"), graph.Find("else_branch0")));
+  const Scope& then = graph.scope(graph.ScopeOf(0));
+  const Scope& other = graph.scope(graph.ScopeOf(2));
+  EXPECT_EQ(then.condition, flag);
+  EXPECT_TRUE(then.polarity);
+  EXPECT_EQ(other.condition, flag);
+  EXPECT_FALSE(other.polarity);
+  EXPECT_EQ(graph.ScopeOf(3), 0);
+  EXPECT_EQ(graph.BodyOf(graph.ScopeOf(0)), 0);
+  EXPECT_EQ(graph.value(graph.Find("x")).uses.size(), 2u);
+}
+
+TEST(Graph, HasOnlyTheBranchThatAStoredConditionPicks) {
+  GraphBuilder b = WithIf();
+  b.graph().mutable_input()->RemoveLast();
+  b.Weight("flag", Tensor::Scalar<bool>(false));
+  const Model model = b.Build();
+  const Graph graph(model);
+  EXPECT_THAT(TypesOf(graph), ElementsAre("Abs", "If"));
+  // The other branch is still there, and somebody reads what it reads.
+  EXPECT_THAT(graph.captures(1), ElementsAre(graph.Find("x")));
+  EXPECT_EQ(graph.value(graph.Find("x")).uses.size(), 2u);
+}
+
+TEST(Graph, LetsBranchesTakeTurnsAtTheWeightsThatTheyShare) {
+  GraphBuilder b = WithInput();
+  b.Random("w", {4, 4}).Random("u", {4, 4});
   b.Input("flag", {}, DType::kBool).Op("If", {"flag"}, "y").Output("y", {-1, 4});
   for (const char* name : {"then_branch", "else_branch"}) {
     auto& body = *testing::AddAttribute(b.last(), name, onnx::AttributeProto::GRAPH).mutable_g();
-    testing::FillNode(*body.add_node(), "Relu", {"x"}, {"inner"});
-    body.add_output()->set_name("inner");
+    testing::FillNode(*body.add_node(), "MatMul", {"x", "w"}, {"p"});
+    testing::FillNode(*body.add_node(), "Relu", {"p"}, {"r"});
+    testing::FillNode(*body.add_node(), "MatMul", {"r", "u"}, {"q"});
+    body.add_output()->set_name("q");
   }
   const Model model = b.Build();
   const Graph graph(model);
-  EXPECT_EQ(graph.captures(0).front(), graph.Find("x"));
-  EXPECT_EQ(graph.value(graph.Find("x")).uses.front().input, -1);
-  const auto& body = *graph.nodes()[0].Subgraph("then_branch");
-  EXPECT_THAT(FreeNames(body), ElementsAre("x"));
+  EXPECT_THAT(TypesOf(graph),
+              ElementsAre("MatMul", "MatMul", "Relu", "MatMul", "Relu", "MatMul", "If"));
+  EXPECT_EQ(graph.inputs(0)[1], graph.inputs(1)[1]);
+  EXPECT_NE(graph.ScopeOf(0), graph.ScopeOf(1));
+}
+
+TEST(Graph, PutsABodyInFrontOfItsLoop) {
+  GraphBuilder b = WithInput();
+  b.Input("trips", {}, DType::kInt64).Op("Neg", {"x"}, "n");
+  b.Op("Loop", {"trips", "", "x"}, "y").Output("y", {-1, 4});
+  auto& body = *testing::AddAttribute(b.last(), "body", onnx::AttributeProto::GRAPH).mutable_g();
+  for (const char* name : {"i", "c", "v"}) body.add_input()->set_name(name);
+  testing::FillNode(*body.add_node(), "Add", {"v", "n"}, {"s"});
+  for (const char* name : {"c", "s"}) body.add_output()->set_name(name);
+  const Model model = b.Build();
+  const Graph graph(model);
+  EXPECT_THAT(TypesOf(graph), ElementsAre("Neg", "Add", "Loop"));
+  const int inner = graph.BodyIn(2);
+  EXPECT_EQ(graph.ScopeOf(1), inner);
+  EXPECT_EQ(graph.BodyOf(inner), inner);
+  EXPECT_EQ(graph.scope(inner).first, 1);
+  EXPECT_EQ(graph.scope(inner).owner, 2);
+  EXPECT_THAT(graph.captures(2), ElementsAre(graph.Find("n")));
+  EXPECT_EQ(graph.value(graph.Find("s")).uses.back().input, -1);
+}
+
+TEST(Graph, HidesWhatABranchDefinesFromTheMainGraph) {
+  GraphBuilder b = WithIf();
+  ExpectRefused(b.Op("Relu", {"then_branch0"}, "z").Output("z", {-1, 4}));
+}
+
+TEST(Graph, ListsTheFreeNamesOfASubgraph) {
+  const Model model = WithIf().Build();
+  EXPECT_THAT(FreeNames(model.graph().node(0).attribute(0).g()), ElementsAre("x"));
 }
 
 }  // namespace

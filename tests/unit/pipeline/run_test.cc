@@ -181,5 +181,44 @@ TEST_F(RunTest, QuantizesASharedWeightOnce) {
   EXPECT_EQ(codes.size(), 1u);
 }
 
+/// Ids to logits through one of two branches, with a linear each and one weight that both use.
+GraphBuilder MergedDecoder() {
+  GraphBuilder b;
+  b.Input("input_ids", {-1, -1}, DType::kInt64).Input("use_cache_branch", {1}, DType::kBool);
+  b.Random("table", {testing::kToyVocabulary, 32}, 1.0f).Op("Gather", {"table", "input_ids"}, "x");
+  b.Op("If", {"use_cache_branch"}, "logits").Output("logits", {-1, -1, 32});
+  for (const std::string name : {"then", "else"}) {
+    auto& body =
+        *testing::AddAttribute(b.last(), name + "_branch", onnx::AttributeProto::GRAPH).mutable_g();
+    testing::FillNode(*body.add_node(), "MatMul", {"x", "both.weight"}, {"h"});
+    testing::FillNode(*body.add_node(), "Tanh", {"h"}, {"a"});
+    testing::FillNode(*body.add_node(), "MatMul", {"a", name + ".weight"}, {"out"});
+    body.add_output()->set_name("out");
+  }
+  for (const char* name : {"both.weight", "then.weight", "else.weight"}) b.Random(name, {32, 32});
+  return b;
+}
+
+TEST_F(RunTest, RoundsToNearestWhereNoTokenComesAndSaysSo) {
+  const RunReport report = ptq::Run(RecipeFor(MergedDecoder(), "awq"));
+  EXPECT_TRUE(report.verification.done);
+  ASSERT_EQ(report.plan.linears.size(), 4u);
+  for (size_t i = 0; i < report.outcomes.size(); ++i) {
+    const Linear& linear = report.plan.linears[i];
+    EXPECT_EQ(linear.decision, Decision::kQuantize) << linear.name << ": " << linear.reason;
+    const bool unseen = linear.name == "then";
+    EXPECT_EQ(report.outcomes[i].tokens, unseen ? 0 : 72) << linear.name;
+    EXPECT_EQ(!report.outcomes[i].note.empty(), unseen) << linear.name;
+  }
+  // One tensor of codes for the weight of both branches.
+  const Model written = Model::Load(report.destination);
+  const auto& initializers = written.graph().initializer();
+  EXPECT_EQ(std::ranges::count_if(initializers,
+                                  [](const auto& tensor) {
+                                    return tensor.name().find("weight_q4") != std::string::npos;
+                                  }),
+            3);
+}
+
 }  // namespace
 }  // namespace ptq

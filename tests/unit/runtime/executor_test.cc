@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include "support/model_builder.h"
 #include <gmock/gmock.h>
@@ -84,6 +86,107 @@ TEST(Executor, RunsTheBranchThatTheConditionPicks) {
   };
   EXPECT_THAT(result(true).data<float>(), ElementsAre(9, 22));
   EXPECT_THAT(result(false).data<float>(), ElementsAre(-10, 40));
+}
+
+/// y = If(flag) of two branches that multiply twice by weights, `shared` or their own; opset 17.
+GraphBuilder TwoProducts(bool shared) {
+  GraphBuilder b;
+  b.Input("flag", {1}, DType::kBool).Input("x", {-1, 16});
+  b.Op("If", {"flag"}, "y").Output("y", {-1, 16});
+  for (const std::string name : {"then", "else"}) {
+    auto& body =
+        *testing::AddAttribute(b.last(), name + "_branch", onnx::AttributeProto::GRAPH).mutable_g();
+    const std::string own = shared ? "both" : name;
+    testing::FillNode(*body.add_node(), "MatMul", {"x", own + ".0"}, {"h"});
+    testing::FillNode(*body.add_node(), name == "then" ? "Tanh" : "Sigmoid", {"h"}, {"a"});
+    testing::FillNode(*body.add_node(), "MatMul", {"a", own + ".1"}, {"out"});
+    body.add_output()->set_name("out");
+  }
+  for (const std::string name : {"both", "then", "else"}) {
+    for (const char* number : {".0", ".1"}) b.Random(name + number, {16, 16});
+  }
+  return b;
+}
+
+TEST(Executor, TapsOnlyTheBranchThatRuns) {
+  const Runnable run(TwoProducts(false));
+  Segment whole;
+  whole.end = static_cast<int>(run.executor.plan().steps().size());
+  std::vector<ValueId> sites;
+  for (const Node& node : run.graph.nodes()) {
+    if (node.op_type() == "Tanh" || node.op_type() == "Sigmoid") {
+      sites.push_back(run.graph.Find(node.output(0)));
+    }
+  }
+  ASSERT_EQ(sites.size(), 2u);
+  const Job job = run.executor.MakeJob(whole, {run.graph.Find("y")}, sites);
+  for (const bool flag : {true, false}) {
+    std::vector<ValueId> seen;
+    const Values out =
+        run.executor.Run(job, run.executor.LoadConstants(job),
+                         {{run.graph.Find("flag"), Tensor::From<bool>({1}, {flag})},
+                          {run.graph.Find("x"), testing::RandomTensor({2, 16}, 1.0f, 3)}},
+                         [&](ValueId id, const Tensor&) { seen.push_back(id); });
+    EXPECT_THAT(seen, ElementsAre(sites[flag ? 0 : 1]));
+    EXPECT_EQ(out.at(run.graph.Find("y")).shape(), (Shape{2, 16}));
+  }
+}
+
+TEST(Executor, KeepsTheProductsOfOneWeightInBothBranchesInOneSegment) {
+  const Runnable run(TwoProducts(true));
+  const auto& nodes = run.graph.nodes();
+  std::map<ValueId, std::set<size_t>> segments;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    if (nodes[i].op_type() != "MatMul") continue;
+    const ValueId out = run.graph.outputs(int(i))[0];
+    segments[run.graph.inputs(int(i))[1]].insert(run.executor.plan().SegmentOf(out));
+  }
+  ASSERT_EQ(segments.size(), 2u);
+  for (const auto& [weight, in] : segments) EXPECT_EQ(in.size(), 1u);
+}
+
+/// y = the last of `trips` states h = Tanh(h · w), all = every state.
+GraphBuilder Recurrence() {
+  GraphBuilder b;
+  b.Input("trips", {}, DType::kInt64).Input("x", {-1, 16}).Random("w", {16, 16});
+  b.Op("Loop", {"trips", "", "x"}, "y").Output("y", {-1, 16}).Output("all", {-1, -1, 16});
+  b.last().add_output("all");
+  auto& body = *testing::AddAttribute(b.last(), "body", onnx::AttributeProto::GRAPH).mutable_g();
+  testing::Declare(*body.add_input(), "i", DType::kInt64, {});
+  testing::Declare(*body.add_input(), "c", DType::kBool, {});
+  testing::Declare(*body.add_input(), "h", DType::kFloat32, {-1, 16});
+  testing::FillNode(*body.add_node(), "MatMul", {"h", "w"}, {"p"});
+  testing::FillNode(*body.add_node(), "Tanh", {"p"}, {"next"});
+  body.add_output()->set_name("c");
+  body.add_output()->set_name("next");
+  testing::Declare(*body.add_output(), "next", DType::kFloat32, {-1, 16});
+  return b;
+}
+
+TEST(Executor, TapsEveryIterationOfABody) {
+  const Runnable run(Recurrence());
+  Segment whole;
+  whole.end = static_cast<int>(run.executor.plan().steps().size());
+  const ValueId state = run.graph.Find("h");
+  const ValueId y = run.graph.Find("y");
+  const Job job = run.executor.MakeJob(whole, {y}, {state});
+  const Tensor x = testing::RandomTensor({2, 16}, 1.0f, 3);
+  std::vector<Tensor> seen;
+  const Values out = run.executor.Run(
+      job, run.executor.LoadConstants(job),
+      {{run.graph.Find("trips"), Tensor::Scalar<int64_t>(3)}, {run.graph.Find("x"), x}},
+      [&](ValueId id, const Tensor& tensor) {
+        EXPECT_EQ(id, state);
+        seen.push_back(tensor);
+      });
+  ASSERT_EQ(seen.size(), 3u);
+  EXPECT_THAT(seen[0].data<float>(), ::testing::ElementsAreArray(x.data<float>()));
+  EXPECT_NE(seen[1].data<float>()[0], seen[2].data<float>()[0]);
+  const Tensor all = run.Run(
+      "all", {{run.graph.Find("trips"), Tensor::Scalar<int64_t>(3)}, {run.graph.Find("x"), x}});
+  EXPECT_EQ(all.shape(), (Shape{3, 2, 16}));
+  const auto last = all.data<float>().last(32);
+  EXPECT_THAT(out.at(y).data<float>(), ::testing::Pointwise(::testing::FloatNear(1e-5f), last));
 }
 
 TEST(Executor, GivesTheSameSegmentBySegmentAsAtOnce) {

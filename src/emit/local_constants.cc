@@ -1,0 +1,55 @@
+#include "local_constants.h"
+
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+namespace ptq {
+namespace {
+
+class Localizer {
+ public:
+  explicit Localizer(TensorStore& store) : store_(store) {
+    for (const auto& tensor : store.initializers()) tensors_[tensor.name()] = &tensor;
+  }
+
+  void VisitSubgraphs(onnx::GraphProto& graph) {
+    for (auto& node : *graph.mutable_node()) {
+      for (auto& attribute : *node.mutable_attribute()) {
+        if (attribute.has_g()) Visit(*attribute.mutable_g());
+      }
+    }
+  }
+
+ private:
+  void Visit(onnx::GraphProto& graph) {
+    std::unordered_map<std::string, std::string> own;
+    for (auto& node : *graph.mutable_node()) {
+      if (node.op_type() != "DequantizeLinear" || !node.domain().empty()) continue;
+      for (auto& name : *node.mutable_input()) {
+        const auto tensor = tensors_.find(name);
+        if (tensor == tensors_.end()) continue;
+        const auto [entry, added] = own.try_emplace(name);
+        if (added) {
+          entry->second = store_.UniqueName(name);
+          auto& copy = *graph.add_initializer();
+          copy = *tensor->second;
+          copy.set_name(entry->second);
+        }
+        name = entry->second;
+      }
+    }
+    VisitSubgraphs(graph);
+  }
+
+  TensorStore& store_;
+  std::unordered_map<std::string, const onnx::TensorProto*> tensors_;
+};
+
+}  // namespace
+
+void LocalizeConstants(onnx::GraphProto& main, TensorStore& store) {
+  Localizer(store).VisitSubgraphs(main);
+}
+
+}  // namespace ptq

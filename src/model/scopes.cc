@@ -1,0 +1,137 @@
+#include "scopes.h"
+
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_set>
+
+namespace ptq {
+namespace {
+
+/// What a scope sees under another name than the file says.
+using Renamed = std::map<std::string, std::string>;
+
+/// Calls visit(name) with everything that a graph itself defines.
+template <class Graph, class Visitor>
+void ForEachDefined(Graph& graph, const Visitor& visit) {
+  for (const auto& value : graph.input()) visit(value.name());
+  for (const auto& tensor : graph.initializer()) visit(tensor.name());
+  for (const auto& node : graph.node()) {
+    for (const auto& name : node.output()) visit(name);
+  }
+}
+
+class Unifier {
+ public:
+  explicit Unifier(onnx::GraphProto& main) : main_(main) {
+    ForEachDefined(main, [&](const std::string& name) { used_.insert(name); });
+    ReserveOpaque(main, false);
+  }
+
+  void Run() { VisitNodes(main_, {}); }
+
+ private:
+  /// Names inside the subgraphs of other operators are taken, too.
+  void ReserveOpaque(const onnx::GraphProto& graph, bool opaque) {
+    if (opaque) ForEachDefined(graph, [&](const std::string& name) { used_.insert(name); });
+    for (const auto& node : graph.node()) {
+      for (const auto& attribute : node.attribute()) {
+        if (attribute.has_g()) ReserveOpaque(attribute.g(), opaque || !IsControlFlow(node));
+      }
+    }
+  }
+
+  void VisitNodes(onnx::GraphProto& graph, const Renamed& renamed) {
+    for (auto& node : *graph.mutable_node()) {
+      for (auto& attribute : *node.mutable_attribute()) {
+        if (!attribute.has_g()) continue;
+        if (IsControlFlow(node)) {
+          VisitBody(*attribute.mutable_g(), renamed);
+        } else {
+          RenameReads(*attribute.mutable_g(), renamed);
+        }
+      }
+    }
+  }
+
+  void VisitBody(onnx::GraphProto& body, Renamed renamed) {
+    std::set<std::string> own;
+    ForEachDefined(body, [&](const std::string& name) {
+      // What one graph defines twice stays so, for whoever reads the model to refuse.
+      if (name.empty() || !own.insert(name).second) return;
+      if (used_.insert(name).second) {
+        renamed.erase(name);
+      } else {
+        renamed[name] = UniqueName(name);
+      }
+    });
+    Rename(body, renamed);
+    Hoist(body);
+    VisitNodes(body, renamed);
+  }
+
+  std::string UniqueName(const std::string& wanted) {
+    std::string name;
+    for (int i = 2; !used_.insert(name = wanted + "_" + std::to_string(i)).second;) ++i;
+    return name;
+  }
+
+  static void Apply(const Renamed& renamed, std::string& name) {
+    if (const auto found = renamed.find(name); found != renamed.end()) name = found->second;
+  }
+
+  static void Rename(onnx::GraphProto& graph, const Renamed& renamed) {
+    if (renamed.empty()) return;
+    for (auto* infos :
+         {graph.mutable_input(), graph.mutable_output(), graph.mutable_value_info()}) {
+      for (auto& info : *infos) Apply(renamed, *info.mutable_name());
+    }
+    for (auto& tensor : *graph.mutable_initializer()) Apply(renamed, *tensor.mutable_name());
+    for (auto& note : *graph.mutable_quantization_annotation()) {
+      Apply(renamed, *note.mutable_tensor_name());
+    }
+    for (auto& node : *graph.mutable_node()) {
+      for (auto& name : *node.mutable_input()) Apply(renamed, name);
+      for (auto& name : *node.mutable_output()) Apply(renamed, name);
+    }
+  }
+
+  /// A subgraph that keeps its own names may still read renamed ones.
+  static void RenameReads(onnx::GraphProto& graph, Renamed renamed) {
+    ForEachDefined(graph, [&](const std::string& name) { renamed.erase(name); });
+    if (renamed.empty()) return;
+    Rename(graph, renamed);
+    for (auto& node : *graph.mutable_node()) {
+      for (auto& attribute : *node.mutable_attribute()) {
+        if (attribute.has_g()) RenameReads(*attribute.mutable_g(), renamed);
+      }
+    }
+  }
+
+  void Hoist(onnx::GraphProto& body) {
+    std::unordered_set<std::string> bound;
+    for (const auto& value : body.input()) bound.insert(value.name());
+    for (const auto& value : body.output()) bound.insert(value.name());
+    google::protobuf::RepeatedPtrField<onnx::TensorProto> kept;
+    for (auto& tensor : *body.mutable_initializer()) {
+      const bool stays = bound.contains(tensor.name());
+      *(stays ? kept.Add() : main_.add_initializer()) = std::move(tensor);
+    }
+    body.mutable_initializer()->Swap(&kept);
+  }
+
+  onnx::GraphProto& main_;
+  std::unordered_set<std::string> used_;
+};
+
+}  // namespace
+
+bool IsControlFlow(const onnx::NodeProto& node) {
+  if (!node.domain().empty() && node.domain() != "ai.onnx") return false;
+  const std::string& type = node.op_type();
+  return type == "If" || type == "Loop" || type == "Scan" || type == "SequenceMap";
+}
+
+void UnifyScopes(onnx::ModelProto& model) { Unifier(*model.mutable_graph()).Run(); }
+
+}  // namespace ptq

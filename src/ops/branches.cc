@@ -1,0 +1,19 @@
+#include "ptq/ops/kernel.h"
+
+namespace ptq {
+
+/// ai.onnx If as the Graph sees it: behind its branches, the step that takes the outputs of the one
+/// that ran. Inputs are the condition, the outputs of the then branch, those of the else branch.
+std::unique_ptr<Kernel> MakeIf(const Node&) {
+  return MakeKernel([](KernelContext& context) {
+    const Tensor& condition = context.input(0);
+    if (condition.size() != 1) throw InputError("the condition must be one bool");
+    const size_t outputs = context.output_count();
+    const size_t first = condition.data<bool>()[0] ? 1 : 1 + outputs;
+    for (size_t i = 0; i < outputs; ++i) {
+      if (context.wants(i)) context.set_output(i, context.TakeInput(first + i));
+    }
+  });
+}
+
+}  // namespace ptq

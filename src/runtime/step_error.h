@@ -1,0 +1,22 @@
+// Says which node an error comes from.
+#pragma once
+
+#include "ptq/base/error.h"
+#include "ptq/model/node.h"
+
+namespace ptq {
+
+/// Adds the node to an error that a kernel raised without knowing where it runs.
+template <class Body>
+void WithNode(const Node& node, const Body& body) {
+  const auto where = [&] { return "node '" + node.name() + "' (" + node.op_type() + "): "; };
+  try {
+    body();
+  } catch (const InputError& error) {
+    throw InputError(where() + error.what());
+  } catch (const UnsupportedError& error) {
+    throw UnsupportedError(where() + error.what());
+  }
+}
+
+}  // namespace ptq
