@@ -23,8 +23,12 @@ CalibrationSet ReadForAll(const Source& source, const Recipe& recipe, Ranks& ran
   if (context.feeds != nullptr) {
     samples = context.feeds->Samples(recipe.calibration);
   } else if (ranks.is_root()) {
-    samples = ReadSamples(recipe.calibration, recipe.source, recipe.tokenizer,
-                          VocabularySize(source.graph));
+    const TokenShape fixed = FixedTokenShape(source.graph);
+    CalibrationOptions options = recipe.calibration;
+    options.fixed_rows = fixed.batch;
+    options.fixed_length = fixed.length;
+    if (fixed.length > 0) options.seq_len = fixed.length;
+    samples = ReadSamples(options, recipe.source, recipe.tokenizer, VocabularySize(source.graph));
   }
   if (ranks.size() == 1) return samples;
   std::string bytes;
@@ -40,9 +44,16 @@ struct Part {
   CalibrationSize size;  ///< of the rank that has most, so that all plan alike
 };
 
+/// Tokens of a block at most: the rows that the model fixes, where it does.
+int64_t BlockTokens(const Source& source, const Ids& ids) {
+  const int64_t rows = FixedTokenShape(source.graph).batch;
+  if (rows == 1) return 1;  // a longer sample is a block of its own
+  return rows == 0 || ids.empty() ? kBlockTokens : rows * std::ssize(ids.front());
+}
+
 /// Whole blocks, which are made again from the part as they are made from the whole.
-Part PartOf(const Ids& ids, const Ranks& ranks) {
-  const auto blocks = MakeMicroBatches(ids, /*token_budget=*/1, kBlockTokens);
+Part PartOf(const Ids& ids, int64_t block_tokens, const Ranks& ranks) {
+  const auto blocks = MakeMicroBatches(ids, /*token_budget=*/1, block_tokens);
   std::vector<int64_t> tokens;
   tokens.reserve(blocks.size());
   for (const MicroBatch& block : blocks) tokens.push_back(block.tokens);
@@ -91,9 +102,10 @@ CalibrationRun StartCalibration(const Source& source, const Recipe& recipe, cons
                                 const RunContext& context) {
   Feeder feeder(source.graph, ReadFeedHints(source.model.directory()), context.inputs);
   CalibrationSet samples = ReadForAll(source, recipe, ranks, context);
-  const Part part = PartOf(samples.ids, ranks);
+  const int64_t block_tokens = BlockTokens(source, samples.ids);
+  const Part part = PartOf(samples.ids, block_tokens, ranks);
   const MemoryPlan memory = PlanMemory(source.executor, plan, part.size, recipe.memory_budget);
-  const auto batches = MakeMicroBatches(part.ids, memory.micro_batch_tokens, kBlockTokens);
+  const auto batches = MakeMicroBatches(part.ids, memory.micro_batch_tokens, block_tokens);
   CutStore cuts(CountBlocks(batches), memory.cut_bytes, ScratchDirectory(scratch, ranks));
   Calibrator calibrator(source.executor, feeder, batches,
                         TapsBySegment(source.executor.plan(), plan, context), recipe.propagate,

@@ -212,19 +212,25 @@ class Road {
       return;
     }
     try {
-      const TokenBlock sample = calibration != nullptr
-                                    ? BeginningOfLongest(calibration->samples.ids)
-                                    : AnySample(VocabularySize(source_.graph));
+      const TokenBlock sample =
+          Fitted(calibration != nullptr ? BeginningOfLongest(calibration->samples.ids)
+                                        : AnySample(VocabularySize(source_.graph)),
+                 FixedTokenShape(source_.graph));
       const Feeder feeder =
           calibration != nullptr
               ? calibration->feeder
               : Feeder(source_.graph, ReadFeedHints(source_.model.directory()), context_.inputs);
-      expectation_.emplace(source_.executor, feeder.Make(sample.ids, 1, sample.length),
+      expectation_.emplace(source_.executor, feeder.Make(sample.ids, sample.batch, sample.length),
                            HalfConstants(report_.plan));
     } catch (const UnsupportedError& error) {
-      report_.verification.note = error.what();
-      spdlog::warn("not verified: {}", error.what());
+      DoWithoutVerification(error);
     }
+  }
+
+  void DoWithoutVerification(const Error& error) {
+    report_.verification.note = error.what();
+    spdlog::warn("not verified: {}", error.what());
+    expectation_.reset();
   }
 
   void QuantizeSegment(size_t index) {
@@ -247,7 +253,15 @@ class Road {
     if (!expectation_.has_value() || search_.quantizer().HasPending()) return;
     const Stopwatch watch(report_.timings.verify);
     const auto& segments = source_.executor.plan().segments();
-    for (; carried_ <= index; ++carried_) expectation_->Advance(segments[carried_], operands_);
+    try {
+      for (; carried_ <= index; ++carried_) expectation_->Advance(segments[carried_], operands_);
+    } catch (const Error& error) {
+      // A made-up sample may be none that the model can read: one traced for a single length, say.
+      const bool refused =
+          error.code() == ExitCode::kInput || error.code() == ExitCode::kUnsupported;
+      if (!refused || search_.calibration() != nullptr) throw;
+      DoWithoutVerification(error);
+    }
     operands_.clear();
   }
 

@@ -87,6 +87,16 @@ TokenBlock BeginningOfLongest(std::span<const std::vector<int64_t>> samples) {
   return block;
 }
 
+TokenBlock Fitted(TokenBlock block, TokenShape fixed) {
+  const int64_t length = fixed.length > 0 ? fixed.length : block.length;
+  const int64_t batch = std::max<int64_t>(1, fixed.batch);
+  std::vector<int64_t> ids;
+  for (int64_t i = 0; i < batch * length; ++i) {
+    ids.push_back(block.ids[size_t(i % length % block.length)]);
+  }
+  return {batch, length, std::move(ids), {}};
+}
+
 TokenBlock AnySample(int64_t vocabulary) {
   TokenBlock block;
   block.batch = 1;

@@ -42,6 +42,9 @@ class Expectation {
 /// rows, few enough for their logits to be small.
 [[nodiscard]] TokenBlock BeginningOfLongest(std::span<const std::vector<int64_t>> samples);
 
+/// The same sample in the shape that a model fixes: cut or repeated, each row the same.
+[[nodiscard]] TokenBlock Fitted(TokenBlock block, TokenShape fixed);
+
 /// A short sample for models that were not calibrated.
 [[nodiscard]] TokenBlock AnySample(int64_t vocabulary);
 

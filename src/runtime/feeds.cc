@@ -1,5 +1,6 @@
 #include "ptq/runtime/feeds.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -26,9 +27,14 @@ nlohmann::json ReadObject(const std::filesystem::path& path) {
   return json.is_object() ? json : nlohmann::json::object();
 }
 
-/// Dimensions of a zero-length cache tensor [batch, heads, 0, head size].
+bool Contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// Dimensions of a cache tensor [batch, heads, length, head size]; empty unless its length is
+/// fixed.
 Shape PastShape(const Graph::Declared& declared, const FeedHints& hints, int64_t batch,
-                const std::string& name) {
+                int64_t length, const std::string& name) {
   if (!declared.shape.has_value() || declared.shape->size() < 3) {
     throw UnsupportedError("input '" + name + "': a cache of unknown rank cannot be made empty");
   }
@@ -39,32 +45,106 @@ Shape PastShape(const Graph::Declared& declared, const FeedHints& hints, int64_t
             shape[4] > 0 ? shape[4] : hints.head_size};
   }
   shape[0] = batch;
-  shape[rank - 2] = 0;
+  // Of an encoder's keys there are as many as the mask of its states has places.
+  if (shape[rank - 2] < 0) shape[rank - 2] = Contains(name, ".encoder.") ? length : 0;
   // Where nobody tells, 1 does: Concat ignores empty operands.
   if (rank > 3 && shape[1] < 0) shape[1] = std::max<int64_t>(1, hints.kv_heads);
   if (shape[rank - 1] < 0) shape[rank - 1] = std::max<int64_t>(1, hints.head_size);
   return shape;
 }
 
-bool Contains(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
+enum class Role { kIds, kMask, kPositions, kZeros, kCache, kCacheBranch, kUnknown };
+
+/// Whether an input chooses rows of a constant table, as token ids do.
+bool ChoosesRows(const Graph& graph, ValueId id) {
+  return std::ranges::any_of(graph.value(id).uses, [&](const Use& use) {
+    if (use.input != 1 || graph.nodes()[size_t(use.node)].op_type() != "Gather") return false;
+    const Value& table = graph.value(graph.inputs(use.node)[0]);
+    return table.constant != nullptr && table.constant->dims_size() == 2;
+  });
 }
 
-Tensor MakeInput(const std::string& name, const Graph::Declared& declared, const FeedHints& hints,
-                 const std::vector<int64_t>& ids, int64_t batch, int64_t length) {
-  const Shape shape = {batch, length};
-  if (Contains(name, "past") || Contains(name, "cache_key") || Contains(name, "cache_value")) {
-    const DType dtype = declared.dtype == DType::kUndefined ? DType::kFloat32 : declared.dtype;
-    return Tensor(dtype, PastShape(declared, hints, batch, name));
+/// A time series' past_values is no cache; GPT-BigCode's cache has three dimensions.
+bool IsCache(const std::string& name, const Graph::Declared& declared) {
+  if (Contains(name, "past_key") || Contains(name, "cache_key") || Contains(name, "cache_value")) {
+    return true;
   }
-  if (name == "use_cache_branch") return Tensor::Filled<bool>({1}, false);
-  if (Contains(name, "input_ids")) return Tensor::From<int64_t>(shape, ids);
-  if (Contains(name, "attention_mask")) return Tensor::Filled<int64_t>(shape, 1);
-  if (Contains(name, "token_type_ids")) return Tensor::Filled<int64_t>(shape, 0);
-  if (Contains(name, "position_ids")) {
-    std::vector<int64_t> positions;
-    for (int64_t i = 0; i < batch * length; ++i) positions.push_back(i % length);
-    return Tensor::From<int64_t>(shape, positions);
+  return Contains(name, "past") && (!declared.shape.has_value() || declared.shape->size() >= 4);
+}
+
+bool IsInteger(DType dtype) { return dtype == DType::kInt64 || dtype == DType::kInt32; }
+
+/// By the names that exporters give; integers of another name are token ids where they are used
+/// like them, and 0 elsewhere.
+Role RoleOf(const Graph& graph, ValueId id) {
+  const std::string& name = graph.value(id).name;
+  const auto declared = graph.DeclaredType(id);
+  if (IsCache(name, declared)) return Role::kCache;
+  if (name == "use_cache_branch") return Role::kCacheBranch;
+  if (Contains(name, "input_ids")) return Role::kIds;
+  if (Contains(name, "mask")) return Role::kMask;
+  if (Contains(name, "token_type_ids") || Contains(name, "segment_ids")) return Role::kZeros;
+  if (Contains(name, "position")) return Role::kPositions;
+  if (!IsInteger(declared.dtype) || !declared.shape.has_value()) return Role::kUnknown;
+  return declared.shape->size() == 2 && ChoosesRows(graph, id) ? Role::kIds : Role::kZeros;
+}
+
+/// What is declared, and what is open of it filled in: a batch, then lengths.
+Shape Filled(const Graph::Declared& declared, int64_t batch, int64_t length) {
+  Shape shape = declared.shape.value_or(Shape{-1, -1});
+  if (shape.size() == 1 && shape[0] < 0) shape[0] = length;  // positions, for all rows
+  // Positions of several kinds: [kinds, batch, length].
+  const size_t first = shape.size() == 3 && shape[0] > 0 && shape[1] < 0 ? 1 : 0;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] < 0) shape[i] = i == first ? batch : length;
+  }
+  return shape;
+}
+
+/// The rows of `ids` [batch, length], cut or repeated to another length.
+Tensor FittedIds(const std::vector<int64_t>& ids, int64_t length, const Shape& shape) {
+  std::vector<int64_t> fitted;
+  const int64_t wanted = shape.back();
+  const int64_t count = NumElements(shape);
+  const auto rows = int64_t(ids.size()) / length;
+  for (int64_t i = 0; i < count; ++i) {
+    fitted.push_back(ids[size_t(i / wanted % rows * length + i % wanted % length)]);
+  }
+  return Tensor::From<int64_t>(shape, fitted);
+}
+
+/// Ones, but zeros in front, where a mask of fixed length also covers a cache.
+Tensor Mask(const Shape& shape, int64_t length) {
+  std::vector<int64_t> mask;
+  const int64_t total = shape.empty() ? 1 : shape.back();
+  for (int64_t i = 0; i < NumElements(shape); ++i) {
+    mask.push_back(i % total >= total - length ? 1 : 0);
+  }
+  return Tensor::From<int64_t>(shape, mask);
+}
+
+Tensor MakeInput(const Graph& graph, ValueId id, const FeedHints& hints,
+                 const std::vector<int64_t>& ids, int64_t batch, int64_t length) {
+  const auto declared = graph.DeclaredType(id);
+  const std::string& name = graph.value(id).name;
+  const Shape shape = Filled(declared, batch, length);
+  switch (RoleOf(graph, id)) {
+    case Role::kIds: return FittedIds(ids, length, shape);
+    case Role::kMask: return Mask(shape, length);
+    case Role::kZeros: return Tensor::Filled<int64_t>(shape, 0);
+    case Role::kPositions: {
+      std::vector<int64_t> positions;
+      for (int64_t i = 0; i < NumElements(shape); ++i) positions.push_back(i % shape.back());
+      return Tensor::From<int64_t>(shape, positions);
+    }
+    case Role::kCache: {
+      const DType dtype = declared.dtype == DType::kUndefined ? DType::kFloat32 : declared.dtype;
+      const Shape past = PastShape(declared, hints, batch, length, name);
+      return NumElements(past) == 0 ? Tensor(dtype, past)
+                                    : Tensor::Filled<float>(past, 0).Cast(dtype);
+    }
+    case Role::kCacheBranch: return Tensor::Filled<bool>({1}, false);
+    case Role::kUnknown: break;
   }
   throw UnsupportedError(
       "the model's input '" + name +
@@ -106,15 +186,24 @@ Values Feeder::Make(const std::vector<int64_t>& ids, int64_t batch, int64_t leng
   for (const ValueId id : graph_->graph_inputs()) {
     const auto declared = graph_->DeclaredType(id);
     const auto found = given.find(graph_->value(id).name);
-    Tensor tensor = found != given.end()
-                        ? std::move(found->second)
-                        : MakeInput(graph_->value(id).name, declared, hints_, ids, batch, length);
+    Tensor tensor = found != given.end() ? std::move(found->second)
+                                         : MakeInput(*graph_, id, hints_, ids, batch, length);
     const bool integer = declared.dtype == DType::kInt32 || declared.dtype == DType::kBool;
     if (integer && tensor.dtype() == DType::kInt64) tensor = tensor.Cast(declared.dtype);
     if (IsFloat(declared.dtype)) tensor = tensor.ToFloat32();
     values[id] = std::move(tensor);
   }
   return values;
+}
+
+TokenShape FixedTokenShape(const Graph& graph) {
+  for (const ValueId id : graph.graph_inputs()) {
+    if (RoleOf(graph, id) != Role::kIds) continue;
+    const Shape shape = graph.DeclaredType(id).shape.value_or(Shape{-1, -1});
+    if (shape.size() != 2) break;
+    return {std::max<int64_t>(0, shape[0]), std::max<int64_t>(0, shape[1])};
+  }
+  return {};
 }
 
 }  // namespace ptq

@@ -60,7 +60,7 @@ class Cutter {
       segment.begin = begin;
       segment.end = end;
       segment.live_in = LiveAt(begin);
-      segment.live_out = LiveAt(end);
+      segment.live_out = end == count_ ? GraphOutputs() : LiveAt(end);
       segments.push_back(std::move(segment));
       begin = end;
     }
@@ -143,6 +143,15 @@ class Cutter {
     // What is ambient is computed again on the other side, from the inputs.
     const bool carried = !constant_[id] && (!ambient_[id] || value.graph_input);
     return carried && exists && last_use_[id] >= gap;
+  }
+
+  /// What the last segment gives: ambient values and constants, too, when they are outputs.
+  [[nodiscard]] std::vector<ValueId> GraphOutputs() const {
+    std::vector<ValueId> outputs;
+    for (size_t id = 0; id < last_use_.size(); ++id) {
+      if (graph_.values()[id].graph_output) outputs.push_back(ValueId(id));
+    }
+    return outputs;
   }
 
   [[nodiscard]] std::vector<ValueId> LiveAt(int gap) const {

@@ -229,6 +229,28 @@ Source ReadTexts(const CalibrationOptions& options, const Tokenizer* tokenizer,
   return {Tokenise(options, *tokenizer, file.texts), true};
 }
 
+/// Samples of one length, as many as fill whole blocks of `fixed_rows`.
+void FitToModel(const CalibrationOptions& options, CalibrationSet& set) {
+  if (options.fixed_length == 0 && options.fixed_rows <= 1) return;
+  auto length = static_cast<size_t>(options.fixed_length);
+  std::vector<int64_t> all;
+  for (const auto& ids : set.ids) {
+    all.insert(all.end(), ids.begin(), ids.end());
+    if (options.fixed_length == 0) length = std::max(length, ids.size());
+  }
+  const auto rows = static_cast<size_t>(std::max<int64_t>(1, options.fixed_rows));
+  const size_t given = all.size();
+  while (all.size() < rows * length) all.push_back(all[all.size() - given]);
+  set.ids.clear();
+  for (size_t i = 0; i < all.size() / (rows * length) * rows; ++i) {
+    const auto begin = all.begin() + static_cast<std::ptrdiff_t>(i * length);
+    set.ids.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(length));
+  }
+  set.provenance.notes.push_back("the model reads " + std::to_string(rows) + " x " +
+                                 std::to_string(length) +
+                                 " tokens at a time: texts were joined and cut to that");
+}
+
 void CheckOptions(const CalibrationOptions& options) {
   if (options.samples < 1) throw UsageError("calibration needs at least 1 sample");
   if (options.seq_len < 1) throw UsageError("calibration samples need at least 1 token");
@@ -272,9 +294,10 @@ CalibrationSet ReadCalibration(const CalibrationOptions& options, const Tokenize
     const auto [text, begin, end] = candidates[index];
     const std::span<const int64_t> part = std::span(source.texts[text]).subspan(begin, end - begin);
     set.ids.emplace_back(part.begin(), part.end());
-    provenance.tokens += static_cast<int64_t>(part.size());
     used.insert(text);
   }
+  FitToModel(options, set);
+  for (const auto& sample : set.ids) provenance.tokens += static_cast<int64_t>(sample.size());
   provenance.samples = static_cast<int64_t>(set.ids.size());
   provenance.texts_used = static_cast<int64_t>(used.size());
   provenance.lengths = Histogram(set.ids);

@@ -27,9 +27,19 @@ struct FeedHints {
 using InputSource = std::function<std::map<std::string, Tensor>(const std::vector<int64_t>& ids,
                                                                 int64_t batch, int64_t length)>;
 
+/// What a model fixes of the token ids that it reads, [batch, length]; 0 where it is open.
+struct TokenShape {
+  int64_t batch = 0;
+  int64_t length = 0;
+};
+
+[[nodiscard]] TokenShape FixedTokenShape(const Graph& graph);
+
 /// Turns a batch of token ids into the graph's inputs: input_ids (and decoder_input_ids),
 /// attention_mask of ones, position_ids 0…T−1, token_type_ids 0, zero-length past_key_values,
-/// use_cache_branch false. Throws UnsupportedError naming an input that it cannot make.
+/// use_cache_branch false, other integers 0. Fixed dimensions are kept: ids are cut or repeated,
+/// and a cache of fixed length is zeros that the mask hides. Throws UnsupportedError naming an
+/// input that it cannot make.
 class Feeder {
  public:
   /// What `source` gives is taken as it is; it may be empty.

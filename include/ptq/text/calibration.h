@@ -37,6 +37,11 @@ struct CalibrationOptions {
   LongText long_text = LongText::kWindow;
   bool add_special_tokens = true;  ///< as the tokenizer's post-processor says; never for ids
   int64_t vocab_size = 0;          ///< ids at or above it are an error; 0 = not known
+  /// What the model fixes of the ids it reads; 0 where it is open. With either, the drawn texts are
+  /// joined and cut into samples of one length (`fixed_length`, or the longest), a multiple of
+  /// `fixed_rows` of them; what is too little for that is repeated. One row of any length is free.
+  int64_t fixed_rows = 0;
+  int64_t fixed_length = 0;
 };
 
 /// Number of samples with `first` to `last` tokens, both included.

@@ -127,5 +127,13 @@ TEST(Segments, ComputeMasksAgainInsteadOfHandingThemOver) {
   EXPECT_EQ(std::ranges::count(steps, graph.value(graph.Find("h0")).producer), 0);
 }
 
+TEST(Segments, GiveOutputsThatAreComputedAgain) {
+  const Model model = Masked(8).Output("mask", {-1, 1}).Build();
+  const Graph graph(model);
+  const ExecutionPlan plan(graph);
+  ASSERT_TRUE(plan.IsAmbient(graph.Find("mask")));
+  EXPECT_EQ(std::ranges::count(plan.segments().back().live_out, graph.Find("mask")), 1);
+}
+
 }  // namespace
 }  // namespace ptq

@@ -32,6 +32,46 @@ TEST(Feeder, MakesTheInputsOfADecoder) {
   EXPECT_EQ(at("past_key_values.0.key").shape(), (Shape{2, 4, 0, 8}));
 }
 
+TEST(Feeder, KeepsWhatTheModelFixes) {
+  GraphBuilder b;
+  b.Input("input_ids", {2, 3}, DType::kInt64).Input("attention_mask", {2, 5}, DType::kInt64);
+  b.Input("past_key_values.0.key", {2, 4, 2, 8}).Input("position_ids", {1, 3}, DType::kInt64);
+  b.Input("decoder_input_ids", {2, 4}, DType::kInt64);
+  b.Op("Identity", {"input_ids"}, "y").Output("y", {2, 3}, DType::kInt64);
+  const Model model = b.Build();
+  const Graph graph(model);
+  const TokenShape fixed = FixedTokenShape(graph);
+  EXPECT_EQ(fixed.batch, 2);
+  EXPECT_EQ(fixed.length, 3);
+  const Values feeds = Feeder(graph, {}).Make({1, 2, 3, 4, 5, 6}, 2, 3);
+  const auto at = [&](const char* name) { return feeds.at(graph.Find(name)); };
+  EXPECT_THAT(at("attention_mask").data<int64_t>(),
+              ElementsAre(0, 0, 1, 1, 1, 0, 0, 1, 1, 1));  // the cache is hidden
+  EXPECT_EQ(at("past_key_values.0.key").shape(), (Shape{2, 4, 2, 8}));
+  EXPECT_THAT(at("position_ids").data<int64_t>(), ElementsAre(0, 1, 2));
+  EXPECT_THAT(at("decoder_input_ids").data<int64_t>(), ElementsAre(1, 2, 3, 1, 4, 5, 6, 4));
+}
+
+TEST(Feeder, KnowsTokenIdsOfAnyNameByTheirUse) {
+  GraphBuilder b;
+  b.Input("tokens", {-1, -1}, DType::kInt64).Input("bbox", {-1, -1, 4}, DType::kInt64);
+  b.Random("table", {5, 2});
+  b.Op("Gather", {"table", "tokens"}, "y").Output("y", {-1, -1, 2});
+  const Model model = b.Build();
+  const Graph graph(model);
+  const Values feeds = Feeder(graph, {}).Make({1, 2, 3, 4}, 1, 4);
+  EXPECT_THAT(feeds.at(graph.Find("tokens")).data<int64_t>(), ElementsAre(1, 2, 3, 4));
+  EXPECT_EQ(feeds.at(graph.Find("bbox")).shape(), (Shape{1, 4, 4}));
+}
+
+TEST(Feeder, TakesPastValuesOfASeriesForNoCache) {
+  GraphBuilder b;
+  b.Input("past_values", {-1, 32, 3}).Op("Relu", {"past_values"}, "y").Output("y", {-1, 32, 3});
+  const Model model = b.Build();
+  const Graph graph(model);
+  EXPECT_THROW(Feeder(graph, {}), UnsupportedError);
+}
+
 TEST(Feeder, RefusesAnInputThatIdsDoNotTell) {
   GraphBuilder b;
   b.Input("pixel_values", {1, 3}).Op("Relu", {"pixel_values"}, "y").Output("y", {1, 3});

@@ -75,6 +75,25 @@ TEST(CalibrationIds, CutsAndDrawsLikeText) {
   EXPECT_THAT(Read(arrays, options).ids, ElementsAre(Ids{1, 2}, Ids{5, 6}));
 }
 
+TEST(CalibrationIds, JoinsAndCutsToWhatTheModelFixes) {
+  const Arrays arrays = {{"input_ids", Tensor::From<int64_t>({2, 4}, {1, 2, 3, 4, 5, 6, 7, 8})}};
+  CalibrationOptions options;
+  options.fixed_length = 3;
+  EXPECT_THAT(Read(arrays, options).ids, ElementsAre(Ids{1, 2, 3}, Ids{4, 5, 6}));
+  options.fixed_rows = 2;
+  options.fixed_length = 2;
+  const auto set = Read(arrays, options);
+  EXPECT_THAT(set.ids, ElementsAre(Ids{1, 2}, Ids{3, 4}, Ids{5, 6}, Ids{7, 8}));
+  EXPECT_EQ(set.provenance.samples, 4);
+  EXPECT_EQ(set.provenance.tokens, 8);
+  EXPECT_THAT(set.provenance.notes, ElementsAre(HasSubstr("2 x 2 tokens")));
+  options.fixed_length = 6;  // more than there is
+  EXPECT_THAT(Read(arrays, options).ids, ElementsAre(Ids{1, 2, 3, 4, 5, 6}, Ids{7, 8, 1, 2, 3, 4}));
+  options.fixed_rows = 1;
+  options.fixed_length = 0;  // any length, one by one
+  EXPECT_THAT(Read(arrays, options).ids, ElementsAre(Ids{1, 2, 3, 4}, Ids{5, 6, 7, 8}));
+}
+
 TEST(CalibrationIds, RefusesIdsOutsideTheVocabulary) {
   CalibrationOptions options;
   options.vocab_size = 4;
