@@ -181,8 +181,9 @@ Window ResolveTransposed(const WindowAttributes& attributes, const TransposeAttr
     const int64_t padding = extra.output_padding.empty() ? 0 : extra.output_padding[i];
     const int64_t full = (length - 1) * axis.stride + padding + axis.Span();
     if (shapes != 0 || same) {
-      const int64_t wanted =
-          shapes != 0 ? extra.output_shape[shapes - rank + i] : length * axis.stride;
+      // A kernel shorter than its stride does not reach as far as SAME asks; it is not padded.
+      const int64_t wanted = shapes != 0 ? extra.output_shape[shapes - rank + i]
+                                         : std::min(full, length * axis.stride);
       const int64_t total = std::max<int64_t>(0, full - wanted);
       axis.pad_begin = attributes.auto_pad == "SAME_UPPER" ? total / 2 : total - total / 2;
       axis.pad_end = total - axis.pad_begin;

@@ -26,7 +26,8 @@ std::unique_ptr<Kernel> MakeAbs(const Node&) {
 std::unique_ptr<Kernel> MakeSign(const Node&) {
   return MakeNumberUnary([](const auto& x) {
     using T = typename std::decay_t<decltype(x)>::Scalar;
-    return x.unaryExpr([](T v) { return static_cast<T>((v > T(0)) - (v < T(0))); });
+    // NaN has no sign and stays.
+    return x.unaryExpr([](T v) { return v != v ? v : static_cast<T>((v > T(0)) - (v < T(0))); });
   });
 }
 

@@ -243,6 +243,10 @@ void RoundTo(DType dtype, Tensor& values) {
 
 Tensor Resized(const Tensor& data, const std::vector<AxisScale>& axes,
                const ResizeAttributes& attributes) {
+  const bool crops = attributes.coordinates == "tf_crop_and_resize";
+  const auto keeps = [](const AxisScale& axis) { return axis.input == axis.output; };
+  // As other runtimes do, also where scales ask for places between the elements.
+  if (!crops && std::ranges::all_of(axes, keeps)) return data;
   // Integers between integers are computed in float and cut off at the end; those of a wide filter
   // are rounded after each axis, the last one first.
   const bool exact = data.dtype() == DType::kFloat32 || attributes.mode == ResizeMode::kNearest;
@@ -251,13 +255,14 @@ Tensor Resized(const Tensor& data, const std::vector<AxisScale>& axes,
   for (size_t i = axes.size(); i-- > 0;) {
     if (axes[i].input == 0 && axes[i].output > 0) throw InputError("Resize of an empty axis");
     taps[i] = MakeTaps(axes[i], attributes);
-    const bool same = axes[i].scale == 1 && axes[i].input == axes[i].output &&
-                      attributes.coordinates != "tf_crop_and_resize";
+    // Nor is a wide filter applied where the length stays.
+    const bool same =
+        !crops && axes[i].input == axes[i].output && (axes[i].scale == 1 || attributes.antialias);
     if (same) continue;
     result = ResizeAxis(result, static_cast<int64_t>(i), taps[i]);
     if (!exact && attributes.antialias) RoundTo(data.dtype(), result);
   }
-  if (attributes.coordinates == "tf_crop_and_resize") {
+  if (crops) {
     Extrapolate(result, taps, attributes.extrapolation);
   }
   return result.Cast(data.dtype());
@@ -304,7 +309,8 @@ void SizeAxes(std::vector<AxisScale>& all, const std::vector<int64_t>& axes,
   for (const int64_t i : axes) {
     AxisScale& axis = all[static_cast<size_t>(i)];
     axis.scale = common;
-    axis.output = static_cast<int64_t>(std::floor(common * static_cast<double>(axis.input) + 0.5));
+    // In single precision, as above: the product of a third and 3 is 1.
+    axis.output = static_cast<int64_t>(std::round(axis.scale * static_cast<float>(axis.input)));
   }
 }
 

@@ -115,6 +115,49 @@ def attention_onnx(rng):
                nonpad=np.array([1, 6], np.int64))
 
 
+def random_attention(rng):
+    def number(low, high):
+        return int(rng.integers(low, high + 1))
+
+    for i in range(90):
+        opset, batch, heads = (23, 24, 25)[i % 3], number(1, 2), 2 ** number(0, 2)
+        kv, size, value = heads if number(0, 1) else 1, 4 * number(1, 2), 2 * number(2, 3)
+        past = number(0, 4) if number(0, 1) else None
+        queries, attributes, mask, nonpad = number(1, 6), {}, None, None
+        keys = queries if number(0, 1) else number(1, 7)
+        total = keys + (past or 0)
+        if opset > 23 and past is None and number(0, 2) == 0:
+            nonpad = rng.integers(1, keys + 1, batch)
+        for name, given in (("is_causal", 1), ("scale", 0.37), ("softcap", 1.7)):
+            attributes |= {name: given} if number(0, 2) == 0 else {}
+        if number(0, 1):
+            shapes = [(queries, total), (heads, queries, total), (batch, 1, queries, total),
+                      (1, heads, queries, total), (batch, heads, queries, total)]
+            shape = shapes[number(0, 4)]
+            mask = f32(rng, *shape)
+            if number(0, 1):
+                mask = mask > -0.5
+                mask[..., 0] = True
+        past_k = past_v = None
+        if past is not None:
+            past_k, past_v = f32(rng, batch, kv, past, size), f32(rng, batch, kv, past, value)
+        names = ["y", "pk", "pv"] if past is not None else ["y", "", ""]
+        if number(0, 2) == 0:
+            # Mode 2 hands out -infinity, where ONNX Runtime has the lowest float.
+            attributes["qk_matmul_output_mode"] = (0, 1, 3)[number(0, 2)]
+            names.append("qk")
+        q, k, v = f32(rng, batch, heads, queries, size), f32(rng, batch, kv, keys, size), f32(
+            rng, batch, kv, keys, value)
+        if number(0, 1):
+            q, k, v = (np.swapaxes(a, 1, 2).reshape(batch, a.shape[2], -1) for a in (q, k, v))
+            attributes |= {"q_num_heads": heads, "kv_num_heads": kv}
+        yield f"Attention/random{i}", one_node(
+            "Attention",
+            [("q", q, 0), ("k", k, 0), ("v", v, 0), ("mask", mask, 0), ("past_k", past_k, 0),
+             ("past_v", past_v, 0), ("nonpad", nonpad, 0)],
+            [(n, F) for n in names], opset=opset, **attributes)
+
+
 def gqa(rng):
     def case(name, batch=1, heads=4, kv=2, size=16, past=0, seq=5, packed=False, capacity=None,
              rotary=False, partial=False, lengths=None, bias=None, sinks=False, positions=None,
@@ -277,4 +320,4 @@ def attention_contrib(rng):
     yield case("mask and scores", mask=np.array([5, 3], np.int32), scores=(1, 4, 5, 5))
 
 
-cases = seeded([rotary, attention_onnx, gqa, mha, attention_contrib], 13)
+cases = seeded([rotary, attention_onnx, random_attention, gqa, mha, attention_contrib], 13)

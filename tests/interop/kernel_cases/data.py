@@ -44,6 +44,9 @@ def shapes(rng):
         yield f"Shape/{opset},{attributes}", node(
             "Shape", opset, [f32(rng, 2, 0, 5)], [I64], **attributes)
     yield "Shape/scalar", node("Shape", 13, [np.float32(1)], [I64])
+    for dtype in TYPES:
+        x = filled(rng, (2, 3), dtype)
+        yield f"Identity/{dtype.__name__}", node("Identity", 14, [x], [kind_of(x)])
     for shape in [(), (0,), (3, 4), (2, 0, 5), (1, 1), (7,)]:
         yield f"Size/{shape}", node("Size", 13, [np.zeros(shape, np.int32)], [I64])
     for shape, to in [((2, 3, 4), (0, -1)), ((2, 3, 4), (4, 0, 2)), ((2, 3, 4), (-1,)),

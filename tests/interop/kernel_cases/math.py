@@ -246,6 +246,11 @@ def positions(rng):
                 for x in (f32(rng, shape), ints(rng, shape), ints(rng, shape, np.int32)):
                     yield f"CumSum/{x.dtype},{shape},{axis},{exclusive}{reverse}", node(
                         "CumSum", 14, [x, np.array(axis, np.int64)], **options)
+    for axis in (0, -1):
+        for x in (f32(rng, (3, 4)), ints(rng, (3, 4), np.int64, -3, 3)):
+            for reverse in (0, 1):
+                yield f"CumProd/{x.dtype},{axis},{reverse}", node(
+                    "CumProd", 26, [x, np.array(axis, np.int64)], exclusive=reverse, reverse=reverse)
     yield "CumSum/axis,1-d,int32", node("CumSum", 11, [f32(rng, (3, 4)), np.array([1], np.int32)])
 
 
@@ -380,7 +385,12 @@ def einsums(rng):
             ("ij,jk,kl->il", (2, 3), (3, 4), (4, 5)), ("ab,cd->abcd", (2, 3), (4, 5)),
             ("bij,j->bi", (2, 3, 4), (4,)), ("nd,kd->nk", (5, 6), (7, 6)),
             ("n,nd->nd", (3,), (3, 4)), ("bhd,hde->bhe", (2, 3, 4), (3, 4, 5)),
-            ("blh,dhk->bldk", (2, 3, 4), (5, 4, 6))]:
+            ("blh,dhk->bldk", (2, 3, 4), (5, 4, 6)), ("...ii->...i", (2, 3, 3)), ("ii->", (4, 4)),
+            ("iij->ij", (3, 3, 2)), ("ijij->ij", (2, 3, 2, 3)), ("i...->...i", (2, 3, 4)),
+            ("...,...->...", (2, 3), (2, 3)), ("i...j,j...k->...ik", (2, 5, 3), (3, 5, 4)),
+            ("ab...,bc...->ac...", (2, 3, 4), (3, 5, 4)), ("A,aB->aBA", (2,), (3, 4)),
+            ("ii,ij->j", (3, 3), (3, 4)), ("...,a->...a", (), (3,)), ("ij,kj->ik", (2, 1), (3, 4)),
+            ("bhwk,hkc->bhwc", (2, 3, 4, 5), (3, 5, 2)), ("bij,bjk->bik", (0, 2, 3), (0, 3, 4))]:
         yield f"Einsum/{equation}", node("Einsum", 12, [f32(rng, s) for s in shapes],
                                          equation=equation)
         if len(shapes) < 3:

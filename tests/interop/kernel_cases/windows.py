@@ -159,4 +159,100 @@ def resizes(rng):
     yield "Resize/1d", node("Resize", 13, [f32(rng, 6), None, np.array([1.5], np.float32)], [F])
 
 
-cases = seeded([convolutions, pools, resizes], 13)
+def picker(rng):
+    """(a number from low to high, one of some values), drawn at random."""
+    return (lambda low, high: int(rng.integers(low, high + 1)),
+            lambda *values: values[int(rng.integers(len(values)))])
+
+
+def random_convolutions(rng):
+    number, choice = picker(rng)
+    for i in range(60):
+        rank, groups = number(1, 3), choice(1, 1, 2, 4)
+        inputs, outputs = groups * number(1, 3), groups * number(1, 3)
+        kernel, padding = [number(1, 3) for _ in range(rank)], choice("NOTSET", "VALID", "SAME_UPPER",
+                                                                     "SAME_LOWER")
+        options = {"group": groups, "strides": [number(1, 3) for _ in kernel]}
+        if padding == "NOTSET":
+            options["pads"] = [number(0, 2) for _ in range(2 * rank)]
+        else:
+            options["auto_pad"] = padding
+        if padding == "NOTSET" or i % 2 == 0 and padding == "VALID":
+            options["dilations"] = [number(1, 2) for _ in kernel]
+        x = f32(rng, number(1, 2), inputs, *(number(4, 10) for _ in kernel))
+        bias = choice(None, f32(rng, outputs))
+        if i % 2 == 0:
+            yield f"Conv/random{i}", node(
+                "Conv", 11, [x, f32(rng, outputs, inputs // groups, *kernel), bias], [F], **options)
+        else:
+            if choice(True, False):
+                options["output_padding"] = [number(0, n - 1) for n in options["strides"]]
+            yield f"ConvTranspose/random{i}", node(
+                "ConvTranspose", 11, [x, f32(rng, inputs, outputs // groups, *kernel), bias], [F],
+                **options)
+
+
+def random_pools(rng):
+    number, choice = picker(rng)
+    for i in range(90):
+        op = ("MaxPool", "AveragePool", "LpPool")[i % 3]
+        kernel = [number(1, 4) for _ in range(number(1, 3))]
+        # ONNX Runtime crops the image where a kernel shorter than its stride is padded to SAME.
+        options = {"kernel_shape": kernel, "strides": [number(1, min(3, n)) for n in kernel]}
+        padding = choice("NOTSET", "NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
+        if padding == "NOTSET":
+            options["pads"] = [number(0, n - 1) for n in kernel] * 2
+            options["ceil_mode"] = number(0, 1)
+        else:
+            options["auto_pad"] = padding
+        if not padding.startswith("SAME"):
+            options["dilations"] = [number(1, 2) for _ in kernel]
+        outputs, opset = [F], {"MaxPool": 12, "AveragePool": choice(19, 22), "LpPool": 18}[op]
+        if op == "MaxPool":
+            options["storage_order"] = number(0, 1)
+            outputs = choice([F], [F, I64])
+        elif op == "AveragePool":
+            options["count_include_pad"] = number(0, 1)
+        else:
+            options["p"] = number(1, 3)
+        x = f32(rng, 1, 2, *(number(7, 10) for _ in kernel))
+        yield f"{op}/random{i}", node(op, opset, [x], outputs, **options)
+    for i, shape in enumerate([(1, 2, 3, 4), (2, 3, 5), (1, 1, 2, 2, 2), (0, 2, 3, 3)]):
+        for p in (1, 2, 3):
+            yield f"GlobalLpPool/{i},{p}", node("GlobalLpPool", 2, [f32(rng, *shape)], [F], p=p)
+    yield "LpPool/2", node("LpPool", 2, [f32(rng, 1, 2, 5, 5)], [F], kernel_shape=[2, 2])
+
+
+def random_resizes(rng):
+    number, choice = picker(rng)
+    for i in range(90):
+        opset = choice(11, 13, 18, 19)
+        coordinates = ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"]
+        coordinates += ["half_pixel_symmetric"] if opset == 19 else []
+        options = {"mode": choice("nearest", "linear", "cubic"),
+                   "coordinate_transformation_mode": choice(*coordinates)}
+        if options["mode"] == "nearest":
+            options["nearest_mode"] = choice("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+        if options["mode"] == "cubic":
+            options |= {"exclude_outside": number(0, 1), "cubic_coeff_a": choice(-0.5, -0.75)}
+        x = f32(rng, 1, number(1, 3), number(3, 8), number(3, 8))
+        none = np.zeros(0, np.float32) if opset == 11 else None
+        scales = np.array([number(3, 25) / 10, number(3, 25) / 10], np.float32)
+        if opset < 18:
+            inputs = [x, none, np.concatenate([np.ones(2, np.float32), scales])]
+        else:
+            options |= {"axes": choice([2, 3], [-1, -2]),
+                        "antialias": number(0, 1) if options["mode"] != "nearest" else None}
+            sizes = i64(number(2, 12), number(2, 12))
+            policy = choice(None, "stretch", "not_larger", "not_smaller")
+            # A common factor brings ties of the nearest mode.
+            if policy and options["mode"] != "nearest":
+                # ONNX Runtime takes no negative axes here.
+                options |= {"keep_aspect_ratio_policy": policy, "axes": [2, 3]}
+                inputs = [x, None, None, sizes]
+            else:
+                inputs = [x, None, scales]
+        yield f"Resize/random{i}", node("Resize", opset, inputs, [F], **options)
+
+
+cases = seeded([convolutions, pools, resizes, random_convolutions, random_pools, random_resizes], 13)
