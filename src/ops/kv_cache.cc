@@ -26,7 +26,9 @@ Tensor AppendTokens(const Tensor& past, const std::vector<int64_t>& past_used,
                     int64_t head_size, int64_t capacity) {
   const auto batches = static_cast<int64_t>(past_used.size());
   const int64_t past_tokens = past.defined() && past.rank() == 4 ? past.dim(2) : 0;
-  if (past.defined() && past.shape() != Shape{batches, heads, past_tokens, head_size}) {
+  // An empty cache of sizes that the model leaves open says nothing.
+  const bool holds = past.defined() && past.size() > 0;
+  if (holds && past.shape() != Shape{batches, heads, past_tokens, head_size}) {
     throw InputError("past keys or values have shape " + ToString(past.shape()) + ", expected " +
                      ToString(Shape{batches, heads, past_tokens, head_size}));
   }
