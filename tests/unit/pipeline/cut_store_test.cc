@@ -9,6 +9,7 @@
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/parallel.h"
+#include "ptq/tensor/sequence.h"
 
 namespace ptq {
 namespace {
@@ -44,6 +45,22 @@ TEST(CutStore, GivesBackWhatItHolds) {
   EXPECT_TRUE(values.at(9).data<bool>()[0]);
   EXPECT_EQ(values.at(4).shape(), (Shape{0, 8}));
   EXPECT_TRUE(cuts.Get(0).empty());
+}
+
+TEST(CutStore, HoldsSequencesAndEmptyOptionals) {
+  const TempDirectory directory;
+  CutStore cuts(1, kPlenty, directory.path());
+  const Tensor inner = MakeSequence({Tensor::From<int64_t>({2}, {8, 9})});
+  cuts.Put(0,
+           {{1, MakeSequence({Ramp(5, 1.0f), inner})}, {2, EmptyOptional()}, {3, Ramp(3, 1.0f)}});
+  const Values values = cuts.Get(0);
+  ASSERT_EQ(values.size(), 3u);
+  const auto& elements = ElementsOf(values.at(1));
+  ASSERT_EQ(elements.size(), 2u);
+  EXPECT_EQ(LargestDifference(elements[0], Ramp(5, 1.0f)), 0);
+  EXPECT_EQ(ElementsOf(elements[1])[0].ToInt64s(), (std::vector<int64_t>{8, 9}));
+  EXPECT_EQ(values.at(2).dtype(), kEmptyOptional);
+  EXPECT_EQ(values.at(3).size(), 3);
 }
 
 TEST(CutStore, RoundsActivationsToBinary16AndNothingThatDoesNotFit) {

@@ -13,6 +13,7 @@
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/parallel.h"
+#include "ptq/model/graph.h"
 #include "ptq/tensor/npz.h"
 
 namespace ptq {
@@ -218,6 +219,50 @@ TEST_F(RunTest, RoundsToNearestWhereNoTokenComesAndSaysSo) {
                                     return tensor.name().find("weight_q4") != std::string::npos;
                                   }),
             3);
+}
+
+/// Ids to logits by three iterations of h = Tanh((h + x) · w), then a linear behind the loop.
+GraphBuilder Recurrent() {
+  GraphBuilder b;
+  b.Input("input_ids", {-1, -1}, DType::kInt64).Random("w.weight", {32, 32}).Random("v", {32, 48});
+  b.Random("table", {testing::kToyVocabulary, 32}, 1.0f).Op("Gather", {"table", "input_ids"}, "x");
+  b.Weight("trips", Tensor::Scalar<int64_t>(3)).Op("Loop", {"trips", "", "x"}, "last");
+  auto& body = *testing::AddAttribute(b.last(), "body", onnx::AttributeProto::GRAPH).mutable_g();
+  testing::Declare(*body.add_input(), "i", DType::kInt64, {});
+  testing::Declare(*body.add_input(), "c", DType::kBool, {});
+  testing::Declare(*body.add_input(), "h", DType::kFloat32, {-1, -1, 32});
+  testing::FillNode(*body.add_node(), "Add", {"h", "x"}, {"s"});
+  testing::FillNode(*body.add_node(), "MatMul", {"s", "w.weight"}, {"p"});
+  testing::FillNode(*body.add_node(), "Tanh", {"p"}, {"next"});
+  body.add_output()->set_name("c");
+  body.add_output()->set_name("next");
+  b.Op("MatMul", {"last", "v"}, "y").Op("Tanh", {"y"}, "logits").Output("logits", {-1, -1, 48});
+  return b;
+}
+
+TEST_F(RunTest, QuantizesABodyWithWhatAllIterationsSee) {
+  const Recipe recipe = RecipeFor(Recurrent(), "awq");
+  const RunReport report = ptq::Run(recipe);
+  EXPECT_TRUE(report.verification.done);
+  ASSERT_EQ(report.plan.linears.size(), 2u);
+  EXPECT_EQ(report.plan.linears[0].decision, Decision::kQuantize);
+  EXPECT_EQ(report.outcomes[0].tokens, 3 * 72);
+  EXPECT_EQ(report.plan.sites[0].fold.kind, Fold::Kind::kMul);
+  const Model written = Model::Load(report.destination);
+  const Graph graph(written);
+  const auto& nodes = graph.nodes();
+  const auto product =
+      std::ranges::find_if(nodes, [](const Node& node) { return node.op_type() == "MatMulNBits"; });
+  ASSERT_NE(product, nodes.end());
+  EXPECT_NE(graph.ScopeOf(int(product - nodes.begin())), 0);
+  EXPECT_EQ(graph.Find("w.weight"), kNoValue);
+  const auto result =
+      std::ranges::find_if(nodes, [](const Node& n) { return n.op_type() == "Mul"; });
+  if (report.outcomes[0].scaling != "none") {
+    ASSERT_NE(result, nodes.end());
+    EXPECT_EQ(graph.ScopeOf(int(result - nodes.begin())),
+              graph.ScopeOf(int(product - nodes.begin())));
+  }
 }
 
 }  // namespace

@@ -189,6 +189,15 @@ TEST(Executor, TapsEveryIterationOfABody) {
   EXPECT_THAT(out.at(y).data<float>(), ::testing::Pointwise(::testing::FloatNear(1e-5f), last));
 }
 
+TEST(Executor, GivesTheDeclaredShapeWhereThereIsNoIteration) {
+  const Runnable run(Recurrence());
+  const Tensor x = testing::RandomTensor({2, 16}, 1.0f, 3);
+  const Values inputs = {{run.graph.Find("trips"), Tensor::Scalar<int64_t>(0)},
+                         {run.graph.Find("x"), x}};
+  EXPECT_EQ(run.Run("all", inputs).shape(), (Shape{0, 0, 16}));
+  EXPECT_THAT(run.Run("y", inputs).data<float>(), ::testing::ElementsAreArray(x.data<float>()));
+}
+
 TEST(Executor, GivesTheSameSegmentBySegmentAsAtOnce) {
   const Runnable run(testing::ToyDecoder(3));
   const ValueId ids = run.graph.Find("input_ids");
