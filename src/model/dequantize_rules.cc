@@ -57,7 +57,7 @@ struct Rule {
   void EmitProduct(const std::string& x, const std::string& w, const std::string& bias) const {
     const std::string product = bias.empty() ? output() : Fresh("product");
     to.Emit("MatMul", name(), {x, w}, product);
-    if (!bias.empty()) to.Emit("Add", name() + "/bias", {product, bias}, output());
+    if (!bias.empty()) to.Emit("Add", name() + "/add_bias", {product, bias}, output());
   }
   /// The float value behind an activation's codes: what a DynamicQuantizeLinear has read, or a
   /// DequantizeLinear.
@@ -71,7 +71,7 @@ struct Rule {
     const std::string floats = Fresh("dequantized");
     std::vector<std::string> inputs = {codes, scale};
     if (!zero.empty()) inputs.push_back(zero);
-    to.Emit("DequantizeLinear", name() + "/dequantize", inputs, floats);
+    to.Emit("DequantizeLinear", name() + "/dequantize_input", inputs, floats);
     return floats;
   }
   /// Codes of any integer type with a scale for the tensor or for each index of an axis.
@@ -353,7 +353,7 @@ void EmitBetweenCodes(const Rule& rule, const std::string& type,
   if (scale.empty()) return;
   std::vector<std::string> codes = {floats, scale};
   if (!zero.empty()) codes.push_back(zero);
-  rule.to.Emit("QuantizeLinear", rule.name() + "/quantize", codes, rule.output());
+  rule.to.Emit("QuantizeLinear", rule.name() + "/quantize_output", codes, rule.output());
 }
 
 /// A bias in steps of the product of both scales.
