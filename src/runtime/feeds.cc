@@ -190,7 +190,7 @@ Values Feeder::Make(const std::vector<int64_t>& ids, int64_t batch, int64_t leng
                                          : MakeInput(*graph_, id, hints_, ids, batch, length);
     const bool integer = declared.dtype == DType::kInt32 || declared.dtype == DType::kBool;
     if (integer && tensor.dtype() == DType::kInt64) tensor = tensor.Cast(declared.dtype);
-    if (IsFloat(declared.dtype)) tensor = tensor.ToFloat32();
+    if (IsFloat(declared.dtype)) tensor = tensor.Cast(DType::kFloat32);  // a mask may be floats
     values[id] = std::move(tensor);
   }
   return values;

@@ -64,6 +64,16 @@ TEST(Feeder, KnowsTokenIdsOfAnyNameByTheirUse) {
   EXPECT_EQ(feeds.at(graph.Find("bbox")).shape(), (Shape{1, 4, 4}));
 }
 
+TEST(Feeder, MakesMasksOfFloats) {
+  GraphBuilder b;
+  b.Input("input_ids", {-1, -1}, DType::kInt64).Input("attention_mask", {-1, -1});
+  b.Op("Relu", {"attention_mask"}, "y").Output("y", {-1, -1});
+  const Model model = b.Build();
+  const Graph graph(model);
+  const Values feeds = Feeder(graph, {}).Make({1, 2}, 1, 2);
+  EXPECT_THAT(feeds.at(graph.Find("attention_mask")).data<float>(), ElementsAre(1, 1));
+}
+
 TEST(Feeder, TakesPastValuesOfASeriesForNoCache) {
   GraphBuilder b;
   b.Input("past_values", {-1, 32, 3}).Op("Relu", {"past_values"}, "y").Output("y", {-1, 32, 3});
