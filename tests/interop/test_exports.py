@@ -6,30 +6,24 @@ our own executor's. One line a model is printed at the end. Needs the program of
 the models of ../shared (or PTQ_SHARED); what is absent is skipped.
 """
 
-import json
-
-import numpy as np
-import onnx
 import pytest
 
 pytest.importorskip("onnxruntime")
-from quantize_cli import (  # noqa: E402
-    QUANTIZE,
-    SHARED,
-    check_metadata,
-    cosine,
-    forward,
-    quantize,
-    quantized,
-    relative_error,
-    run_session,
-    session,
-    signature,
-    summarize,
+from model_checks import (  # noqa: E402
+    RUNS,
+    arrays_of,
+    calibrate_and_run,
+    counts_of,
+    is_half,
+    models_below,
+    parity,
+    print_results,
+    quantize_and_run,
 )
+from quantize_cli import QUANTIZE, SHARED, forward, relative_error  # noqa: E402
 
 EXPORTS = SHARED / "onnx" / "exports"
-MODELS = sorted(p.parent.name for p in EXPORTS.glob("*/model.onnx")) if EXPORTS.exists() else []
+MODELS = models_below(EXPORTS) if EXPORTS.exists() else []
 
 pytestmark = [
     pytest.mark.skipif(
@@ -38,13 +32,6 @@ pytestmark = [
     pytest.mark.skipif(not MODELS, reason=f"{EXPORTS} is absent"),
 ]
 
-# Models that hold FP16 activations: every operator rounds, in an order that the runtime chooses.
-HALF = {
-    "bert-ts17-fp16",
-    "qwen2-dynamo18-fp16",
-    "tinystories-656k-fp16-fp16io",
-    "tinystories-656k-fp16-keepio",
-}
 # All linears are inside the branches of an If, and both branches read the same weights.
 MERGED = {"gpt2-optimum-merged", "t5-optimum-merged-decoder"}
 # Least cosine with the float model. Random weights of standard deviation 0.2 are harder than trained
@@ -78,43 +65,22 @@ CALIBRATED = [
     "tinystories-656k-genai-fp32",
     "tinystories-656k-optimum-past-tied",
 ]
-RUNS = [(bits, form) for bits in (4, 8) for form in ("matmulnbits", "qdq")]
 RESULTS = {name: {} for name in MODELS}
 
 
 def limit_for(name, half, full):
-    return half if name in HALF else full
-
-
-def arrays_of(name, file="io.npz"):
-    with np.load(EXPORTS / name / file) as arrays:
-        inputs = {n[3:]: arrays[n] for n in arrays.files if n.startswith("in.")}
-        outputs = {n[4:]: arrays[n] for n in arrays.files if n.startswith("out.")}
-    return inputs, outputs
-
-
-def main_output(outputs):
-    """The logits, or the first output where there are none."""
-    return "logits" if "logits" in outputs else next(iter(outputs))
+    return half if is_half(EXPORTS / name / "model.onnx") else full
 
 
 @pytest.fixture(scope="module", autouse=True)
 def print_summary():
     yield
-    for name, r in RESULTS.items():
-        if not r:
-            continue
-        runs = "  ".join(
-            f"{bits} bits {form}: {r[bits, form]}" for bits, form in RUNS if (bits, form) in r
-        )
-        counts = r.get("counts", "linears not counted")
-        parity = f"parity {r['parity']:.1e}" if "parity" in r else "not run"
-        summarize("exported models", f"{name:36}{parity:16}{counts}  {runs}")
+    print_results("exported models", RESULTS)
 
 
 def parity_where_defined(name, file, folder):
     """The largest relative difference over the positions that the attention mask keeps."""
-    feeds, expected = arrays_of(name, file)
+    feeds, expected = arrays_of(EXPORTS / name, file)
     own = forward(EXPORTS / name, feeds, folder)
     kept = feeds["attention_mask"].astype(bool)
     worst = 0.0
@@ -127,59 +93,15 @@ def parity_where_defined(name, file, folder):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_forward_agrees_with_stored_outputs(name, tmp_path):
-    folder = EXPORTS / name
-    for stored in sorted(folder.glob("io*.npz")):
+    worst = 0.0
+    for stored in sorted((EXPORTS / name).glob("io*.npz")):
         if (name, stored.name) in UNDEFINED_PADDING:
-            worst = parity_where_defined(name, stored.name, tmp_path)
-            assert worst <= limit_for(name, 2e-3, 1e-4)
-            continue
-        done = quantize("forward", "--src", folder, "--inputs", stored, "--against")
-        assert done.returncode == 0, f"{stored.name}: {done.stderr.strip()}"
-        rows = [line.split() for line in done.stdout.splitlines()[1:]]
-        assert rows
-        worst = max(float(row[-2]) for row in rows)
-        RESULTS[name]["parity"] = max(worst, RESULTS[name].get("parity", 0.0))
-        assert worst <= limit_for(name, 2e-3, 1e-4), done.stdout
-
-
-def compare_with_own_executor(name, source, destination, folder):
-    """Checks the written model in ONNX Runtime; returns the cosine of its output with the float's:
-    the smallest, where arrays of several branches are stored."""
-    written = session(destination / "model.onnx")
-    assert signature(written) == signature(session(source / "model.onnx"))
-    limit = limit_for(name, 2e-2, 2e-4)
-    similarities = []
-    for file in ("io.npz", "io_nocache.npz") if name in MERGED else ("io.npz",):
-        feeds, stored = arrays_of(name, file)
-        got = run_session(written, feeds)
-        for output, expected in forward(destination, feeds, folder).items():
-            error = relative_error(got[output], expected)
-            assert error <= limit, f"{file}, {output}: relative difference {error:.2e}"
-        main = main_output(stored)
-        similarities.append(cosine(got[main], stored[main]))
-    return min(similarities)
-
-
-def check_counts(name, report, described):
-    linears = described["linears"]
-    kept = [linear for linear in linears if linear["decision"] == "keep"]
-    assert all(linear["reason"] for linear in kept)
-    counts = report["linears"]
-    assert counts["kept"] == len(kept)
-    assert counts["quantized"] > 0
-    return (
-        f"{len(linears)} linears: {counts['quantized']} quantized, {counts['fp16']} fp16, "
-        f"{counts['kept']} kept"
-    )
-
-
-def nodes_of(graph):
-    """The nodes of a graph and of all graphs inside it."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from nodes_of(attribute.g)
+            found = parity_where_defined(name, stored.name, tmp_path)
+        else:
+            found = parity(EXPORTS / name, stored.name)
+        assert found <= limit_for(name, 2e-3, 1e-4), stored.name
+        worst = max(worst, found)
+    RESULTS[name]["parity"] = worst
 
 
 def tensors_of(graph):
@@ -191,29 +113,15 @@ def tensors_of(graph):
                 yield from tensors_of(attribute.g)
 
 
-def check_operators(destination, form, quantized_linears):
-    """The linears really are in the form asked for."""
-    model = onnx.load(destination / "model.onnx", load_external_data=False)
-    types = [node.op_type for node in nodes_of(model.graph)]
-    count = types.count("MatMulNBits" if form == "matmulnbits" else "DequantizeLinear")
-    assert count == quantized_linears
-    if form == "qdq" and quantized_linears:
-        assert "MatMulNBits" not in types
-        assert max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")) >= 21
-
-
 @pytest.mark.parametrize("bits,form", RUNS)
 @pytest.mark.parametrize("name", MODELS)
 def test_quantized_runs_in_onnx_runtime(name, bits, form, tmp_path):
-    source, destination = EXPORTS / name, tmp_path / "out"
-    arguments = ["--method", "rtn", "--bits", bits, "--group-size", 32, "--format", form]
-    arguments += ["--accuracy-level", 0]
-    report = quantized(source, destination, *arguments)
-    RESULTS[name]["counts"] = check_counts(name, report, check_metadata(destination))
-    check_operators(destination, form, report["linears"]["quantized"])
-    similarity = compare_with_own_executor(name, source, destination, tmp_path)
-    RESULTS[name][bits, form] = f"runs, cosine {similarity:.5f}"
-    assert similarity >= LEAST_COSINE[bits].get(name, 0.999 if bits == 8 else 0.9)
+    limit = limit_for(name, 2e-2, 2e-4)
+    report, described, cosine = quantize_and_run(EXPORTS / name, bits, form, tmp_path, limit)
+    assert report["linears"]["quantized"] > 0
+    RESULTS[name]["counts"] = counts_of(report, described)
+    RESULTS[name][bits, form] = f"cosine {cosine:.5f}"
+    assert cosine >= LEAST_COSINE[bits].get(name, 0.999 if bits == 8 else 0.9)
 
 
 @pytest.mark.parametrize("form", ["matmulnbits", "qdq"])
@@ -229,19 +137,19 @@ def test_branches_share_the_codes_of_their_weights(name, form, tmp_path):
     place = {t.name: str(t.external_data) + t.raw_data.hex() for t in tensors_of(written.graph)}
     codes = [
         place[node.input[1 if form == "matmulnbits" else 0]]
-        for node in nodes_of(written.graph)
+        for node in nodes_of(written)
         if node.op_type == operator
     ]
     assert len(codes) == report["linears"]["quantized"]
     original = onnx.load(source / "model.onnx")
     # The LM head has the vocabulary as a dimension; some are the embedding's table, transposed.
-    vocabulary = arrays_of(name)[1]["logits"].shape[-1]
+    vocabulary = arrays_of(EXPORTS / name)[1]["logits"].shape[-1]
     matrices = {
         t.name for t in original.graph.initializer if len(t.dims) == 2 and vocabulary not in t.dims
     }
     branches = [a.g for a in original.graph.node[-1].attribute if a.HasField("g")]
     used = [
-        {node.input[1] for node in nodes_of(g) if node.op_type in ("MatMul", "Gemm")} & matrices
+        {node.input[1] for node in nodes_below(g.node) if node.op_type in ("MatMul", "Gemm")} & matrices
         for g in branches
     ]
     assert len(used[0] & used[1]) > 4
@@ -251,20 +159,10 @@ def test_branches_share_the_codes_of_their_weights(name, form, tmp_path):
 
 @pytest.mark.parametrize("name", CALIBRATED)
 def test_calibrated_runs_in_onnx_runtime(name, tmp_path):
-    source, destination = EXPORTS / name, tmp_path / "out"
-    if not source.exists():
-        pytest.skip(f"{source} is absent")
-    ids = np.random.default_rng(3).integers(3, 300, size=(16, 48), dtype=np.int64)
-    np.save(tmp_path / "ids.npy", ids)
-    arguments = ["--method", "awq", "--bits", 4, "--group-size", 32, "--accuracy-level", 0]
-    report = quantized(source, destination, *arguments, "--calib", tmp_path / "ids.npy")
-    described = check_metadata(destination)
-    check_counts(name, report, described)
-    assert described["calibration"]["samples"] == 16
-    for linear in described["linears"]:
-        if linear["decision"] == "quantize":
-            found = linear["quantized"]
-            assert found["calibration_tokens"] > 0
-            assert found["loss_after"] <= found["loss_before"] * (1 + 1e-9)
-    similarity = compare_with_own_executor(name, source, destination, tmp_path)
-    assert similarity >= 0.9, json.dumps(report["linears"])
+    if name not in MODELS:
+        pytest.skip(f"{EXPORTS / name} is absent")
+    limit = limit_for(name, 2e-2, 2e-4)
+    report, described, cosine = calibrate_and_run(EXPORTS / name, tmp_path, limit)
+    assert report["linears"]["quantized"] > 0
+    RESULTS[name]["calibrated"] = f"cosine {cosine:.5f}"
+    assert cosine >= 0.9
