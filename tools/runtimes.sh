@@ -18,7 +18,8 @@ install_python() {  # NAME
   if cmp -s "$requirements" "$venv/requirements.installed"; then return 0; fi
   rm -rf "$venv"
   python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
+  "$venv/bin/pip" install --quiet --no-compile --disable-pip-version-check \
+    -r "$requirements"
   cp "$requirements" "$venv/requirements.installed"
 }
 

@@ -1,6 +1,5 @@
 """A run that is killed at any moment goes on where it stopped, and gives the same bytes."""
 
-import hashlib
 import json
 import os
 import pathlib
@@ -10,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from quantize_cli import QUANTIZE, quantize
+from quantize_cli import QUANTIZE, hashes, quantize
 
 DEMO = pathlib.Path(__file__).resolve().parents[2] / "data" / "demo"
 KILLS = int(os.environ.get("PTQ_KILLS", "6"))
@@ -23,12 +22,6 @@ OPTIONS = [
     "run", "--src", DEMO, "--bits", 4, "--group-size", 32, "--calib", DEMO / "calibration.txt",
     "--calib-samples", 48, "--checkpoint-seconds", 0,
 ]  # fmt: skip
-
-
-def hashes(directory):
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()
-    }
 
 
 def start(destination, *more):
@@ -56,7 +49,8 @@ def stop_after_a_step(destination, how):
 
 @pytest.fixture(scope="module", params=["plain", "propagate"])
 def undisturbed(request, tmp_path_factory):
-    options = ["--propagate"] if request.param == "propagate" else []
+    others = ["--propagate", "--layout", "transformers.js"]
+    options = others if request.param == "propagate" else []
     destination = tmp_path_factory.mktemp(request.param) / "result"
     begin = time.monotonic()
     done = quantize(*OPTIONS, "--dst", destination, *options)

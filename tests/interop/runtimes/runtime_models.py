@@ -34,20 +34,22 @@ def demo_weights():
 
 
 def demo_decoder():
-    """The demo model in float32 with past and present keys and values, in the GenAI builder's form."""
+    """The demo model in float32 with a key-value cache, in the form of the GenAI builder."""
     config = json.loads((DEMO / "config.json").read_text())
     weights = demo_weights()
     heads, kv_heads, size = (
         config[key] for key in ("num_attention_heads", "num_key_value_heads", "head_dim")
     )
     b = Builder()
+    # transformers.js makes the first, empty cache from these names.
+    batch, sequence, total = "batch_size", "sequence_length", "total_sequence_length"
     inputs = [
-        helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch_size", "sequence_length"]),
-        helper.make_tensor_value_info("attention_mask", TensorProto.INT64, ["batch_size", "total_sequence_length"]),
+        helper.make_tensor_value_info("input_ids", TensorProto.INT64, [batch, sequence]),
+        helper.make_tensor_value_info("attention_mask", TensorProto.INT64, [batch, total]),
     ]
     outputs = [
         helper.make_tensor_value_info(
-            "logits", TensorProto.FLOAT, ["batch_size", "sequence_length", config["vocab_size"]]
+            "logits", TensorProto.FLOAT, [batch, sequence, config["vocab_size"]]
         )
     ]
 
@@ -68,8 +70,8 @@ def demo_decoder():
     length = b.node("ReduceSum", ["attention_mask", axis], keepdims=0)
     one = b.constant(np.array(1, np.int64), "one")
     last = b.node("Cast", [b.node("Sub", [length, one])], to=TensorProto.INT32)
-    total = b.node("Gather", [b.node("Shape", ["attention_mask"]), one])
-    total = b.node("Cast", [total], to=TensorProto.INT32)
+    known = b.node("Gather", [b.node("Shape", ["attention_mask"]), one])
+    known = b.node("Cast", [known], to=TensorProto.INT32)
     rates = config["rope_theta"] ** -(np.arange(0, size, 2) / size)
     angles = np.outer(np.arange(config["max_position_embeddings"]), rates)
     rotary = [b.constant(f(angles), f"{f.__name__}_cache") for f in (np.cos, np.sin)]
@@ -81,13 +83,16 @@ def demo_decoder():
         q, k, v = (linear(h, f"{name}.self_attn.{part}_proj") for part in "qkv")
         past = [f"past_key_values.{layer}.{part}" for part in ("key", "value")]
         present = [f"present.{layer}.{part}" for part in ("key", "value")]
-        for values, names, axis in ((inputs, past, "past"), (outputs, present, "total")):
-            shape = ["batch_size", kv_heads, f"{axis}_sequence_length", size]
+        for values, names, length_name in (
+            (inputs, past, "past_sequence_length"),
+            (outputs, present, total),
+        ):
+            shape = [batch, kv_heads, length_name, size]
             values += [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in names]
         mixed = f"{name}.mixed"
         b.nodes.append(
             helper.make_node(
-                "GroupQueryAttention", [q, k, v, *past, last, total, *rotary], [mixed, *present],
+                "GroupQueryAttention", [q, k, v, *past, last, known, *rotary], [mixed, *present],
                 name=f"/{name}/attention", domain="com.microsoft", num_heads=heads,
                 kv_num_heads=kv_heads, do_rotary=1, rotary_interleaved=0,
             )
@@ -215,7 +220,8 @@ def encoder(config, weights):
     length = b.node("Gather", [b.node("Shape", ["input_ids"]), "one"])
     positions = b.node("Range", ["zero", length, "one"])
     x = b.node("Gather", [constant("embeddings.word_embeddings.weight"), "input_ids"])
-    types = b.node("Gather", [constant("embeddings.token_type_embeddings.weight"), "token_type_ids"])
+    types = constant("embeddings.token_type_embeddings.weight")
+    types = b.node("Gather", [types, "token_type_ids"])
     places = b.node("Gather", [constant("embeddings.position_embeddings.weight"), positions])
     x = norm(b.node("Add", [b.node("Add", [x, types]), places]), "embeddings.LayerNorm")
     b.constant(np.array([1, 2], np.int64), "mask_axes")

@@ -77,4 +77,5 @@ def test_encoder(tmp_path, form, bits):
     quantized(source, tmp_path / "out", "--method", "rtn", *arguments)
     feeds = {"input_ids": IDS, "attention_mask": IDS * 0 + 1, "token_type_ids": IDS * 0}
     got = run_session(session(tmp_path / "out" / "model.onnx"), feeds)["last_hidden_state"]
-    assert relative_error(got, forward(tmp_path / "out", feeds, tmp_path)["last_hidden_state"]) < 1e-4
+    expected = forward(tmp_path / "out", feeds, tmp_path)["last_hidden_state"]
+    assert relative_error(got, expected) < 1e-4

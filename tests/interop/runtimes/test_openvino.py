@@ -1,11 +1,18 @@
-"""OpenVINO on models that were quantized here, against ONNX Runtime. Installed by tools/runtimes.sh."""
+"""OpenVINO on models that were quantized here, against ONNX Runtime; see tools/runtimes.sh."""
 
 import numpy as np
 import onnx
 import pytest
 
 ov = pytest.importorskip("openvino", reason="openvino: run tools/runtimes.sh")
-from quantize_cli import QUANTIZE, cosine, quantized, relative_error, run_session, session  # noqa: E402
+from quantize_cli import (  # noqa: E402
+    QUANTIZE,
+    cosine,
+    quantized,
+    relative_error,
+    run_session,
+    session,
+)
 from runtime_checks import decoder_feeds, report  # noqa: E402
 from runtime_models import DEMO, save_demo_decoder  # noqa: E402
 from small_models import feeds_of, linear_forms, llama, save  # noqa: E402
@@ -41,7 +48,8 @@ def quantized_model(model, folder, *arguments):
 @pytest.mark.parametrize("group", [32, 128, "channel"])
 @pytest.mark.parametrize("symmetry", ["--symmetric", "--asymmetric"])
 @pytest.mark.parametrize(
-    "form, bits", [("matmulnbits", 2), ("matmulnbits", 4), ("matmulnbits", 8), ("qdq", 4), ("qdq", 8)]
+    "form, bits",
+    [("matmulnbits", 2), ("matmulnbits", 4), ("matmulnbits", 8), ("qdq", 4), ("qdq", 8)],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_decoder(tmp_path, dtype, form, bits, symmetry, group):
@@ -108,6 +116,7 @@ def test_decoder_with_a_cache(tmp_path, form):
     arguments = ["--bits", 4, "--group-size", 32, "--format", form, "--accuracy-level", 0]
     quantized(source, tmp_path / "out", "--method", "rtn", *arguments)
     model = tmp_path / "out" / "model.onnx"
-    assert "GroupQueryAttention" in {n.op_type for n in onnx.load(model, load_external_data=False).graph.node}
+    nodes = onnx.load(model, load_external_data=False).graph.node
+    assert "GroupQueryAttention" in {node.op_type for node in nodes}
     feeds = decoder_feeds(session(model), [[1, 559, 360, 474, 293, 625]])
     assert worst_error(model, feeds, EXACT) < 1e-4

@@ -1,7 +1,7 @@
 // Runs a model directory in transformers.js, or its model file in ONNX Runtime's WebAssembly build.
 //   PTQ_NODE_FOLDER=FOLDER_WITH_NODE_MODULES node transformers_js.mjs COMMAND DIRECTORY [JSON]
-// Prints one line of JSON. DIRECTORY is all that `generate` and `features` are told, unless the JSON
-// has `options` for the pipeline.
+// Prints one line of JSON. DIRECTORY is all that `generate` and `features` are told, unless the
+// JSON has `options` for the pipeline.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -39,7 +39,9 @@ const commands = {
     const ort = require('onnxruntime-web');
     ort.env.wasm.numThreads = 1;
     const read = (name) => new Uint8Array(readFileSync(path.join(directory, name)));
-    const externalData = request.data.map((name) => ({ path: path.basename(name), data: read(name) }));
+    const externalData = request.data.map((name) => {
+      return { path: path.basename(name), data: read(name) };
+    });
     const session = await ort.InferenceSession.create(read(request.model), {
       executionProviders: ['wasm'],
       externalData,
