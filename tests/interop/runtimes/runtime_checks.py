@@ -20,6 +20,8 @@ def decoder_feeds(session, ids):
     ids = np.asarray(ids, np.int64).reshape(1, -1)
     feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     for value in session.get_inputs():
+        if value.name == "position_ids":
+            feeds[value.name] = np.arange(ids.shape[1])[None]
         if value.name.startswith("past_key_values."):
             _, heads, _, size = value.shape
             size = size if isinstance(size, int) else 16  # the GenAI builder leaves it open

@@ -15,7 +15,14 @@ import numpy as np
 import pytest
 
 pytest.importorskip("onnxruntime")
-from quantize_cli import QUANTIZE, REPOSITORY, cosine, quantized, relative_error  # noqa: E402
+from quantize_cli import (  # noqa: E402
+    QUANTIZE,
+    REPOSITORY,
+    SHARED,
+    cosine,
+    quantized,
+    relative_error,
+)
 from runtime_checks import check_greedy, decoder_feeds, plain_session, report  # noqa: E402
 from runtime_models import (  # noqa: E402
     DEMO,
@@ -40,6 +47,8 @@ pytestmark = [
         reason="transformers.js or node is absent: run tools/runtimes.sh",
     ),
 ]
+OPTIMUM_MODEL = SHARED / "onnx" / "exports" / "tinystories-656k-optimum-past-tied"
+OPTIMUM_TOKENIZER = SHARED / "models" / "tinystories-656k-llama"
 PROMPT = "And it came to pass in those days, that"
 TEXTS = ["In the beginning God created the heaven and the earth.", "The king sat on his throne."]
 FILE_OF = {2: "model_q2", 4: "model_q4", 8: "model_quantized"}
@@ -99,6 +108,20 @@ def test_generates_from_the_flat_layout_with_two_options(decoder, tmp_path):
     options = {"dtype": "fp32", "subfolder": ""}  # no suffix of a type, no folder `onnx`
     got = node("generate", tmp_path / "out", prompt=PROMPT, tokens=20, options=options)
     check_greedy(tmp_path / "out" / "model.onnx", got["ids"], len(got["ids"]) - 20, slack=1e-3)
+
+
+@pytest.mark.skipif(not OPTIMUM_MODEL.exists(), reason=f"{OPTIMUM_MODEL} is absent")
+@pytest.mark.parametrize("bits", [8, 4])
+def test_generates_with_an_export_of_optimum(tmp_path, bits):
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copyfile(OPTIMUM_MODEL / "model.onnx", source / "model.onnx")
+    for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(OPTIMUM_TOKENIZER / name, source / name)
+    model = for_transformers_js(source, tmp_path / "out", bits)
+    got = node("generate", tmp_path / "out", prompt="Once upon a time", tokens=30)
+    report(f"{version()}, an export of Optimum, {bits} bits: {got['text']!r}")
+    check_greedy(model, got["ids"], len(got["ids"]) - 30, slack=1e-3)
 
 
 def check_features(label, source, out, bits, form, least_cosine):
