@@ -6,6 +6,7 @@ our own executor's. One line a model is printed at the end. Needs the program of
 the models of ../shared (or PTQ_SHARED); what is absent is skipped.
 """
 
+import onnx
 import pytest
 
 pytest.importorskip("onnxruntime")
@@ -16,11 +17,13 @@ from model_checks import (  # noqa: E402
     counts_of,
     is_half,
     models_below,
+    nodes_below,
+    nodes_of,
     parity,
     print_results,
     quantize_and_run,
 )
-from quantize_cli import QUANTIZE, SHARED, forward, relative_error  # noqa: E402
+from quantize_cli import QUANTIZE, SHARED, forward, quantized, relative_error  # noqa: E402
 
 EXPORTS = SHARED / "onnx" / "exports"
 MODELS = models_below(EXPORTS) if EXPORTS.exists() else []
