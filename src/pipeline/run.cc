@@ -25,6 +25,7 @@
 #include "ptq/emit/output_model.h"
 #include "ptq/emit/sidecars.h"
 #include "ptq/pipeline/samples.h"
+#include "ptq/runtime/refused_input.h"
 
 namespace ptq {
 namespace {
@@ -255,11 +256,9 @@ class Road {
     const auto& segments = source_.executor.plan().segments();
     try {
       for (; carried_ <= index; ++carried_) expectation_->Advance(segments[carried_], operands_);
-    } catch (const Error& error) {
+    } catch (const RefusedInput& error) {
       // A made-up sample may be none that the model can read: one traced for a single length, say.
-      const bool refused =
-          error.code() == ExitCode::kInput || error.code() == ExitCode::kUnsupported;
-      if (!refused || search_.calibration() != nullptr) throw;
+      if (search_.calibration() != nullptr) throw;
       DoWithoutVerification(error);
     }
     operands_.clear();

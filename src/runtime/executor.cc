@@ -99,7 +99,7 @@ Tensor Executor::EvaluateConstant(ValueId id, const Values& overrides, Values& k
   }
   const auto& outputs = graph().outputs(step.node);
   KernelContext context(std::move(inputs), outputs.size(), std::vector<bool>(outputs.size(), true));
-  WithNode(graph().nodes()[size_t(step.node)], [&] { step.kernel->Run(context); });
+  WithNode<InputError>(graph().nodes()[size_t(step.node)], [&] { step.kernel->Run(context); });
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (outputs[i] != kNoValue) known[outputs[i]] = std::move(context.outputs()[i]);
   }

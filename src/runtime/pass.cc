@@ -7,6 +7,7 @@
 #include "step_error.h"
 
 #include "ptq/base/error.h"
+#include "ptq/runtime/refused_input.h"
 
 namespace ptq {
 
@@ -77,7 +78,7 @@ void Pass::Execute(const Job& job, size_t index) {
   for (const ValueId id : step.inputs) inputs.push_back(id == kNoValue ? Tensor() : Lookup(id));
   const auto& outputs = graph().outputs(step.node);
   std::vector<Tensor> results;
-  WithNode(node, [&] {
+  WithNode<RefusedInput>(node, [&] {
     if (step.kernel == nullptr) {
       const Job& body = *std::ranges::find(job.bodies, graph().BodyIn(step.node), &Job::body);
       results = Iterate(graph(), step.node, std::move(inputs), [&](std::vector<Tensor> formal) {
