@@ -59,7 +59,9 @@ std::vector<int64_t> Columns(const std::vector<int64_t>& ids, int64_t length, in
 Companions::Companions(std::vector<std::filesystem::path> files, const Recipe& recipe)
     : files_(std::move(files)),
       recipe_(recipe),
-      feeds_(FeedSamples::Read(recipe.calibration.file)),
+      feeds_(std::filesystem::exists(recipe.calibration.file)
+                 ? FeedSamples::Read(recipe.calibration.file)
+                 : std::nullopt),
       sources_(files_.size()),
       feeders_(files_.size()),
       start_token_(ReadStartToken(SidecarDirectory(files_.front().parent_path()))) {}

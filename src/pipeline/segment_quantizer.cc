@@ -128,7 +128,7 @@ SegmentResult SegmentQuantizer::Quantize(std::span<const size_t> sites,
     }
     if (!own.empty()) QuantizeSiteLinears(site, own, seen, result);
     for (const int linear : site.linears) {
-      if (plan_.linears[size_t(linear)].shared) CollectShared(linear, seen, result);
+      if (plan_.linears[size_t(linear)].shared) CollectShared(site, linear, seen, result);
     }
     statistics.erase(site.value);  // a Gram matrix is large
   }
@@ -240,12 +240,14 @@ void SegmentQuantizer::SearchSite(const Site& site, const std::vector<int>& line
   }
 }
 
-void SegmentQuantizer::CollectShared(int linear, const Seen& seen, SegmentResult& result) {
+void SegmentQuantizer::CollectShared(const Site& at, int linear, const Seen& seen,
+                                     SegmentResult& result) {
   const ValueId part = plan_.linears[size_t(linear)].part;
   if (auto first = shared_.extract(part); !first.empty()) pending_.insert(std::move(first));
   Shared& shared = pending_.at(part);
   if (!seen.note.empty()) shared.note = seen.note;
-  if (seen.statistics != nullptr) {
+  const bool first_of_site = shared.sites.insert(at.value).second;
+  if (seen.statistics != nullptr && first_of_site) {
     if (shared.merged.has_value()) {
       shared.merged->Merge(*seen.statistics);
     } else {

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -62,6 +63,7 @@ class SegmentQuantizer {
   struct Shared {
     std::vector<int> linears;
     int waiting = 0;
+    std::set<ValueId> sites;  ///< whose statistics are in `merged`
     std::optional<SiteStatistics> merged;
     std::string note;  ///< of a site without statistics
   };
@@ -79,7 +81,7 @@ class SegmentQuantizer {
                   SegmentResult& result);
   void ShareSite(const Site& site, const std::vector<int>& linears, const Seen& seen,
                  SegmentResult& result);
-  void CollectShared(int linear, const Seen& seen, SegmentResult& result);
+  void CollectShared(const Site& at, int linear, const Seen& seen, SegmentResult& result);
   void Record(int linear, const SiteResult& site_result, const LinearResult& linear_result,
               const Seen& seen);
   void FoldRows(SegmentResult& result);

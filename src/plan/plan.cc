@@ -6,6 +6,7 @@
 #include "find_linears.h"
 #include "folds.h"
 #include "head.h"
+#include "router.h"
 
 #include "ptq/base/error.h"
 #include "ptq/plan/names.h"
@@ -80,6 +81,9 @@ void Decide(std::vector<Linear>& linears, const ExecutionPlan& execution,
       linear.reason = "not matched by --include";
     } else if (linear.is_head) {
       DecideHead(linear, options);
+    } else if (include.empty() && IsRouter(execution, linear)) {
+      linear.decision = Decision::kKeep;
+      linear.reason = "router of a mixture of experts (--include quantizes it)";
     }
   }
 }

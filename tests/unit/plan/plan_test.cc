@@ -110,6 +110,25 @@ TEST(FindLinears, StacksTheMatricesThatAreGatheredForEachToken) {
   EXPECT_EQ(linear.site, planned.graph.Find("x"));
 }
 
+TEST(Plan, LeavesTheRouterOfExpertsAsItIs) {
+  GraphBuilder b = Input16();
+  Tensor two(DType::kInt64, {1});
+  two.mutable_data<int64_t>()[0] = 2;
+  b.Random("gate.weight", {16, 4}).Random("up.weight", {16, 4}).Weight("two", two);
+  b.Op("MatMul", {"x", "gate.weight"}, "scores").Op("Softmax", {"scores"}, "p");
+  b.Op("TopK", {"p", "two"}, "best");
+  b.last().add_output("chosen");
+  b.Op("MatMul", {"x", "up.weight"}, "h").Op("ReduceSum", {"h"}, "s").Op("Mul", {"best", "s"}, "y");
+  b.Output("y", {-1, 2});
+  const Planned planned(b);
+  EXPECT_EQ(planned.Find("gate").decision, Decision::kKeep);
+  EXPECT_THAT(planned.Find("gate").reason, ::testing::HasSubstr("router"));
+  EXPECT_EQ(planned.Find("up").decision, Decision::kQuantize);
+  PlanOptions options;
+  options.include = {"gate"};
+  EXPECT_EQ(Planned(b, options).Find("gate").decision, Decision::kQuantize);
+}
+
 TEST(FindLinears, IgnoresProductsOfActivationsAndWithVectors) {
   const Planned planned(testing::ToyDecoder(2));
   EXPECT_EQ(planned.plan.linears.size(), 15u);

@@ -157,9 +157,10 @@ GraphBuilder Recurrence() {
   testing::Declare(*body.add_input(), "h", DType::kFloat32, {-1, 16});
   testing::FillNode(*body.add_node(), "MatMul", {"h", "w"}, {"p"});
   testing::FillNode(*body.add_node(), "Tanh", {"p"}, {"next"});
+  testing::FillNode(*body.add_node(), "Identity", {"next"}, {"each"});
   body.add_output()->set_name("c");
   body.add_output()->set_name("next");
-  testing::Declare(*body.add_output(), "next", DType::kFloat32, {-1, 16});
+  testing::Declare(*body.add_output(), "each", DType::kFloat32, {-1, 16});
   return b;
 }
 
