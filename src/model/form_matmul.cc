@@ -89,7 +89,7 @@ bool WithStack(FormWriter& writer, const ConstantView& weight) {
   const int64_t count = MatricesIn(weight.shape);
   const auto rank = int64_t(weight.shape.size());
   const bool one_axis = weight.shape[size_t(rank - 3)] == count;
-  if (!one_axis || count > kMostMatrices || writer.opset() < kExpandOpset) return false;
+  if (!one_axis || count < 2 || count > kMostMatrices || writer.opset() < kExpandOpset) return false;
   const int64_t k = weight.shape[size_t(rank - 2)];
   std::string stack = writer.InputName(1);
   if (rank > 3) stack = writer.Reshape(stack, {count, k, weight.shape.back()});
@@ -124,6 +124,7 @@ bool SpellOutMatMul(FormWriter& writer) {
   const auto left = writer.View(0);
   const auto right = writer.View(1);
   if (left.has_value() == right.has_value()) return false;
+  if (DeclaredRank(writer, left.has_value() ? 1 : 0) == 1) return false;  // its axis disappears
   if (left.has_value()) return IsMatrix(left->shape) && WithWeightOnTheLeft(writer, *left);
   if (right->shape.size() < 3 || !IsMatrix(right->shape)) return false;
   return MatricesIn(right->shape) == 1 ? WithLeadingOnes(writer, *right)
