@@ -89,7 +89,8 @@ bool WithStack(FormWriter& writer, const ConstantView& weight) {
   const int64_t count = MatricesIn(weight.shape);
   const auto rank = int64_t(weight.shape.size());
   const bool one_axis = weight.shape[size_t(rank - 3)] == count;
-  if (!one_axis || count < 2 || count > kMostMatrices || writer.opset() < kExpandOpset) return false;
+  if (!one_axis || count < 2 || count > kMostMatrices || writer.opset() < kExpandOpset)
+    return false;
   const int64_t k = weight.shape[size_t(rank - 2)];
   std::string stack = writer.InputName(1);
   if (rank > 3) stack = writer.Reshape(stack, {count, k, weight.shape.back()});
@@ -136,16 +137,19 @@ bool SpellOutFusedMatMul(FormWriter& writer) {
   const auto weight = writer.View(1);
   const float alpha = node.Float("alpha", 1.0f);
   const auto is_set = [&](const char* name) { return node.Int(name, 0) != 0; };
-  if (!weight.has_value() || weight->shape.size() != 2 || alpha == 1.0f ||
-      writer.View(0).has_value() || is_set("transA") || is_set("transBatchA") ||
-      is_set("transBatchB")) {
+  const bool turned = is_set("transA");
+  const bool plain = alpha == 1.0f && !turned;
+  if (!weight.has_value() || weight->shape.size() != 2 || plain || writer.View(0).has_value() ||
+      is_set("transBatchA") || is_set("transBatchB") || (turned && writer.opset() < kEinsumOpset)) {
     return false;
   }
+  const std::string x = turned ? writer.SwapLast(writer.InputName(0)) : writer.InputName(0);
   std::string w = writer.InputName(1);
   if (is_set("transB")) w = writer.Transpose(w, {1, 0});
-  const std::string y = writer.Add("MatMul", {writer.InputName(0), w});
+  const bool scaled = alpha != 1.0f;
+  const std::string y = writer.Add("MatMul", {x, w}, scaled ? "" : node.output(0));
   writer.NameProduct();
-  writer.Add("Mul", {y, writer.Scalar(alpha, weight->dtype)}, node.output(0));
+  if (scaled) writer.Add("Mul", {y, writer.Scalar(alpha, weight->dtype)}, node.output(0));
   return true;
 }
 

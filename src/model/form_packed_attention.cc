@@ -11,28 +11,57 @@ namespace {
 enum Input : size_t { kInput, kWeights, kBias, kMask, kPast, kAttentionBias, kPastLength };
 constexpr char kMicrosoft[] = "com.microsoft";
 constexpr int64_t kAxesAreInputs = 13;  ///< Unsqueeze and Split
+constexpr int64_t kRangeOpset = 11;
 /// Operators whose output has the rank of their first input.
 bool KeepsRank(const std::string& type) { return type == "Cast" || type == "Identity"; }
 
-/// MultiHeadAttention reads masks [B, T] and [B, S, T] as Attention does, but not lengths [B].
-/// The mask in such a form; nothing when there is no telling that it is one.
-std::optional<std::string> MaskInRows(const Graph& graph, ValueId mask) {
-  const Value& value = graph.value(mask);
+/// Whether the mask is known to be [B, T] or [B, S, T], which both operators read alike.
+bool IsInRows(const Graph& graph, ValueId mask) {
   const auto shape = graph.DeclaredType(mask).shape;
-  if (shape.has_value() && (shape->size() == 2 || shape->size() == 3)) return value.name;
-  if (value.producer < 0) return std::nullopt;
-  const Node& node = graph.nodes()[size_t(value.producer)];
-  const auto& inputs = graph.inputs(value.producer);
-  if (KeepsRank(node.op_type()) && inputs[0] != kNoValue) {
-    return MaskInRows(graph, inputs[0]).has_value() ? std::optional(value.name) : std::nullopt;
+  if (shape.has_value()) return shape->size() == 2 || shape->size() == 3;
+  const int producer = graph.value(mask).producer;
+  return producer >= 0 && KeepsRank(graph.nodes()[size_t(producer)].op_type()) &&
+         graph.inputs(producer)[0] != kNoValue && IsInRows(graph, graph.inputs(producer)[0]);
+}
+
+/// Whether the mask is the number of tokens of each row [B]: a sum over a mask, or what
+/// EmbedLayerNormalization gives.
+bool IsLengths(const Graph& graph, ValueId mask) {
+  const int producer = graph.value(mask).producer;
+  if (producer < 0) return false;
+  const Node& node = graph.nodes()[size_t(producer)];
+  const auto& outputs = graph.outputs(producer);
+  if (node.op_type() == "EmbedLayerNormalization") return outputs.size() > 1 && outputs[1] == mask;
+  const ValueId input = graph.inputs(producer)[0];
+  if (input == kNoValue) return false;
+  if (KeepsRank(node.op_type())) return IsLengths(graph, input);
+  return node.op_type() == "ReduceSum" && node.Int("keepdims", 1) == 0 && IsInRows(graph, input);
+}
+
+std::string Unsqueezed(FormWriter& writer, const std::string& value, int64_t axis) {
+  if (writer.opset() >= kAxesAreInputs) {
+    const std::string axes = writer.Integers({1}, {axis});
+    return writer.Add("Unsqueeze", {value, axes});
   }
-  // Its second output holds the lengths that its mask [B, T] has.
-  constexpr size_t kEmbedMask = 7;
-  if (node.op_type() == "EmbedLayerNormalization" && graph.outputs(value.producer)[1] == mask &&
-      inputs.size() > kEmbedMask && inputs[kEmbedMask] != kNoValue) {
-    return graph.value(inputs[kEmbedMask]).name;
-  }
-  return std::nullopt;
+  std::string name = writer.Add("Unsqueeze", {value});
+  SetAttribute(writer.last(), "axes", std::vector<int64_t>{axis});
+  return name;
+}
+
+/// MultiHeadAttention on the CPU reads no lengths: 1 for the first of T tokens, 0 behind them.
+std::string MaskOfLengths(FormWriter& writer) {
+  const std::string lengths = writer.Add("Cast", {writer.InputName(kMask)});
+  SetAttribute(writer.last(), "to", int64_t(DType::kInt64));
+  const std::string shape = writer.Add("Shape", {writer.InputName(kInput)});
+  const std::string one = writer.Integers({}, {1});
+  const std::string zero = writer.Integers({}, {0});
+  const std::string tokens = writer.Add("Gather", {shape, one});
+  const std::string places = writer.Add("Range", {zero, tokens, one});
+  const std::string column = Unsqueezed(writer, lengths, 1);
+  const std::string kept = writer.Add("Less", {places, column});
+  std::string mask = writer.Add("Cast", {kept});
+  SetAttribute(writer.last(), "to", int64_t(DType::kInt32));
+  return mask;
 }
 
 bool IsSupported(const FormWriter& writer, const ConstantView& weights) {
@@ -66,15 +95,6 @@ std::vector<std::string> SplitProjection(FormWriter& writer, const std::string& 
   return parts;
 }
 
-std::string Unsqueezed(FormWriter& writer, const std::string& value) {
-  if (writer.opset() >= kAxesAreInputs) {
-    return writer.Add("Unsqueeze", {value, writer.Integers({1}, {0})});
-  }
-  std::string name = writer.Add("Unsqueeze", {value});
-  SetAttribute(writer.last(), "axes", std::vector<int64_t>{0});
-  return name;
-}
-
 void CopyAttributes(const Node& from, onnx::NodeProto& to) {
   for (const auto& attribute : from.proto().attribute()) {
     const std::string& name = attribute.name();
@@ -92,9 +112,13 @@ bool SpellOutPackedAttention(FormWriter& writer) {
   if (!weights.has_value() || !IsSupported(writer, *weights)) return false;
   std::string mask;
   if (writer.input(kMask) != kNoValue) {
-    const auto in_rows = MaskInRows(writer.graph(), writer.input(kMask));
-    if (!in_rows.has_value()) return false;
-    mask = *in_rows;
+    const bool in_rows = IsInRows(writer.graph(), writer.input(kMask));
+    // Behind a cache the lengths count its tokens, too.
+    const bool lengths = !in_rows && writer.input(kPast) == kNoValue &&
+                         writer.opset() >= kRangeOpset &&
+                         IsLengths(writer.graph(), writer.input(kMask));
+    if (!in_rows && !lengths) return false;
+    mask = in_rows ? writer.InputName(kMask) : MaskOfLengths(writer);
   }
   const std::string projected =
       writer.Add("MatMul", {writer.InputName(kInput), writer.InputName(kWeights)});
@@ -120,8 +144,8 @@ bool SpellOutPackedAttention(FormWriter& writer) {
   const std::string value = writer.Fresh();
   attention.add_output(key);
   attention.add_output(value);
-  const std::string keys = Unsqueezed(writer, key);
-  const std::string values = Unsqueezed(writer, value);
+  const std::string keys = Unsqueezed(writer, key, 0);
+  const std::string values = Unsqueezed(writer, value, 0);
   writer.Add("Concat", {keys, values}, node.output(1));
   SetAttribute(writer.last(), "axis", int64_t{0});
   return true;

@@ -68,12 +68,14 @@ def fused_gemm():
     return layer.done(y), 1
 
 
-def fused_matmul(trans):
+def fused_matmul(trans, turned=False):
     layer = Layer()
+    x = layer.b.node("Transpose", [layer.h], perm=(0, 2, 1)) if turned else layer.h
     w = layer.b.weight((48, WIDTH) if trans else (WIDTH, 48), "layer.weight")
     y = layer.b.node(
-        "FusedMatMul", [layer.h, w], "/layer/MatMul", MICROSOFT, transB=trans, alpha=0.125
-    )
+        "FusedMatMul", [x, w], "/layer/MatMul", MICROSOFT, transA=int(turned), transB=trans,
+        alpha=1.0 if turned else 0.125,
+    )  # fmt: skip
     return layer.done(y), 1
 
 
@@ -188,12 +190,19 @@ def packed_attention(mask, sizes=None, causal=False, opset=17):
         kept = b.node("Cast", [nonzero], to=TensorProto.INT32)
         b.nodes.append(helper.make_node("Identity", [kept], ["mask"], name="mask_node"))
         inputs.append("mask")
+    if mask == 1:  # three tokens of each row: lengths, summed as optimizers do
+        nonzero = b.node("Greater", ["input_ids", layer.ints("none", -1)])
+        kept = b.node("Cast", [nonzero], to=TensorProto.INT32)
+        places = b.node("CumSum", [kept, layer.ints("one", 1)])
+        early = b.node("Less", [places, b.constant(np.array([[4]], np.int32), "limits")])
+        b.nodes.append(helper.make_node("Cast", [early], ["mask"], name="mask_node", to=6))
+        inputs.append(b.node("ReduceSum", ["mask", layer.ints("axes", [1])], keepdims=0))
     attributes = {"num_heads": 4, "unidirectional": int(causal)}
     if sizes:
         attributes["qkv_hidden_sizes"] = list(sizes)
     y = b.node("Attention", inputs, "attention", MICROSOFT, **attributes)
     model = layer.done(y)
-    if mask == 2:
+    if mask:
         model.graph.value_info.append(
             helper.make_tensor_value_info("mask", TensorProto.INT32, ["batch", "length"])
         )
@@ -225,6 +234,7 @@ FORMS = {
     "fused gemm": fused_gemm,
     "fused matmul": lambda: fused_matmul(0),
     "fused matmul transB": lambda: fused_matmul(1),
+    "fused matmul transA": lambda: fused_matmul(1, turned=True),
     "weight on the left": left_weight,
     "weight [1, K, N]": leading_ones,
     "weight [1, 1, K, N]": lambda: leading_ones((1, 1, WIDTH, 48)),
@@ -248,6 +258,7 @@ FORMS = {
     "product of constants": scaled_weight,
     "packed attention": lambda: packed_attention(0),
     "packed attention, mask": lambda: packed_attention(2),
+    "packed attention, lengths": lambda: packed_attention(1),
     "packed attention, causal, sizes": lambda: packed_attention(0, (32, 32, 64), True),
     "packed attention, past": lambda: packed_attention_with_past(17),
     "packed attention, past, opset 12": lambda: packed_attention_with_past(12),

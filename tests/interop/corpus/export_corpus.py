@@ -21,8 +21,12 @@ import time
 
 import torch
 from exporting import OLD_TORCH, Example, Settings, export, randomize, write_io
-from families import AUDIO, DECODERS, ENCODERS, SEQUENCE, TEXT, VISION
-from special import SPECIAL, token_ids, noise, image
+from families import ENCODERS, SEQUENCE, TEXT
+from families_audio import AUDIO
+from families_decoders import DECODERS
+from families_vision import VISION
+from inputs import image, noise, token_ids
+from special import SPECIAL
 from variants import derive
 
 S = Settings
