@@ -124,6 +124,29 @@ def test_the_chain_stays_close_at_eight_bits(source, ids, tmp_path, layout):
         assert result >= 0.999
 
 
+@pytest.mark.parametrize("below", ["", "onnx"])
+def test_layout_of_transformers_js(source, tmp_path, below):
+    folder = tmp_path / "source"
+    (folder / below).mkdir(parents=True)
+    for path in source.iterdir():
+        (folder / (below if path.suffix == ".onnx" else "") / path.name).write_bytes(
+            path.read_bytes()
+        )
+    out = tmp_path / "out"
+    report = quantized(folder, out, "--method", "rtn", "--group-size", "32",
+                       "--layout", "transformers.js")  # fmt: skip
+    files = [f"onnx/{name}_q4.onnx" for name in NAMES]
+    assert [p["file"] for p in report["models"]] == files
+    assert sorted(os.listdir(out / "onnx")) == sorted(
+        f"{name}_q4.onnx{data}" for name in NAMES for data in ("", "_data")
+    )
+    chosen = json.loads((out / "config.json").read_text())["transformers.js_config"]
+    assert chosen["dtype"] == "q4"
+    assert chosen["use_external_data_format"] == {f"{name}_q4.onnx": 1 for name in NAMES}
+    for file in files:
+        session(out / file)
+
+
 def test_four_calibrated_bits_are_no_worse_than_rtn(source, ids, tmp_path):
     distance = {}
     for method in ("rtn", "awq"):
