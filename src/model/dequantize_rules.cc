@@ -68,7 +68,7 @@ struct Rule {
       to.Retire(codes);
       return dynamic->input(0);
     }
-    const std::string floats = Fresh("dequantized");
+    std::string floats = Fresh("dequantized");
     std::vector<std::string> inputs = {codes, scale};
     if (!zero.empty()) inputs.push_back(zero);
     to.Emit("DequantizeLinear", name() + "/dequantize_input", inputs, floats);
