@@ -84,7 +84,7 @@ std::vector<float> ReadZeros(const QuantizedWeight& weight, const WeightReader& 
 
 /// The codes as a tensor of single codes.
 Tensor ReadCodes(const QuantizedWeight& weight, const WeightReader& weights, int64_t rows) {
-  const Tensor stored = weights.Read(*weight.codes);
+  Tensor stored = weights.Read(*weight.codes);
   const int64_t needed = rows * weight.row_codes;
   if (stored.dtype() == weight.code_type) {
     Expect(*weight.codes, stored.size(), needed);
