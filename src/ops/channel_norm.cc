@@ -1,5 +1,7 @@
 // Normalisation with parameters per channel of [N, C, …]: instance, group and batch (inference).
 #include <cmath>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "array.h"
@@ -65,7 +67,44 @@ void RunGroups(KernelContext& context, int64_t groups, bool scale_per_group, flo
   context.set_output(0, std::move(out));
 }
 
-void RunBatchNorm(KernelContext& context, float epsilon) {
+struct Statistics {
+  std::vector<float> mean, variance;
+};
+
+/// Of each channel of x[N, channels, inner], with the variance of a population.
+Statistics ObserveChannels(const Tensor& x, int64_t channels, int64_t inner) {
+  Statistics found;
+  const float* from = x.data<float>().data();
+  const int64_t batch = x.dim(0);
+  const auto count = static_cast<double>(batch * inner);
+  for (int64_t c = 0; c < channels; ++c) {
+    double sum = 0, squares = 0;
+    for (int64_t n = 0; n < batch; ++n) {
+      sum += ConstArrayMap<float>(from + (n * channels + c) * inner, inner).cast<double>().sum();
+    }
+    const double mean = sum / count;
+    for (int64_t n = 0; n < batch; ++n) {
+      const ConstArrayMap<float> row(from + (n * channels + c) * inner, inner);
+      squares += (row.cast<double>() - mean).square().sum();
+    }
+    found.mean.push_back(static_cast<float>(mean));
+    found.variance.push_back(static_cast<float>(squares / count));
+  }
+  return found;
+}
+
+/// What a running statistic becomes: `momentum` of what it was, the rest of what is seen.
+Tensor Updated(std::span<const float> running, const std::vector<float>& seen, float momentum) {
+  Tensor updated(DType::kFloat32, {static_cast<int64_t>(seen.size())});
+  const auto to = updated.mutable_data<float>();
+  for (size_t c = 0; c < seen.size(); ++c) {
+    to[c] = running[c] * momentum + seen[c] * (1 - momentum);
+  }
+  return updated;
+}
+
+/// `momentum`: given in training mode, whose statistics are those of X itself.
+void RunBatchNorm(KernelContext& context, float epsilon, std::optional<float> momentum) {
   const Tensor& x = context.input(0);
   if (x.rank() < 1) CheckRank(x);
   const Shape shape = x.shape();
@@ -73,8 +112,16 @@ void RunBatchNorm(KernelContext& context, float epsilon) {
   const int64_t inner = shape.size() > 1 ? NumElements(shape, 2, x.rank()) : 1;
   const auto scale = PerChannel(context, 1, channels);
   const auto bias = PerChannel(context, 2, channels);
-  const auto mean = PerChannel(context, 3, channels);
-  const auto variance = PerChannel(context, 4, channels);
+  auto mean = PerChannel(context, 3, channels);
+  auto variance = PerChannel(context, 4, channels);
+  Statistics seen;
+  if (momentum.has_value()) {
+    seen = ObserveChannels(x, channels, inner);
+    if (context.wants(1)) context.set_output(1, Updated(mean, seen.mean, *momentum));
+    if (context.wants(2)) context.set_output(2, Updated(variance, seen.variance, *momentum));
+    mean = seen.mean;
+    variance = seen.variance;
+  }
   const float* from = x.data<float>().data();
   Tensor out = ReuseInput(context, 0, DType::kFloat32, shape);
   float* to = out.mutable_data<float>().data();
@@ -114,15 +161,13 @@ std::unique_ptr<Kernel> MakeGroupNormalization(const Node& node) {
       [=](KernelContext& context) { RunGroups(context, groups, per_group, epsilon); });
 }
 
-/// ai.onnx BatchNormalization with the statistics given: X, scale, bias, mean, variance.
+/// ai.onnx BatchNormalization: X, scale, bias, mean, variance -> Y, and in training mode the
+/// running mean and variance. Exports for inference have that mode where weights are standardised.
 std::unique_ptr<Kernel> MakeBatchNormalization(const Node& node) {
-  if (node.Int("training_mode", 0) != 0) {
-    throw UnsupportedError("node '" + node.name() +
-                           "': BatchNormalization in training mode is not "
-                           "supported; export the model for inference");
-  }
   const float epsilon = node.Float("epsilon", 1e-5f);
-  return MakeKernel([epsilon](KernelContext& context) { RunBatchNorm(context, epsilon); });
+  std::optional<float> momentum;
+  if (node.Int("training_mode", 0) != 0) momentum = node.Float("momentum", 0.9f);
+  return MakeKernel([=](KernelContext& context) { RunBatchNorm(context, epsilon, momentum); });
 }
 
 }  // namespace ptq

@@ -94,6 +94,12 @@ def channel_norms(rng):
                 [("x", x, 0), ("g", f32(rng, c), 0), ("b", f32(rng, c), 0), ("m", f32(rng, c), 0),
                  ("v", rng.random(c).astype(np.float32) + 0.1, 0)], [("y", F)], opset=opset,
                 epsilon=eps)
+        yield f"BatchNormalization/training,{i}", one_node(
+            "BatchNormalization",
+            [("x", x, 0), ("g", f32(rng, c), 0), ("b", f32(rng, c), 0), ("m", f32(rng, c), 0),
+             ("v", rng.random(c).astype(np.float32) + 0.1, 0)],
+            [("y", F), ("mean", F), ("variance", F)], opset=15, epsilon=eps, momentum=0.8,
+            training_mode=1)
 
 
 cases = seeded([layer_norms, skip_norms, embed_layer_norm, channel_norms], 13)
