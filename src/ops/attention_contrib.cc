@@ -148,9 +148,9 @@ Attributes ReadAttributes(const Node& node) {
                              " is not supported (nor is it by ONNX Runtime on CPU)");
     }
   }
-  const Attributes attributes{node.RequiredInt("num_heads"), node.Float("scale", 0.0f),
-                              node.Float("mask_filter_value", -10000.0f),
-                              node.Int("unidirectional", 0) != 0, node.Ints("qkv_hidden_sizes")};
+  Attributes attributes{node.RequiredInt("num_heads"), node.Float("scale", 0.0f),
+                        node.Float("mask_filter_value", -10000.0f),
+                        node.Int("unidirectional", 0) != 0, node.Ints("qkv_hidden_sizes")};
   if (attributes.heads <= 0)
     throw InputError("node '" + node.name() + "': num_heads is not positive");
   return attributes;

@@ -60,7 +60,7 @@ class Chain {
         return;
       }
       case 2: {
-        const int64_t begin = Pick(0, shape_[size_t(axis)] - 2);
+        const int64_t begin = Pick(0, std::max<int64_t>(0, shape_[size_t(axis)] - 2));
         const std::string ends = Integers({shape_[size_t(axis)] + Pick(0, 3)});
         b_.Op("Slice", {from, Integers({begin}), ends, Integers({axis - rank})}, Next());
         shape_[size_t(axis)] -= begin;
