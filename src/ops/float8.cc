@@ -43,7 +43,7 @@ std::array<float, 256> ValuesOf(const Format& format) {
   values.fill(kNaN);
   for (int code = 0; code <= format.largest; ++code) {
     values[static_cast<size_t>(code)] = Magnitude(format, code);
-    values[static_cast<size_t>(code + 128)] = -Magnitude(format, code);
+    values[static_cast<size_t>(code) + 128] = -Magnitude(format, code);
   }
   if (!format.signed_zero) values[0x80] = kNaN;
   if (format.overflow != format.nan) {
