@@ -57,7 +57,7 @@ Tensor Drawn(const Shape& shape, const Draw& draw) {
 }
 
 /// With the shape of the attribute `shape`, or of the input when there is none.
-std::unique_ptr<Kernel> MakeDraw(const Node& node, Draw draw, bool like) {
+std::unique_ptr<Kernel> MakeDraw(const Node& node, const Draw& draw, bool like) {
   return MakeKernel([draw, like, shape = node.Ints("shape")](KernelContext& context) {
     context.set_output(0, Drawn(like ? context.input(0).shape() : shape, draw));
   });

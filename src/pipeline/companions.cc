@@ -211,9 +211,9 @@ std::map<std::string, Tensor> Companions::Make(size_t model, const std::vector<i
 }
 
 /// What a model leaves for the next token, as what another one has seen.
-void Companions::AddPast(size_t model, std::map<std::string, Tensor> outputs,
+void Companions::AddPast(size_t model, const std::map<std::string, Tensor>& outputs,
                          std::map<std::string, Tensor>& given) {
-  for (auto& [name, tensor] : outputs) {
+  for (const auto& [name, tensor] : outputs) {
     if (!name.starts_with("present")) continue;
     const std::string rest = name.substr(std::string_view("present").size());
     for (const std::string& past : {"past_key_values" + rest, "past" + rest}) {

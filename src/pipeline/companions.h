@@ -53,7 +53,7 @@ class Companions {
   [[nodiscard]] int FindOutput(size_t model, const std::string& name);
   [[nodiscard]] std::map<std::string, Tensor> Make(size_t model, const std::vector<int64_t>& ids,
                                                    int64_t batch, int64_t length);
-  void AddPast(size_t model, std::map<std::string, Tensor> outputs,
+  void AddPast(size_t model, const std::map<std::string, Tensor>& outputs,
                std::map<std::string, Tensor>& given);
   [[nodiscard]] std::map<std::string, Tensor> RunPart(size_t model, const std::vector<int64_t>& ids,
                                                       int64_t batch, int64_t length);

@@ -20,6 +20,7 @@ namespace ptq {
 /// model.
 [[nodiscard]] std::vector<std::filesystem::path> ModelFiles(const std::filesystem::path& source);
 
+// NOLINTNEXTLINE(bugprone-exception-escape): moving JSON does not throw
 struct DirectoryReport {
   std::filesystem::path destination;
   /// What quantization_metadata.json says: under `models` each model's own.
