@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "ptq/base/error.h"
+#include "ptq/model/constant_view.h"
 
 namespace ptq {
 namespace {
@@ -104,7 +105,7 @@ std::vector<onnx::NodeProto> WithConversion(const StackToEmit& stack,
     auto* equation = node.add_attribute();
     equation->set_name("equation");
     equation->set_type(onnx::AttributeProto::STRING);
-    equation->set_s("...ij->...ji");
+    equation->set_s(kSwapLastTwo);
     nodes.push_back(std::move(node));
     name = swapped;
   }

@@ -1,6 +1,6 @@
 #include "opset_upgrade.h"
 
-#include <unordered_set>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -8,6 +8,7 @@
 #include "opset_rules.h"
 
 #include "ptq/base/error.h"
+#include "ptq/model/graph_names.h"
 
 namespace ptq {
 namespace {
@@ -15,9 +16,7 @@ namespace {
 class Upgrader {
  public:
   Upgrader(onnx::ModelProto& model, const std::string& reason)
-      : from_(OpsetOf(model, "")), reason_(reason) {
-    CollectNames(model.graph());
-  }
+      : from_(OpsetOf(model, "")), reason_(reason), names_(NamesIn(model.graph())) {}
 
   void Upgrade(onnx::GraphProto& graph, TensorRanks* outer = nullptr) {
     TensorRanks ranks(graph, from_, outer);
@@ -66,19 +65,6 @@ class Upgrader {
                            std::to_string(kUpgradedOpset));
   }
 
-  void CollectNames(const onnx::GraphProto& graph) {
-    for (const auto& value : graph.input()) names_.insert(value.name());
-    for (const auto& tensor : graph.initializer()) names_.insert(tensor.name());
-    for (const auto& node : graph.node()) {
-      names_.insert(node.name());
-      names_.insert(node.input().begin(), node.input().end());
-      names_.insert(node.output().begin(), node.output().end());
-      for (const auto& attribute : node.attribute()) {
-        if (attribute.has_g()) CollectNames(attribute.g());
-      }
-    }
-  }
-
   std::string UniqueName(const std::string& wanted) {
     std::string name = wanted;
     for (int i = 2; !names_.insert(name).second; ++i) name = wanted + "_" + std::to_string(i);
@@ -87,7 +73,7 @@ class Upgrader {
 
   int64_t from_;
   std::string reason_;
-  std::unordered_set<std::string> names_;
+  std::set<std::string> names_;
 };
 
 }  // namespace

@@ -17,6 +17,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/half.h"
+#include "ptq/model/graph_names.h"
 
 namespace ptq {
 namespace {
@@ -28,16 +29,7 @@ constexpr size_t kCopyChunk = size_t{16} << 20;
 constexpr float kHalfGainLimit = 0.25f * kHalfMax;
 
 void ReserveNames(const onnx::GraphProto& graph, TensorStore& store) {
-  for (const auto& value : graph.input()) store.Reserve(value.name());
-  for (const auto& tensor : graph.initializer()) store.Reserve(tensor.name());
-  for (const auto& node : graph.node()) {
-    store.Reserve(node.name());
-    for (const auto& name : node.input()) store.Reserve(name);
-    for (const auto& name : node.output()) store.Reserve(name);
-    for (const auto& attribute : node.attribute()) {
-      if (attribute.has_g()) ReserveNames(attribute.g(), store);
-    }
-  }
+  for (const std::string& name : NamesIn(graph)) store.Reserve(name);
 }
 
 /// Everything of a tensor but its elements.

@@ -252,10 +252,6 @@ const std::map<std::string, Step>& Steps() {
   return steps;
 }
 
-bool TakesPart(const std::string& type) {
-  return type == "Slice" || type == "Split" || type == "Gather";
-}
-
 /// A weight times (or plus) a scale: the larger operand stands for both.
 std::optional<ConstantView> Scaled(const Hop& hop, int depth) {
   std::optional<ConstantView> views[2];
@@ -277,7 +273,7 @@ std::optional<ConstantView> Scaled(const Hop& hop, int depth) {
 
 /// A Transpose, or the Einsum that does the same for any rank.
 bool SwapsLastTwo(const Node& node) {
-  if (node.op_type() == "Einsum") return node.String("equation", "") == "...ij->...ji";
+  if (node.op_type() == "Einsum") return node.String("equation", "") == kSwapLastTwo;
   std::vector<int64_t> order = node.Ints("perm");
   if (node.op_type() != "Transpose" || order.size() < 2) return false;
   std::swap(order[order.size() - 1], order[order.size() - 2]);
@@ -302,11 +298,18 @@ std::optional<ConstantView> ViewAt(const Graph& graph, ValueId id, int depth) {
   if (step == Steps().end() || hop.input(0) == kNoValue) return std::nullopt;
   auto view = ViewAt(graph, hop.input(0), depth + 1);
   if (!view || !step->second(hop, *view)) return std::nullopt;
-  if (TakesPart(type)) view->part = id;
+  if (TakesPart(hop.node())) view->part = id;
   return view;
 }
 
 }  // namespace
+
+bool MovesWhole(const Node& node) { return Steps().contains(node.op_type()) && !TakesPart(node); }
+
+bool TakesPart(const Node& node) {
+  const std::string& type = node.op_type();
+  return type == "Slice" || type == "Split" || type == "Gather";
+}
 
 std::optional<ConstantView> ViewConstant(const Graph& graph, ValueId id) {
   return ViewAt(graph, id, 0);

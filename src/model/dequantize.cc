@@ -7,23 +7,12 @@
 #include "dequantize_rewriter.h"
 
 #include "ptq/base/error.h"
+#include "ptq/model/graph_names.h"
 
 namespace ptq {
 namespace {
 
 using Stored = QuantizedWeight::Stored;
-
-void CollectNames(const onnx::GraphProto& graph, std::set<std::string>& names) {
-  for (const auto& value : graph.input()) names.insert(value.name());
-  for (const auto& tensor : graph.initializer()) names.insert(tensor.name());
-  for (const auto& node : graph.node()) {
-    names.insert(node.name());
-    names.insert(node.output().begin(), node.output().end());
-    for (const auto& attribute : node.attribute()) {
-      if (attribute.has_g()) CollectNames(attribute.g(), names);
-    }
-  }
-}
 
 void CollectUsed(const onnx::GraphProto& graph, std::set<std::string>& used) {
   for (const auto& value : graph.output()) used.insert(value.name());
@@ -71,7 +60,7 @@ std::string KeyOf(const QuantizedWeight& weight) {
 
 DequantizeRewriter::DequantizeRewriter(onnx::ModelProto& model, const WeightReader* weights)
     : model_(model), reader_(weights) {
-  if (changes()) CollectNames(model.graph(), known_);
+  if (changes()) known_ = NamesIn(model.graph());
 }
 
 void DequantizeRewriter::Run() {

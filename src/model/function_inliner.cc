@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ptq/base/error.h"
+#include "ptq/model/graph_names.h"
 
 namespace ptq {
 namespace {
@@ -108,23 +109,11 @@ FunctionKey KeyOf(const onnx::NodeProto& call) {
   return {Plain(call.domain()), call.op_type(), overload.empty() ? "" : overload.back()};
 }
 
-void CollectNames(const onnx::GraphProto& graph, std::set<std::string>& names) {
-  for (const auto& value : graph.input()) names.insert(value.name());
-  for (const auto& tensor : graph.initializer()) names.insert(tensor.name());
-  for (const auto& node : graph.node()) {
-    names.insert(node.name());
-    names.insert(node.output().begin(), node.output().end());
-    for (const auto& attribute : node.attribute()) {
-      if (attribute.has_g()) CollectNames(attribute.g(), names);
-    }
-  }
-}
-
 class Inliner {
  public:
   explicit Inliner(onnx::ModelProto& model) : model_(model) {
     for (const auto& function : model.functions()) functions_[KeyOf(function)] = &function;
-    CollectNames(model.graph(), names_);
+    names_ = NamesIn(model.graph());
   }
 
   void Run() { InlineIn(*model_.mutable_graph()->mutable_node(), 0); }

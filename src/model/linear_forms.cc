@@ -114,7 +114,7 @@ std::string FormWriter::Transpose(const std::string& value, const std::vector<in
 
 std::string FormWriter::SwapLast(const std::string& value, const std::string& output) {
   std::string name = Add("Einsum", {value}, output);
-  SetAttribute(last(), "equation", std::string("...ij->...ji"));
+  SetAttribute(last(), "equation", std::string(kSwapLastTwo));
   return name;
 }
 

@@ -2,25 +2,12 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 
 #include "ptq/model/constant_view.h"
 #include "ptq/plan/names.h"
 
 namespace ptq {
 namespace {
-
-/// Operators that move or convert a weight without making another one of it.
-bool MovesWhole(const Node& node) {
-  static const std::set<std::string> kTypes = {
-      "Transpose", "Cast",      "Identity", "Reshape",
-      "Squeeze",   "Unsqueeze", "Flatten",  "DequantizeLinear"};
-  return kTypes.contains(node.op_type());
-}
-
-bool TakesPart(const Node& node) {
-  return node.op_type() == "Slice" || node.op_type() == "Split" || node.op_type() == "Gather";
-}
 
 class Finder {
  public:

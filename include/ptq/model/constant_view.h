@@ -29,6 +29,14 @@ struct ConstantView {
   std::optional<Placement> placement;
 };
 
+/// The Einsum that swaps the last two dimensions whatever the rank.
+inline constexpr char kSwapLastTwo[] = "...ij->...ji";
+
+/// Operators that move or convert a constant without making another one of it, and those that take
+/// a part of it.
+[[nodiscard]] bool MovesWhole(const Node& node);
+[[nodiscard]] bool TakesPart(const Node& node);
+
 /// Looks through Identity, Cast, Transpose, Reshape, Flatten, Squeeze, Unsqueeze, Slice, Split,
 /// Gather with one constant index, DequantizeLinear, and Mul, Div, Add and Sub with a smaller
 /// constant. Nothing when anything else is in between, or when a node on the way is malformed: to
