@@ -63,32 +63,35 @@ bool IsContiguous(const ConstantView& view) {
   return view.placement && view.placement->strides == RowMajorStrides(view.shape);
 }
 
+/// The strides of `shape` in a view that is not contiguous. Dimensions of one element have none;
+/// the others must be those of the view.
+std::optional<std::vector<int64_t>> ReshapedStrides(const ConstantView& view, const Shape& shape) {
+  Shape before, after;
+  std::vector<int64_t> kept;
+  for (size_t i = 0; i < view.shape.size(); ++i) {
+    if (view.shape[i] == 1) continue;
+    before.push_back(view.shape[i]);
+    kept.push_back(view.placement->strides[i]);
+  }
+  std::ranges::copy_if(shape, std::back_inserter(after), [](int64_t dim) { return dim != 1; });
+  if (before != after) return std::nullopt;
+  std::vector<int64_t> strides;
+  size_t next = 0;
+  for (const int64_t dim : shape) strides.push_back(dim == 1 ? 1 : kept[next++]);
+  return strides;
+}
+
 /// The same elements in the same order.
 bool Reshaped(ConstantView& view, Shape shape) {
   if (NumElements(shape) != NumElements(view.shape)) return false;
-  if (!IsContiguous(view)) {
-    // Dimensions of one element have no stride; the others must stay as they are.
-    if (view.placement) {
-      Shape before, after;
-      std::vector<int64_t> strides;
-      for (size_t i = 0; i < view.shape.size(); ++i) {
-        if (view.shape[i] == 1) continue;
-        before.push_back(view.shape[i]);
-        strides.push_back(view.placement->strides[i]);
-      }
-      std::ranges::copy_if(shape, std::back_inserter(after), [](int64_t d) { return d != 1; });
-      if (before == after) {
-        size_t next = 0;
-        view.placement->strides.clear();
-        for (const int64_t dim : shape) {
-          view.placement->strides.push_back(dim == 1 ? 1 : strides[next++]);
-        }
-      } else {
-        view.placement.reset();
-      }
-    }
-  } else {
+  if (IsContiguous(view)) {
     view.placement->strides = RowMajorStrides(shape);
+  } else if (view.placement) {
+    if (auto strides = ReshapedStrides(view, shape)) {
+      view.placement->strides = std::move(*strides);
+    } else {
+      view.placement.reset();
+    }
   }
   view.shape = std::move(shape);
   return true;
