@@ -125,7 +125,10 @@ void MaxPool(KernelContext& context, const WindowAttributes& attributes, bool co
   if (at != nullptr) context.set_output(1, std::move(places));
 }
 
-void AveragePool(KernelContext& context, const WindowAttributes& attributes, bool include_pad) {
+/// One number for each window: finish(sum of term(x) over its elements, their count, the reach).
+template <class Term, class Finish>
+void PoolSums(KernelContext& context, const WindowAttributes& attributes, const Term& term,
+              const Finish& finish) {
   const Tensor& x = context.input(0);
   const Window window = ResolveWindow(attributes, SpatialShape(x.shape()), attributes.kernel_shape);
   const int64_t in_size = NumElements(InputShape(window));
@@ -138,18 +141,25 @@ void AveragePool(KernelContext& context, const WindowAttributes& attributes, boo
                   double sum = 0;
                   int64_t count = 0;
                   auto visit = [&](int64_t offset) {
-                    sum += from[plane * in_size + offset];
+                    sum += term(from[plane * in_size + offset]);
                     ++count;
                   };
                   ForEachInReach(reach, strides, 0, 0, visit);
-                  if (include_pad) {
-                    count = 1;
-                    for (const Reach& r : reach) count *= r.counted;
-                  }
-                  to[plane * out_size + out] =
-                      count == 0 ? 0.0f : static_cast<float>(sum / static_cast<double>(count));
+                  to[plane * out_size + out] = finish(sum, count, reach);
                 });
   context.set_output(0, std::move(result));
+}
+
+void AveragePool(KernelContext& context, const WindowAttributes& attributes, bool include_pad) {
+  const auto mean = [include_pad](double sum, int64_t count, const auto& reach) {
+    if (include_pad) {
+      count = 1;
+      for (const Reach& r : reach) count *= r.counted;
+    }
+    return count == 0 ? 0.0f : static_cast<float>(sum / static_cast<double>(count));
+  };
+  PoolSums(
+      context, attributes, [](float x) { return double{x}; }, mean);
 }
 
 /// (Σ |x|^p)^(1 / p)
@@ -165,23 +175,9 @@ double PowerOf(float x, int64_t p) {
 }
 
 void LpPool(KernelContext& context, const WindowAttributes& attributes, int64_t p) {
-  const Tensor& x = context.input(0);
-  const Window window = ResolveWindow(attributes, SpatialShape(x.shape()), attributes.kernel_shape);
-  const int64_t in_size = NumElements(InputShape(window));
-  const int64_t out_size = NumElements(OutputShape(window));
-  Tensor result(DType::kFloat32, PooledShape(x, window));
-  const float* from = x.data<float>().data();
-  float* to = result.mutable_data<float>().data();
-  ForEachWindow(window, x.dim(0) * x.dim(1),
-                [&](int64_t plane, int64_t out, const auto& reach, const auto& strides) {
-                  double sum = 0;
-                  auto visit = [&](int64_t offset) {
-                    sum += PowerOf(from[plane * in_size + offset], p);
-                  };
-                  ForEachInReach(reach, strides, 0, 0, visit);
-                  to[plane * out_size + out] = PowerNorm(sum, p);
-                });
-  context.set_output(0, std::move(result));
+  PoolSums(
+      context, attributes, [p](float x) { return PowerOf(x, p); },
+      [p](double sum, int64_t, const auto&) { return PowerNorm(sum, p); });
 }
 
 /// One value per plane.
