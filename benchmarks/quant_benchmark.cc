@@ -32,7 +32,7 @@ void BM_QuantizeSite(benchmark::State& state, const char* method, bool calibrate
     problem.gram = gram;
     problem.mean_abs = mean;
   }
-  problem.linears.push_back({"linear", ptq::MatrixRows(w, problem.k), ptq::QuantSpec(), true});
+  problem.linears.push_back({"linear", ptq::MatrixRows(w, problem.k), ptq::QuantSpec()});
   for ([[maybe_unused]] auto _ : state) {
     benchmark::DoNotOptimize(ptq::QuantizeSite(problem, ptq::MethodFromPreset(method)));
   }

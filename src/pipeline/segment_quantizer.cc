@@ -213,11 +213,12 @@ void SegmentQuantizer::SearchSite(const Site& site, const std::vector<int>& line
     mean_abs = statistics->MeanAbs();
     problem.mean_abs = mean_abs;
     problem.gram = statistics->gram();
+    problem.tokens = statistics->count();
     problem.scale_min = std::max(problem.scale_min, SmallestScale(site, *statistics));
   }
   for (const int index : linears) {
     const Linear& linear = plan_.linears[size_t(index)];
-    problem.linears.push_back({linear.name, WeightRows(linear), linear.spec, true});
+    problem.linears.push_back({linear.name, WeightRows(linear), linear.spec});
   }
   SiteResult found = QuantizeSite(problem, method_);
   Site scaled = site;

@@ -70,7 +70,25 @@ GroupGrid GridOf(const GroupRange& range, float shrink, const QuantSpec& spec) {
   return {scale, static_cast<uint8_t>(std::clamp(zero, 0.0, top))};
 }
 
-Grid MakeMinmaxGrid(const SiteView&) {
+int SearchCandidates(const QuantSpec& spec) { return kSearchFactors * (spec.symmetric ? 2 : 3); }
+
+GroupGrid SearchCandidate(const GroupRange& range, int index, const QuantSpec& spec) {
+  constexpr float kLeast = 0.5f;
+  constexpr float kMost = 1.2f;
+  const float factor =
+      kLeast + (kMost - kLeast) * float(index % kSearchFactors) / float(kSearchFactors - 1);
+  GroupGrid grid = GridOf(range, factor, spec);
+  const int variant = index / kSearchFactors;
+  if (spec.symmetric) {
+    if (variant == 1) grid.scale = -grid.scale;
+  } else {
+    const int zero = int(grid.zero_point) + (variant == 2 ? -1 : variant);
+    grid.zero_point = uint8_t(std::clamp(zero, 0, spec.levels() - 1));
+  }
+  return grid;
+}
+
+Grid MakeMinmaxGrid(const GramView&) {
   return [](const RowBlock& block) {
     const int64_t group = block.spec.GroupSizeFor(block.k);
     const int64_t groups = block.spec.GroupsFor(block.k);

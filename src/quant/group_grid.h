@@ -30,6 +30,13 @@ struct GroupGrid {
 /// both ends are codes, and zero is exactly representable.
 [[nodiscard]] GroupGrid GridOf(const GroupRange& range, float shrink, const QuantSpec& spec);
 
+/// Grids around the one that covers a range: its scale times 12 factors of [0.5, 1.2], with both
+/// signs when symmetric, with the zero point and its two neighbours when not.
+inline constexpr int kSearchFactors = 12;
+[[nodiscard]] int SearchCandidates(const QuantSpec& spec);
+/// Candidate `index` of SearchCandidates; the same index for a similar grid in every group.
+[[nodiscard]] GroupGrid SearchCandidate(const GroupRange& range, int index, const QuantSpec& spec);
+
 /// The codes of a group by rounding to nearest.
 void RoundGroup(const float* w, int64_t count, float scale, float zero, float highest_code,
                 uint8_t* codes);

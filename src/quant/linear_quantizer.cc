@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "plain_rows.h"
+#include "refinement.h"
 
 #include "ptq/base/error.h"
 #include "ptq/base/parallel.h"
@@ -38,9 +39,10 @@ RowBlock RowsOf(QuantizedMatrix& q, int64_t begin, int64_t rows, const float* w)
           q.codes.data() + begin * q.k};
 }
 
-/// Δ = Q(W·diag(s))·diag(s)⁻¹ − W for the rows of a block.
-PTQ_VECTOR_CLONES void Errors(const RowBlock& block, const float* original,
-                              std::span<const float> s, float* delta) {
+/// Δ = Q(W·diag(s))·diag(s)⁻¹ − W for the rows of a block: in these coordinates the rounding of W·s
+/// itself does not show.
+PTQ_VECTOR_CLONES void UnscaledErrors(const RowBlock& block, const float* original,
+                                      std::span<const float> s, float* delta) {
   const int64_t groups = block.spec.GroupsFor(block.k);
   for (int64_t r = 0; r < block.rows; ++r) {
     float* row = delta + r * block.k;
@@ -55,32 +57,13 @@ PTQ_VECTOR_CLONES void Errors(const RowBlock& block, const float* original,
   }
 }
 
-/// Whether the method's own way is the plain one.
-bool IsPlain(const LinearTask& task) {
-  return task.grid.make == MakeMinmaxGrid && task.rounding.make == MakeNearestRounding;
-}
-
-/// The two ways in which each row may be quantized.
-struct RowMethods {
-  Grid plain_grid;
-  Rounding plain_rounding;
-  Grid grid;
-  Rounding rounding;
-  bool plain_only;
-  RowMethods(const SiteView& site, const LinearTask& task)
-      : plain_grid(MakeMinmaxGrid(site)),
-        plain_rounding(MakeNearestRounding(site)),
-        grid(task.grid.make(site)),
-        rounding(task.rounding.make(site)),
-        plain_only(IsPlain(task)) {}
-};
-
 /// What a task needs for its tiles, again and again.
 struct Buffers {
   std::vector<float> w;
   std::vector<float> scaled;
   std::vector<float> delta;
   std::vector<double> losses;
+  std::vector<double> raw;
 };
 
 /// Least rows for which packing a Gram matrix pays, and parts that a search is cut into.
@@ -90,12 +73,12 @@ constexpr int64_t kParts = 8;
 /// busy.
 constexpr int64_t kSampleRows = 16;
 
-/// The loss of each row of a block whose codes are set.
-void Losses(const SiteView& site, const RowBlock& block, const float* original,
-            std::vector<float>& delta, double* losses) {
+/// The losses of each row of a block whose codes are set.
+void Losses(const RowMethod& method, const RowBlock& block, const float* original,
+            std::vector<float>& delta, double* shrunk, double* raw) {
   delta.resize(size_t(block.rows * block.k));
-  Errors(block, original, site.s, delta.data());
-  site.gram.RowLosses(delta.data(), block.rows, 0, block.k, losses);
+  UnscaledErrors(block, original, method.s(), delta.data());
+  method.gram().RowLosses(delta.data(), block.rows, 0, block.k, shrunk, raw);
 }
 
 /// Throws InputError for rows whose energies are not numbers.
@@ -109,46 +92,48 @@ void CheckFinite(const LinearTask& task, std::span<const double> energies) {
 struct RowSums {
   double* losses;
   double* plain_losses;
+  double* shrunk_losses;
   double* energies;  ///< not of scaled rows
 };
 
-/// Quantizes one tile of rows in the plain way.
-void QuantizePlain(const SiteView& site, const RowMethods& methods, const LinearTask& task,
-                   const RowBlock& out, const float* original, Buffers& buffers,
-                   const RowSums& sums) {
+/// Quantizes one tile of rows in the plain way; both losses are what that costs.
+void QuantizePlain(const RowMethod& method, const LinearTask& task, const RowBlock& out,
+                   const float* original, Buffers& buffers, const RowSums& sums) {
   const auto check = [&] { CheckFinite(task, std::span(sums.energies, size_t(out.rows))); };
-  if (site.s.empty() && site.gram.identity()) {
-    RoundPlainRows(out, sums.plain_losses, sums.energies);
+  if (method.s().empty() && method.gram().identity()) {
+    RoundPlainRows(out, sums.losses, sums.energies);
+    std::copy_n(sums.losses, out.rows, sums.shrunk_losses);
     check();
     return;
   }
-  if (site.s.empty()) {
-    site.gram.RowEnergies(original, out.rows, sums.energies);
+  if (method.s().empty()) {
+    method.gram().RowEnergies(original, out.rows, sums.energies);
     check();
   }
-  methods.plain_grid(out);
-  methods.plain_rounding(out);
-  Losses(site, out, original, buffers.delta, sums.plain_losses);
+  method.RoundPlainly(out);
+  Losses(method, out, original, buffers.delta, sums.shrunk_losses, sums.losses);
 }
 
-/// Quantizes one tile of rows; the better of both ways ends in `out`, its losses in `sums.losses`.
-void QuantizeTile(const SiteView& site, const RowMethods& methods, const LinearTask& task,
-                  const RowBlock& out, const float* original, Buffers& buffers,
-                  const RowSums& sums) {
-  QuantizePlain(site, methods, task, out, original, buffers, sums);
-  std::copy_n(sums.plain_losses, out.rows, sums.losses);
-  if (methods.plain_only) return;
+/// Quantizes one tile of rows; the better of both ways ends in `out`.
+void QuantizeTile(const RowMethod& method, const LinearTask& task, const RowBlock& out,
+                  const float* original, Buffers& buffers, const RowSums& sums) {
+  QuantizePlain(method, task, out, original, buffers, sums);
+  std::copy_n(sums.losses, out.rows, sums.plain_losses);
+  if (method.plain_only()) return;
 
   const int64_t groups = out.spec.GroupsFor(out.k);
   QuantizedMatrix tile(out.spec, out.rows, out.k);
   const RowBlock other = RowsOf(tile, 0, out.rows, out.w);
-  methods.grid(other);
-  methods.rounding(other);
+  method.Round(other);
   buffers.losses.resize(size_t(out.rows));
-  Losses(site, other, original, buffers.delta, buffers.losses.data());
+  buffers.raw.resize(size_t(out.rows));
+  Losses(method, other, original, buffers.delta, buffers.losses.data(), buffers.raw.data());
   for (int64_t r = 0; r < out.rows; ++r) {
-    if (!(buffers.losses[size_t(r)] < sums.losses[r])) continue;
-    sums.losses[r] = buffers.losses[size_t(r)];
+    const double shrunk = buffers.losses[size_t(r)];
+    const double raw = buffers.raw[size_t(r)];
+    if (!(shrunk < sums.shrunk_losses[r]) || !(raw <= sums.losses[r])) continue;
+    sums.shrunk_losses[r] = shrunk;
+    sums.losses[r] = raw;
     std::copy_n(other.scales + r * groups, groups, out.scales + r * groups);
     std::copy_n(other.zero_points + r * groups, groups, out.zero_points + r * groups);
     std::copy_n(other.codes + r * out.k, out.k, out.codes + r * out.k);
@@ -168,63 +153,108 @@ const float* ScaledRows(const float* w, int64_t rows, int64_t k, std::span<const
 
 }  // namespace
 
-LinearQuantization QuantizeLinear(const SiteView& site, const LinearTask& task) {
+bool RowPieces::IsPlain() const {
+  return grid.make == MakeMinmaxGrid && rounding.make == MakeNearestRounding && refine == 0;
+}
+
+RowBlock RowBlock::Rows(int64_t begin, int64_t count) const {
+  const int64_t groups = spec.GroupsFor(k);
+  return {spec,
+          count,
+          k,
+          w + begin * k,
+          scales + begin * groups,
+          zero_points + begin * groups,
+          codes + begin * k};
+}
+
+void Errors(const RowBlock& block, std::vector<float>& delta) {
+  delta.resize(size_t(block.rows * block.k));
+  UnscaledErrors(block, block.w, {}, delta.data());
+}
+
+RowMethod::RowMethod(const GramView& gram, std::span<const float> s, const RowPieces& pieces)
+    : gram_(gram),
+      s_(s),
+      scaled_(gram.Scaled(s)),
+      plain_only_(pieces.IsPlain()),
+      plain_grid_(MakeMinmaxGrid(scaled_)),
+      plain_rounding_(MakeNearestRounding(scaled_)) {
+  if (plain_only_) return;
+  grid_ = pieces.grid.make(scaled_);
+  rounding_ = pieces.rounding.make(scaled_);
+  refine_ = MakeRefinement(scaled_, pieces.refine);
+}
+
+void RowMethod::RoundPlainly(const RowBlock& block) const {
+  plain_grid_(block);
+  plain_rounding_(block);
+}
+
+void RowMethod::Round(const RowBlock& block) const {
+  grid_(block);
+  rounding_(block);
+  if (refine_ != nullptr) refine_(block);
+}
+
+LinearQuantization QuantizeLinear(const RowMethod& method, const LinearTask& task) {
   const int64_t n = task.w.rows();
   const int64_t k = task.w.cols();
   LinearQuantization outcome;
   outcome.q = QuantizedMatrix(task.spec, n, k);
   std::vector<double> losses(static_cast<size_t>(n));
   std::vector<double> plain_losses(static_cast<size_t>(n));
+  std::vector<double> shrunk_losses(static_cast<size_t>(n));
   std::vector<double> energies(static_cast<size_t>(n));
-  const RowMethods methods(site, task);
-  const int64_t tile = RowTile(site.gram);
-  ParallelForTiles(
-      n, site.gram.identity() ? kTilesInTask * tile : tile, [&](int64_t first, int64_t last) {
-        Buffers buffers;
-        for (int64_t begin = first; begin < last; begin += tile) {
-          const int64_t rows = std::min(tile, last - begin);
-          const float* original = task.w.Get(begin, begin + rows, buffers.w);
-          const RowBlock block =
-              RowsOf(outcome.q, begin, rows, ScaledRows(original, rows, k, site.s, buffers.scaled));
-          QuantizeTile(
-              site, methods, task, block, original, buffers,
-              {losses.data() + begin, plain_losses.data() + begin, energies.data() + begin});
-        }
-      });
-  outcome.loss = std::accumulate(losses.begin(), losses.end(), 0.0);
-  outcome.loss_plain = std::accumulate(plain_losses.begin(), plain_losses.end(), 0.0);
-  outcome.energy = std::accumulate(energies.begin(), energies.end(), 0.0);
+  const int64_t tile = RowTile(method.gram());
+  const int64_t grain = method.gram().identity() ? kTilesInTask * tile : tile;
+  ParallelForTiles(n, grain, [&](int64_t first, int64_t last) {
+    Buffers buffers;
+    for (int64_t begin = first; begin < last; begin += tile) {
+      const int64_t rows = std::min(tile, last - begin);
+      const float* original = task.w.Get(begin, begin + rows, buffers.w);
+      const RowBlock block =
+          RowsOf(outcome.q, begin, rows, ScaledRows(original, rows, k, method.s(), buffers.scaled));
+      QuantizeTile(method, task, block, original, buffers,
+                   {losses.data() + begin, plain_losses.data() + begin,
+                    shrunk_losses.data() + begin, energies.data() + begin});
+    }
+  });
+  const auto sum = [](const std::vector<double>& values) {
+    return std::accumulate(values.begin(), values.end(), 0.0);
+  };
+  outcome.loss = sum(losses);
+  outcome.loss_plain = sum(plain_losses);
+  outcome.shrunk_loss = sum(shrunk_losses);
+  outcome.energy = sum(energies);
   return outcome;
 }
 
 std::vector<double> LossesOf(const GramView& gram, std::span<const std::span<const float>> scales,
-                             const LinearTask& task) {
+                             const RowPieces& pieces, const LinearTask& task) {
   const auto count = static_cast<int64_t>(scales.size());
   const int64_t rows = task.w.rows();
   const int64_t k = task.w.cols();
   std::vector<float> made;
   const float* original = task.w.Get(0, rows, made);
-  const bool plain_only = IsPlain(task);
+  const bool plain_only = pieces.IsPlain();
   std::vector<float> plain(size_t(count * rows * k));
   std::vector<float> other(plain_only ? 0 : plain.size());
   const int64_t parts = (rows + kSampleRows - 1) / kSampleRows;
   ParallelFor(count * parts, [&](int64_t i) {
-    const SiteView site{gram, scales[size_t(i / parts)]};
-    const RowMethods methods(site, task);
+    const RowMethod method(gram, scales[size_t(i / parts)], pieces);
     const int64_t begin = i % parts * kSampleRows;
     const int64_t part = std::min(kSampleRows, rows - begin);
     const float* w = original + begin * k;
     const int64_t to = (i / parts * rows + begin) * k;
     std::vector<float> scaled;
     QuantizedMatrix q(task.spec, part, k);
-    const RowBlock block = RowsOf(q, 0, part, ScaledRows(w, part, k, site.s, scaled));
-    methods.plain_grid(block);
-    methods.plain_rounding(block);
-    Errors(block, w, site.s, plain.data() + to);
+    const RowBlock block = RowsOf(q, 0, part, ScaledRows(w, part, k, method.s(), scaled));
+    method.RoundPlainly(block);
+    UnscaledErrors(block, w, method.s(), plain.data() + to);
     if (plain_only) return;
-    methods.grid(block);
-    methods.rounding(block);
-    Errors(block, w, site.s, other.data() + to);
+    method.Round(block);
+    UnscaledErrors(block, w, method.s(), other.data() + to);
   });
   std::vector<double> losses(size_t(count * rows));
   std::vector<double> other_losses(losses.size(), std::numeric_limits<double>::infinity());

@@ -14,12 +14,15 @@ struct Preset {
   std::string_view scaling;
   std::string_view grid;
   std::string_view rounding;
+  int refine;
+  bool propagate;
 };
 
 #define PTQ_SCALING(...)
 #define PTQ_GRID(...)
 #define PTQ_ROUNDING(...)
-#define PTQ_PRESET(name, scaling, grid, rounding) {name, scaling, grid, rounding},
+#define PTQ_PRESET(name, scaling, grid, rounding, refine, propagate) \
+  {name, scaling, grid, rounding, refine, propagate},
 constexpr Preset kPresets[] = {
 #include "pieces.inc"
 };
@@ -43,7 +46,7 @@ constexpr GridEntry kGrids[] = {
 #undef PTQ_ROUNDING
 
 #define PTQ_GRID(...)
-#define PTQ_ROUNDING(name, statistics, maker) {name, statistics, maker},
+#define PTQ_ROUNDING(name, statistics, accept, maker) {name, statistics, accept, maker},
 constexpr RoundingEntry kRoundings[] = {
 #include "pieces.inc"
 };
@@ -75,7 +78,8 @@ const RoundingEntry& FindRounding(std::string_view name) {
 
 Method MethodFromPreset(std::string_view name) {
   const Preset& preset = Find(kPresets, name, "method");
-  return {std::string(preset.scaling), std::string(preset.grid), std::string(preset.rounding)};
+  return {std::string(preset.scaling), std::string(preset.grid), std::string(preset.rounding),
+          preset.refine, preset.propagate};
 }
 
 std::vector<std::string> MethodPresetNames() {
@@ -86,7 +90,7 @@ std::vector<std::string> MethodPresetNames() {
 
 bool NeedsStatistics(const Method& method) {
   return FindScaling(method.scaling).needs_statistics || FindGrid(method.grid).needs_statistics ||
-         FindRounding(method.rounding).needs_statistics;
+         FindRounding(method.rounding).needs_statistics || method.refine > 0 || method.propagate;
 }
 
 }  // namespace ptq

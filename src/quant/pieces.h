@@ -8,18 +8,12 @@
 #include <string_view>
 #include <vector>
 
-#include "loss.h"
+#include "gram_view.h"
 
 #include "ptq/quant/method.h"
 #include "ptq/quant/spec.h"
 
 namespace ptq {
-
-/// What a grid or a rounding may know of the inputs.
-struct SiteView {
-  const GramView& gram;      ///< of the unscaled inputs
-  std::span<const float> s;  ///< [K], or empty when the site is not scaled
-};
 
 /// Some rows of W·diag(s), and where their grid and codes go.
 struct RowBlock {
@@ -30,7 +24,13 @@ struct RowBlock {
   float* scales;         ///< [rows, groups]
   uint8_t* zero_points;  ///< [rows, groups]
   uint8_t* codes;        ///< [rows, K]
+
+  /// Some of the rows.
+  [[nodiscard]] RowBlock Rows(int64_t begin, int64_t count) const;
 };
+
+/// Δ = what a block's codes stand for − its weights, [rows, K].
+void Errors(const RowBlock& block, std::vector<float>& delta);
 
 /// Sets the scales (finite, not zero, exact in spec.scale_type) and zero points of a block.
 using Grid = std::function<void(const RowBlock&)>;
@@ -52,12 +52,15 @@ struct ScalingEntry {
 struct GridEntry {
   std::string_view name;
   bool needs_statistics;
-  Grid (*make)(const SiteView&);  ///< the view outlives the grid
+  /// `gram` is of the inputs that the blocks' weights see; it outlives the grid.
+  Grid (*make)(const GramView& gram);
 };
 struct RoundingEntry {
   std::string_view name;
   bool needs_statistics;
-  Rounding (*make)(const SiteView&);  ///< the view outlives the rounding
+  /// A scale is used only if the site's score falls at least to this part of what it is without.
+  double accept_scale;
+  Rounding (*make)(const GramView& gram);  ///< as of a grid
 };
 
 /// The pieces by name. Throw UsageError that lists the known names.
@@ -67,9 +70,9 @@ struct RoundingEntry {
 
 #define PTQ_SCALING(name, statistics, maker) \
   std::vector<ScalingCandidate> maker(const SiteProblem& problem);
-#define PTQ_GRID(name, statistics, maker) Grid maker(const SiteView& site);
-#define PTQ_ROUNDING(name, statistics, maker) Rounding maker(const SiteView& site);
-#define PTQ_PRESET(name, scaling, grid, rounding)
+#define PTQ_GRID(name, statistics, maker) Grid maker(const GramView& gram);
+#define PTQ_ROUNDING(name, statistics, accept, maker) Rounding maker(const GramView& gram);
+#define PTQ_PRESET(...)
 #include "pieces.inc"
 #undef PTQ_SCALING
 #undef PTQ_GRID

@@ -18,14 +18,6 @@ constexpr int64_t kScreenRows = 16;
 constexpr size_t kScreened = 12;
 constexpr int64_t kSearchRows = 64;
 constexpr size_t kShortList = 4;
-/// A scale is kept only if its score is at most this fraction of that of "none". Measured behind
-/// the clip grid and nearest rounding, 1.00 / 0.98 / 0.90 (0.70): all-MiniLM-L6-v2 W4 g32, mean
-/// cosine .98248 / .98250 / .98168 (.97716; never: .97702); TinyStories-656K W4 g32 sym, KL .0431 /
-/// .0442 / .0442, asym .0385 / .0397 / .0412, W3 g128 .248 / .240 / .243 (its noise is 5 %). With
-/// outliers all of them choose alike. So any gain is worth taking with these pieces, unlike with
-/// better grids and roundings (which want 0.7); the last 2 % are not worth a Mul in the graph.
-constexpr double kAcceptFraction = 0.98;
-
 /// The rows that stand for a linear in the search, evenly spread.
 struct Sample {
   std::vector<float> w;
@@ -40,22 +32,25 @@ class SiteQuantizer {
   SiteResult Run();
 
  private:
-  [[nodiscard]] LinearTask Task(size_t linear, const MatrixRows& w, bool plain) const;
+  [[nodiscard]] LinearTask Task(size_t linear, const MatrixRows& w) const;
   [[nodiscard]] std::vector<Sample> TakeSamples(int64_t rows) const;
   [[nodiscard]] std::vector<double> SampleScores(const std::vector<Sample>& samples,
                                                  std::span<const std::span<const float>> scales,
-                                                 bool plain) const;
+                                                 const RowPieces& pieces) const;
   [[nodiscard]] std::vector<size_t> ShortList(
       const std::vector<ScalingCandidate>& candidates) const;
   bool TryScale(const ScalingCandidate& candidate, double none_score, SiteResult& result) const;
   [[nodiscard]] double Score(const std::vector<double>& losses) const;
+  /// What the score must fall to for a scale to be used.
+  [[nodiscard]] double Limit(double none_score) const {
+    return pieces_.rounding.accept_scale * none_score;
+  }
 
   const SiteProblem& problem_;
   const ScalingEntry& scaling_;
-  const GridEntry& grid_;
-  const RoundingEntry& rounding_;
-  const GridEntry& plain_grid_;
-  const RoundingEntry& plain_rounding_;
+  const RowPieces pieces_;  ///< the method's own
+  const RowPieces search_;  ///< scales are compared on the grid that is written
+  const RowPieces plain_;   ///< and, most of them, without
   GramView gram_;
   std::vector<double> energies_;
 };
@@ -85,17 +80,15 @@ std::span<const float> UsableGram(const SiteProblem& problem) {
 SiteQuantizer::SiteQuantizer(const SiteProblem& problem, const Method& method)
     : problem_(problem),
       scaling_(FindScaling(method.scaling)),
-      grid_(FindGrid(method.grid)),
-      rounding_(FindRounding(method.rounding)),
-      plain_grid_(FindGrid("minmax")),
-      plain_rounding_(FindRounding("nearest")),
-      gram_(UsableGram(problem), problem.k) {}
+      pieces_{FindGrid(method.grid), FindRounding(method.rounding), method.refine},
+      search_{pieces_.grid, FindRounding("nearest")},
+      plain_{FindGrid("minmax"), FindRounding("nearest")},
+      gram_(UsableGram(problem), problem.k,
+            problem.tokens > 0 ? ShrinkageFor(problem.k, problem.tokens) : 0.0) {}
 
-LinearTask SiteQuantizer::Task(size_t linear, const MatrixRows& w, bool plain) const {
+LinearTask SiteQuantizer::Task(size_t linear, const MatrixRows& w) const {
   const LinearProblem& own = problem_.linears[linear];
-  const bool forbidden = grid_.make == MakeClipGrid && !own.clip;
-  const GridEntry& grid = plain || forbidden ? plain_grid_ : grid_;
-  return {own.name, w, own.spec, grid, plain ? plain_rounding_ : rounding_};
+  return {own.name, w, own.spec};
 }
 
 std::vector<Sample> SiteQuantizer::TakeSamples(int64_t rows) const {
@@ -121,12 +114,12 @@ std::vector<Sample> SiteQuantizer::TakeSamples(int64_t rows) const {
 /// sibling with large weights would decide for all.
 std::vector<double> SiteQuantizer::SampleScores(const std::vector<Sample>& samples,
                                                 std::span<const std::span<const float>> scales,
-                                                bool plain) const {
+                                                const RowPieces& pieces) const {
   std::vector<double> scores(scales.size(), 0.0);
   for (size_t i = 0; i < samples.size(); ++i) {
     const Sample& sample = samples[i];
     if (!(sample.energy > 0)) continue;
-    const auto losses = LossesOf(gram_, scales, Task(i, sample.rows, plain));
+    const auto losses = LossesOf(gram_, scales, pieces, Task(i, sample.rows));
     for (size_t c = 0; c < scores.size(); ++c) scores[c] += losses[c] / sample.energy;
   }
   return scores;
@@ -146,13 +139,13 @@ std::vector<size_t> SiteQuantizer::ShortList(
   const size_t none = candidates.size();
   std::vector<double> scores(candidates.size() + 1);
   const auto score = [&](const std::vector<size_t>& which, const std::vector<Sample>& samples,
-                         bool plain) {
+                         const RowPieces& pieces) {
     std::vector<std::span<const float>> scales;
     scales.reserve(which.size());
     for (const size_t c : which) {
       scales.push_back(c == none ? std::span<const float>() : std::span(candidates[c].s));
     }
-    const std::vector<double> found = SampleScores(samples, scales, plain);
+    const std::vector<double> found = SampleScores(samples, scales, pieces);
     for (size_t i = 0; i < which.size(); ++i) scores[which[i]] = found[i];
   };
   const auto keep_best = [&](std::vector<size_t>& order, size_t count) {
@@ -161,15 +154,15 @@ std::vector<size_t> SiteQuantizer::ShortList(
   };
   std::vector<size_t> order(candidates.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  score(order, TakeSamples(kScreenRows), /*plain=*/true);
+  score(order, TakeSamples(kScreenRows), plain_);
   keep_best(order, kScreened);
   const std::vector<Sample> samples = TakeSamples(kSearchRows);
-  score(order, samples, /*plain=*/true);
+  score(order, samples, plain_);
   keep_best(order, kShortList);
   order.push_back(none);
-  score(order, samples, /*plain=*/false);
+  score(order, samples, search_);
   order.pop_back();
-  std::erase_if(order, [&](size_t c) { return !(scores[c] <= kAcceptFraction * scores[none]); });
+  std::erase_if(order, [&](size_t c) { return !(scores[c] <= Limit(scores[none])); });
   keep_best(order, kShortList);
   return order;
 }
@@ -178,16 +171,16 @@ std::vector<size_t> SiteQuantizer::ShortList(
 /// outcome) when it pays and leaves no linear worse than round-to-nearest.
 bool SiteQuantizer::TryScale(const ScalingCandidate& candidate, double none_score,
                              SiteResult& result) const {
-  const SiteView site{gram_, candidate.s};
+  const RowMethod method(gram_, candidate.s, pieces_);
   std::vector<LinearQuantization> outcomes;
   std::vector<double> losses;
   for (size_t i = 0; i < problem_.linears.size(); ++i) {
     const LinearProblem& linear = problem_.linears[i];
-    outcomes.push_back(QuantizeLinear(site, Task(i, linear.w, false)));
-    losses.push_back(outcomes.back().loss);
-    if (!(losses.back() <= result.linears[i].loss_rtn)) return false;
+    outcomes.push_back(QuantizeLinear(method, Task(i, linear.w)));
+    losses.push_back(outcomes.back().shrunk_loss);
+    if (!(outcomes.back().loss <= result.linears[i].loss_rtn)) return false;
   }
-  if (!(Score(losses) <= kAcceptFraction * none_score)) return false;
+  if (!(Score(losses) <= Limit(none_score))) return false;
   for (size_t i = 0; i < outcomes.size(); ++i) {
     result.linears[i].q = std::move(outcomes[i].q);
     result.linears[i].loss = outcomes[i].loss;
@@ -200,12 +193,12 @@ bool SiteQuantizer::TryScale(const ScalingCandidate& candidate, double none_scor
 
 SiteResult SiteQuantizer::Run() {
   SiteResult result;
-  const SiteView unscaled{gram_, {}};
+  const RowMethod unscaled(gram_, {}, pieces_);
   std::vector<double> losses;
   for (size_t i = 0; i < problem_.linears.size(); ++i) {
     const LinearProblem& linear = problem_.linears[i];
-    LinearQuantization outcome = QuantizeLinear(unscaled, Task(i, linear.w, false));
-    losses.push_back(outcome.loss);
+    LinearQuantization outcome = QuantizeLinear(unscaled, Task(i, linear.w));
+    losses.push_back(outcome.shrunk_loss);
     energies_.push_back(outcome.energy);
     result.linears.push_back(
         {std::move(outcome.q), outcome.loss, outcome.loss_plain, outcome.energy});

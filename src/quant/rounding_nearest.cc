@@ -14,7 +14,7 @@ PTQ_VECTOR_CLONES void RoundGroup(const float* w, int64_t count, float scale, fl
   }
 }
 
-Rounding MakeNearestRounding(const SiteView&) {
+Rounding MakeNearestRounding(const GramView&) {
   return [](const RowBlock& block) {
     const int64_t group = block.spec.GroupSizeFor(block.k);
     const int64_t groups = block.spec.GroupsFor(block.k);

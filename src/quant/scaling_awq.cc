@@ -117,11 +117,7 @@ std::vector<float> Normalised(const std::vector<double>& log_s, const SiteProble
   return s;
 }
 
-}  // namespace
-
-/// Lin et al. 2023 (arXiv 2306.00978) eq. 5: s = x^alpha with x = mean |X|; and the form of the
-/// authors' code that also looks at the weights, s = x^alpha / w̄^(1 − alpha) ("duo").
-std::vector<ScalingCandidate> MakeAwqScaling(const SiteProblem& problem) {
+std::vector<ScalingCandidate> Candidates(const SiteProblem& problem, bool duo) {
   std::vector<double> x(problem.mean_abs.begin(), problem.mean_abs.end());
   ShareAmongTied(problem.row_of_channel, x);
   const auto finite = [](double value) { return std::isfinite(value); };
@@ -147,11 +143,23 @@ std::vector<ScalingCandidate> MakeAwqScaling(const SiteProblem& problem) {
   for (int step = 1; step <= kAlphaSteps; ++step) {
     add("awq", double(step) / kAlphaSteps, 0.0);
   }
-  for (int step = 0; step < kAlphaSteps; ++step) {  // alpha = 1 is the same in both forms
+  for (int step = 0; duo && step < kAlphaSteps; ++step) {  // alpha = 1 is the same in both forms
     const double alpha = double(step) / kAlphaSteps;
     add("awq-duo", alpha, 1.0 - alpha);
   }
   return candidates;
+}
+
+}  // namespace
+
+/// Lin et al. 2023 (arXiv 2306.00978) eq. 5: s = x^alpha with x = mean |X|.
+std::vector<ScalingCandidate> MakeAwqScaling(const SiteProblem& problem) {
+  return Candidates(problem, /*duo=*/false);
+}
+
+/// And the form of the authors' code that also looks at the weights, s = x^alpha / w̄^(1 − alpha).
+std::vector<ScalingCandidate> MakeAwqDuoScaling(const SiteProblem& problem) {
+  return Candidates(problem, /*duo=*/true);
 }
 
 }  // namespace ptq

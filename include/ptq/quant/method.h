@@ -15,6 +15,8 @@ struct Method {
   std::string scaling = "none";      ///< a name of Scalings()
   std::string grid = "minmax";       ///< a name of Grids()
   std::string rounding = "nearest";  ///< a name of Roundings()
+  int refine = 0;          ///< rounds in which scales and codes improve each other afterwards
+  bool propagate = false;  ///< whether weights are corrected for the errors of earlier layers
 };
 
 /// The method behind a preset name (rtn, awq …). Throws UsageError that lists the presets.
@@ -28,12 +30,12 @@ struct LinearProblem {
   std::string name;  ///< for messages
   MatrixRows w;      ///< [N, K]
   QuantSpec spec;
-  bool clip = true;  ///< whether the clip grid may shrink its groups
 };
 
 /// All linears fed by one activation (siblings), with what is known of it.
 struct SiteProblem {
   int64_t k = 0;
+  int64_t tokens = 0;               ///< that were seen; 0: unknown, and H is taken as it is
   std::span<const float> mean_abs;  ///< [K] mean |x|; empty without calibration
   std::span<const float> gram;  ///< [K, K] lower triangle of Σ x xᵀ, row-major; empty without
   std::vector<LinearProblem> linears;

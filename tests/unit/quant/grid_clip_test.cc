@@ -78,18 +78,6 @@ TEST(ClipGrid, WorksGroupByGroupWhereGroupsAreIndependent) {
   EXPECT_NEAR(result.loss, best, 1e-5 * best);
 }
 
-TEST(ClipGrid, LeavesLinearsThatAreNotToBeClipped) {
-  std::mt19937 random(13);
-  Layer layer;
-  layer.k = 64;
-  layer.Observe(Normal(random, 100 * 64));
-  layer.Add(Normal(random, 30 * 64), Spec(3, 32, true));
-  SiteProblem problem = layer.Problem();
-  problem.linears[0].clip = false;
-  const LinearResult result = QuantizeSite(problem, Pieces("none", "clip")).linears[0];
-  EXPECT_EQ(result.q.scales, NaiveRtn(layer.weights[0], 64, layer.specs[0]).scales);
-}
-
 TEST(ClipGrid, FallsBackToMinmaxInRowsWhereItCostsMore) {
   // Strong correlation between groups: the best for each group alone is not the best for the row.
   std::mt19937 random(14);

@@ -11,16 +11,19 @@ namespace ptq::testing {
 namespace {
 
 using ::testing::AllOf;
-using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
 TEST(Method, NamesThreePiecesByAPreset) {
-  EXPECT_THAT(MethodPresetNames(), Contains("rtn"));
-  EXPECT_THAT(MethodPresetNames(), Contains("awq"));
+  EXPECT_THAT(MethodPresetNames(), ElementsAre("rtn", "awq", "gptq", "awq-gptq", "best"));
   EXPECT_EQ(MethodFromPreset("rtn").grid, "minmax");
-  EXPECT_EQ(MethodFromPreset("awq").scaling, "awq");
-  EXPECT_EQ(MethodFromPreset("awq").grid, "clip");
+  EXPECT_EQ(MethodFromPreset("awq").scaling, "awq-duo");
+  EXPECT_EQ(MethodFromPreset("awq").grid, "block");
+  EXPECT_EQ(MethodFromPreset("gptq").rounding, "gptq");
+  EXPECT_FALSE(MethodFromPreset("gptq").propagate);
+  EXPECT_EQ(MethodFromPreset("best").refine, 3);
+  EXPECT_TRUE(MethodFromPreset("best").propagate);
 }
 
 TEST(Method, NeedsStatisticsForAnyPieceThatUsesThem) {

@@ -94,7 +94,7 @@ struct Layer {
     problem.scale_max = scale_max;
     for (size_t i = 0; i < weights.size(); ++i) {
       problem.linears.push_back(
-          {"linear" + std::to_string(i), MatrixRows(weights[i], k), specs[i], true});
+          {"linear" + std::to_string(i), MatrixRows(weights[i], k), specs[i]});
     }
     return problem;
   }

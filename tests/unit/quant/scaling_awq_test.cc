@@ -73,7 +73,7 @@ TEST(AwqScaling, FindsTheBestOfAllCandidatesByTheNormalisedLoss) {
       // Of very different size: without normalising, the first would decide alone.
       layer.Add(Normal(random, 20 * 51, 100.0f), Spec(4, 16, symmetric, type));
       layer.Add(Normal(random, 30 * 51, 0.01f), Spec(4, 32, symmetric, type));
-      const SiteResult site = QuantizeSite(layer.Problem(), Pieces("awq", "minmax"));
+      const SiteResult site = QuantizeSite(layer.Problem(), Pieces("awq-duo", "minmax"));
       ASSERT_FALSE(site.scale.empty());
       double energy[2];
       for (size_t i = 0; i < 2; ++i) {
