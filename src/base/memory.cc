@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include <malloc.h>
+#include <unistd.h>
 
 namespace ptq {
 
@@ -22,6 +23,11 @@ int64_t PeakResidentBytes(Ranks& ranks) {
   int64_t bytes = PeakResidentBytes();
   ranks.Max(std::span(&bytes, 1), 0);
   return bytes;
+}
+
+int64_t PhysicalBytes() {
+  const int64_t pages = ::sysconf(_SC_PHYS_PAGES);
+  return pages > 0 ? pages * ::sysconf(_SC_PAGESIZE) : 0;
 }
 
 void KeepFreedMemory() {

@@ -141,6 +141,13 @@ void AddRecipeOptions(CLI::App& app, Recipe& recipe) {
   app.add_option("--scaling", recipe.scaling, "Overrides the method's scaling");
   app.add_option("--grid", recipe.grid, "Overrides the method's grid");
   app.add_option("--rounding", recipe.rounding, "Overrides the method's rounding");
+  app.add_option("--refine", recipe.refine,
+                 "Rounds in which scales and codes improve each other; default: the method's")
+      ->check(CLI::Range(0, 20));
+  app.add_flag_function(
+      "--propagate,!--no-propagate", [&recipe](int64_t count) { recipe.propagate = count > 0; },
+      "Calibrate each layer on what the quantized ones before it give, and correct its weights for "
+      "that; default: the method's");
   AddOutputOptions(app, recipe);
   AddRequantizeOption(app, recipe.requantize);
   app.add_option("--include", recipe.include,
@@ -152,8 +159,6 @@ void AddRecipeOptions(CLI::App& app, Recipe& recipe) {
       ->excludes("--calib");
   app.add_option("--tokenizer", recipe.tokenizer,
                  "tokenizer.json or its directory; default: beside the model");
-  app.add_flag("--propagate,!--no-propagate", recipe.propagate,
-               "Calibrate later layers on what the quantized ones give");
   app.add_flag("!--no-verify", recipe.verify, "Do not load and run the result once");
   AddMemoryOption(app, recipe.memory_budget);
   app.add_flag("--overwrite", recipe.overwrite, "Replace the destination if it exists");

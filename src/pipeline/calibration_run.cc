@@ -85,31 +85,40 @@ size_t CountBlocks(const std::vector<MicroBatch>& batches) {
   return count;
 }
 
-}  // namespace
-
-std::vector<Taps> TapsBySegment(const ExecutionPlan& execution, const Plan& plan,
-                                const RunContext& context) {
-  std::vector<Taps> taps(execution.segments().size());
+/// The sites whose linears are taken over from another model.
+std::vector<bool> TakenSites(const Plan& plan, const RunContext& context) {
+  std::vector<bool> taken;
   for (const Site& site : plan.sites) {
-    if (context.shared != nullptr && context.shared->Has(context.model, plan, site)) continue;
-    taps[site.segment][site.value] = plan.linears[size_t(site.linears.front())].k;
+    taken.push_back(context.shared != nullptr && context.shared->Has(context.model, plan, site));
   }
-  return taps;
+  return taken;
 }
 
-CalibrationRun StartCalibration(const Source& source, const Recipe& recipe, const Plan& plan,
-                                const std::filesystem::path& scratch, Ranks& ranks,
-                                const RunContext& context) {
+}  // namespace
+
+bool NeedsNothing(const Plan& plan, const RunContext& context) {
+  return std::ranges::all_of(TakenSites(plan, context), std::identity());
+}
+
+CalibrationRun StartCalibration(const Source& source, const Recipe& recipe, const Method& method,
+                                const Plan& plan, const std::filesystem::path& scratch,
+                                Ranks& ranks, const RunContext& context) {
   Feeder feeder(source.graph, ReadFeedHints(source.model.directory()), context.inputs);
   CalibrationSet samples = ReadForAll(source, recipe, ranks, context);
   const int64_t block_tokens = BlockTokens(source, samples.ids);
-  const Part part = PartOf(samples.ids, block_tokens, ranks);
+  Part part = PartOf(samples.ids, block_tokens, ranks);
+  part.size.method = method;
   const MemoryPlan memory = PlanMemory(source.executor, plan, part.size, recipe.memory_budget);
   const auto batches = MakeMicroBatches(part.ids, memory.micro_batch_tokens, block_tokens);
-  CutStore cuts(CountBlocks(batches), memory.cut_bytes, ScratchDirectory(scratch, ranks));
-  Calibrator calibrator(source.executor, feeder, batches,
-                        TapsBySegment(source.executor.plan(), plan, context), recipe.propagate,
-                        std::move(cuts), memory.idle_bytes);
+  CutStore cuts(CountBlocks(batches) * Calibrator::StreamsFor(method.propagate), memory.cut_bytes,
+                ScratchDirectory(scratch, ranks));
+  const Division division = !method.propagate ? Division::kWhole
+                            : memory.lockstep ? Division::kLockstep
+                                              : Division::kRerun;
+  Calibrator calibrator(
+      source.executor, feeder, batches,
+      DivideIntoStages(source.executor.plan(), plan, TakenSites(plan, context), division),
+      method.propagate, std::move(cuts), memory.idle_bytes);
   return {std::move(samples), std::move(feeder), std::move(calibrator), memory};
 }
 

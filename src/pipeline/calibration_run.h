@@ -23,16 +23,15 @@ struct CalibrationRun {
   MemoryPlan memory;      ///< of the rank that has most
 };
 
-/// The activations to observe in each segment and their widths: those of sites whose linears are
-/// not taken over from another model.
-[[nodiscard]] std::vector<Taps> TapsBySegment(const ExecutionPlan& execution, const Plan& plan,
-                                              const RunContext& context);
+/// Whether the linears of every site are taken over from another model.
+[[nodiscard]] bool NeedsNothing(const Plan& plan, const RunContext& context);
 
 /// Reads the recipe's samples, on rank 0 alone, and puts each rank's part of them at the entrance
 /// of the graph; a part may be empty, and only rank 0 knows where they are from. `scratch` is a
 /// directory for activations that do not fit in memory. Throws what ReadSamples and Feeder throw.
+/// `method` decides what is observed.
 [[nodiscard]] CalibrationRun StartCalibration(const Source& source, const Recipe& recipe,
-                                              const Plan& plan,
+                                              const Method& method, const Plan& plan,
                                               const std::filesystem::path& scratch, Ranks& ranks,
                                               const RunContext& context);
 

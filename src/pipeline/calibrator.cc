@@ -1,5 +1,6 @@
 #include "ptq/pipeline/calibrator.h"
 
+#include <set>
 #include <utility>
 
 #include "ptq/base/error.h"
@@ -26,97 +27,120 @@ std::vector<ValueId> Keys(const Taps& taps) {
   return keys;
 }
 
-/// What each segment must hand on for the taps of later ones. The LM head's input is not needed
-/// when nothing behind it is tapped, and neither are the caches that the graph gives out.
-std::vector<std::vector<ValueId>> GoalsFor(const Executor& executor,
-                                           const std::vector<Taps>& taps) {
-  const auto& segments = executor.plan().segments();
-  std::vector<std::vector<ValueId>> goals(segments.size());
-  for (size_t i = segments.size(); i-- > 1;) {
-    goals[i - 1] = executor.MakeJob(segments[i], goals[i], Keys(taps[i])).inputs;
+/// What each stage must hand on for the taps of later ones. The LM head's input is not needed when
+/// nothing behind it is tapped, and neither are the caches that the graph gives out.
+std::vector<std::vector<std::vector<ValueId>>> GoalsFor(const Executor& executor,
+                                                        const Stages& stages) {
+  std::vector<std::vector<std::vector<ValueId>>> goals(stages.size());
+  std::set<ValueId> needed;  // by all stages up to the next that advances
+  for (size_t i = stages.size(); i-- > 0;) {
+    goals[i].resize(stages[i].size());
+    for (size_t j = stages[i].size(); j-- > 0;) {
+      const Stage& stage = stages[i][j];
+      if (stage.advances) goals[i][j].assign(needed.begin(), needed.end());
+      const auto inputs = executor.MakeJob(stage.range, goals[i][j], Keys(stage.taps)).inputs;
+      if (stage.advances) needed.clear();
+      needed.insert(inputs.begin(), inputs.end());
+    }
   }
   return goals;
+}
+
+/// What each block has seen at one tap, in order.
+std::vector<std::span<const float>> PartsOf(
+    const std::vector<std::map<ValueId, std::vector<Tensor>>>& seen, ValueId id, int64_t k) {
+  std::vector<std::span<const float>> parts;
+  // A block may not come to the site at all (a branch), or more than once (a loop).
+  for (const auto& block : seen) {
+    const auto found = block.find(id);
+    if (found == block.end()) continue;
+    for (const Tensor& x : found->second) parts.push_back(Activation(x, k));
+  }
+  return parts;
 }
 
 }  // namespace
 
 Calibrator::Calibrator(const Executor& executor, const Feeder& feeder,
-                       const std::vector<MicroBatch>& batches, const std::vector<Taps>& taps,
-                       bool propagates, CutStore cuts, int64_t idle_bytes)
+                       const std::vector<MicroBatch>& batches, Stages stages, bool propagates,
+                       CutStore cuts, int64_t idle_bytes)
     : executor_(executor),
-      taps_(taps),
+      stages_(std::move(stages)),
       propagates_(propagates),
       cuts_(std::move(cuts)),
       idle_bytes_(idle_bytes),
-      goals_(GoalsFor(executor, taps)) {
+      goals_(GoalsFor(executor, stages_)) {
   size_t block = 0;
   for (const MicroBatch& batch : batches) {
     first_block_.push_back(block);
-    for (const TokenBlock& tokens : batch.blocks) {
-      cuts_.Put(block++, feeder.Make(tokens.ids, tokens.batch, tokens.length));
-    }
+    block += batch.blocks.size();
   }
   first_block_.push_back(block);
+  block = 0;
+  for (const MicroBatch& batch : batches) {
+    for (const TokenBlock& tokens : batch.blocks) {
+      const Values inputs = feeder.Make(tokens.ids, tokens.batch, tokens.length);
+      for (size_t stream = 0; stream < StreamsFor(propagates); ++stream) {
+        cuts_.Put(stream * blocks() + block, inputs);
+      }
+      ++block;
+    }
+  }
 }
 
-/// Runs the blocks of a micro-batch. `advance`: their goals take the place of their inputs.
-void Calibrator::RunBatch(const Job& job, const Values& constants, size_t batch, bool advance,
-                          std::vector<Seen>* seen) {
+/// Runs the blocks of a micro-batch and returns what each of them has seen.
+std::vector<Calibrator::Seen> Calibrator::RunBatch(const Job& job, const Values& constants,
+                                                   size_t batch, size_t stream,
+                                                   const Stage& stage) {
   const size_t first = first_block_[batch];
-  ParallelFor(int64_t(first_block_[batch + 1] - first), [&](int64_t i) {
-    const size_t block = first + size_t(i);
-    Tap tap;
-    if (seen != nullptr) {
-      tap = [&own = (*seen)[size_t(i)]](ValueId id, const Tensor& x) { own[id].push_back(x); };
-    }
-    Values inputs = advance ? cuts_.Take(block) : cuts_.Get(block);
+  std::vector<Seen> seen(first_block_[batch + 1] - first);
+  ParallelFor(int64_t(seen.size()), [&](int64_t i) {
+    const size_t place = stream * blocks() + first + size_t(i);
+    const Tap tap = [&own = seen[size_t(i)]](ValueId id, const Tensor& x) { own[id].push_back(x); };
+    Values inputs = stage.advances ? cuts_.Take(place) : cuts_.Get(place);
     const Values goals = executor_.Run(job, constants, std::move(inputs), tap);
-    if (advance) cuts_.Put(block, goals);
+    if (!stage.advances) return;
+    cuts_.Put(place, goals, stage.inner ? CutStore::Keep::kExact : CutStore::Keep::kCompact);
   });
   executor_.DropTables(job);
   ReleaseFreeMemory(idle_bytes_);  // activations' sizes vary, and freed ones pile up in gaps
+  return seen;
 }
 
-StatisticsBySite Calibrator::Observe(size_t segment, Timings& timings) {
-  const Taps& taps = taps_[segment];
+StatisticsBySite Calibrator::Observe(size_t segment, size_t index, const Overrides& quantized,
+                                     Timings& timings) {
+  const Stage& stage = stages_[segment][index];
+  const std::vector<ValueId>& goals = goals_[segment][index];
   StatisticsBySite statistics;
-  for (const auto& [id, k] : taps) statistics.try_emplace(id, k);
-  const bool advance = !propagates_;
-  const Job job = executor_.MakeJob(executor_.plan().segments()[segment],
-                                    advance ? goals_[segment] : std::vector<ValueId>(), Keys(taps));
-  Values constants;
+  for (const auto& [id, k] : stage.taps) {
+    statistics.try_emplace(id, k, SiteStatistics::Parts{.gram = true, .cross = propagates_});
+  }
+  if (goals.empty() && stage.taps.empty()) return statistics;
+  const Job job = executor_.MakeJob(stage.range, goals, Keys(stage.taps));
+  std::vector<Values> constants;  // of each stream
   {
     const Stopwatch watch(timings.forward);
-    constants = executor_.LoadConstants(job);
+    constants.push_back(executor_.LoadConstants(job));
+    if (propagates_) constants.push_back(executor_.LoadConstants(job, quantized));
   }
   for (size_t batch = 0; batch + 1 < first_block_.size(); ++batch) {
     CheckInterrupt();
-    std::vector<Seen> seen(first_block_[batch + 1] - first_block_[batch]);
-    {
-      const Stopwatch watch(timings.forward);
-      RunBatch(job, constants, batch, advance, &seen);
+    std::vector<std::vector<Seen>> seen;
+    for (size_t stream = 0; stream < constants.size(); ++stream) {
+      const Stopwatch watch(stream == 0 ? timings.forward : timings.propagate);
+      seen.push_back(RunBatch(job, constants[stream], batch, stream, stage));
     }
     const Stopwatch watch(timings.statistics);
     for (auto& [id, sums] : statistics) {
-      std::vector<std::span<const float>> parts;
-      // A block may not come to the site at all (a branch), or more than once (a loop).
-      for (Seen& block : seen) {
-        for (const Tensor& x : block[id]) parts.push_back(Activation(x, sums.k()));
+      const auto parts = PartsOf(seen.back(), id, sums.k());
+      if (propagates_) {
+        sums.AddWithOriginal(parts, PartsOf(seen.front(), id, sums.k()));
+      } else {
+        sums.Add(parts);
       }
-      sums.Add(parts);
     }
   }
   return statistics;
-}
-
-void Calibrator::Propagate(size_t segment, const Values& overrides) {
-  if (goals_[segment].empty()) return;
-  const Job job = executor_.MakeJob(executor_.plan().segments()[segment], goals_[segment], {});
-  const Values constants = executor_.LoadConstants(job, overrides);
-  for (size_t batch = 0; batch + 1 < first_block_.size(); ++batch) {
-    CheckInterrupt();
-    RunBatch(job, constants, batch, /*advance=*/true, nullptr);
-  }
 }
 
 }  // namespace ptq

@@ -32,7 +32,7 @@ CollectReport Finished(const StatisticsFile& file, const std::filesystem::path& 
 /// A segment's statistics of all ranks' samples, on rank 0.
 StatisticsBySite ObserveTogether(Calibrator& calibrator, size_t segment, Ranks& ranks,
                                  Timings& timings) {
-  StatisticsBySite statistics = calibrator.Observe(segment, timings);
+  StatisticsBySite statistics = calibrator.Observe(segment, 0, {}, timings);
   if (ranks.size() == 1) return statistics;
   const Stopwatch watch(timings.exchange);
   for (auto& [id, sums] : statistics) sums.Gather(ranks, 0);
@@ -50,12 +50,15 @@ void Collect(const Recipe& recipe, const std::filesystem::path& file, Ranks& ran
   const std::string sha256 = Sha256OfFile(source.model.path());
   CheckSameSource(source.model, sha256, ranks);
   const RunContext context = ContextOf(companions, 0);
-  CalibrationRun run = StartCalibration(
-      source, recipe, plan, std::filesystem::absolute(file).parent_path(), ranks, context);
-  const std::vector<Taps> taps = TapsBySegment(source.executor.plan(), plan, context);
+  CalibrationRun run =
+      StartCalibration(source, recipe, Method(), plan,
+                       std::filesystem::absolute(file).parent_path(), ranks, context);
+  const Stages& stages = run.calibrator.stages();
   std::vector<StoredSite> sites;
-  for (const Taps& segment : taps) {
-    for (const auto& [id, k] : segment) sites.push_back({source.graph.value(id).name, k});
+  for (const std::vector<Stage>& segment : stages) {
+    for (const auto& [id, k] : segment.front().taps) {
+      sites.push_back({source.graph.value(id).name, k});
+    }
   }
   const nlohmann::ordered_json provenance = {{"tool", PTQ_VERSION},
                                              {"source", SourceIdentity(source.model, sha256)},
@@ -63,10 +66,10 @@ void Collect(const Recipe& recipe, const std::filesystem::path& file, Ranks& ran
   reading.reset();
   std::optional<StatisticsWriter> writer;
   if (ranks.is_root()) writer.emplace(file, provenance, std::move(sites));
-  Progress progress("collecting", int64_t(taps.size()));
-  for (size_t i = 0; i < taps.size(); ++i) {
+  Progress progress("collecting", int64_t(stages.size()));
+  for (size_t i = 0; i < stages.size(); ++i) {
     CheckInterrupt();
-    if (i + 1 < taps.size()) {
+    if (i + 1 < stages.size()) {
       source.executor.PrefetchWeights(source.executor.plan().segments()[i + 1]);
     }
     const StatisticsBySite statistics = ObserveTogether(run.calibrator, i, ranks, timings);

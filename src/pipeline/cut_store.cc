@@ -54,13 +54,13 @@ bool FitsHalf(const Tensor& tensor) {
   return largest >= kSmallestLargest;
 }
 
-void Encode(ValueId id, const Tensor& tensor, Bytes& out) {
-  const bool half = FitsHalf(tensor);
+void Encode(ValueId id, const Tensor& tensor, CutStore::Keep keep, Bytes& out) {
+  const bool half = keep == CutStore::Keep::kCompact && FitsHalf(tensor);
   const DType stored = half ? DType::kFloat16 : tensor.dtype();
   Append(out, Header{id, int32_t(tensor.dtype()), int32_t(stored), int32_t(tensor.rank())});
   for (const int64_t dim : tensor.shape()) Append(out, dim);
   if (tensor.dtype() == kSequence) {
-    for (const Tensor& element : ElementsOf(tensor)) Encode(kNoValue, element, out);
+    for (const Tensor& element : ElementsOf(tensor)) Encode(kNoValue, element, keep, out);
     return;
   }
   const size_t at = out.size();
@@ -74,12 +74,12 @@ void Encode(ValueId id, const Tensor& tensor, Bytes& out) {
   }
 }
 
-Bytes Encode(const Values& values) {
+Bytes Encode(const Values& values, CutStore::Keep keep) {
   std::vector<ValueId> ids;
   for (const auto& [id, tensor] : values) ids.push_back(id);
   std::ranges::sort(ids);
   Bytes out;
-  for (const ValueId id : ids) Encode(id, values.at(id), out);
+  for (const ValueId id : ids) Encode(id, values.at(id), keep, out);
   out.shrink_to_fit();
   return out;
 }
@@ -234,8 +234,8 @@ CutStore& CutStore::operator=(CutStore&&) noexcept = default;
 
 size_t CutStore::size() const { return state_->slots.size(); }
 
-void CutStore::Put(size_t block, const Values& values) {
-  state_->Store(state_->slots.at(block), Encode(values));
+void CutStore::Put(size_t block, const Values& values, Keep keep) {
+  state_->Store(state_->slots.at(block), Encode(values, keep));
 }
 
 Values CutStore::Get(size_t block) const {

@@ -28,9 +28,10 @@ struct SegmentSize {
   int64_t codes = 0;     ///< bytes of its linears' results before they are packed
   int64_t stored = 0;    ///< bytes of all those weights in the file
   int64_t grams = 0;     ///< bytes
-  int64_t site = 0;      ///< weight elements of its largest site
-  int64_t tables = 0;    ///< bytes that rows are gathered from
-  int64_t inputs = 0;    ///< widths of its sites' activations, and of its linears' outputs
+  int64_t largest_gram = 0;
+  int64_t site = 0;    ///< weight elements of its largest site
+  int64_t tables = 0;  ///< bytes that rows are gathered from
+  int64_t inputs = 0;  ///< widths of its sites' activations, and of its linears' outputs
   int64_t outputs = 0;
 };
 
@@ -54,6 +55,7 @@ std::vector<SegmentSize> SizesOf(const Executor& executor, const Plan& plan) {
     for (const int linear : site.linears) elements += plan.linears[size_t(linear)].n * k;
     size.site = std::max(size.site, elements);
     size.grams += k * k * 4;
+    size.largest_gram = std::max(size.largest_gram, k * k * 4);
     size.inputs += k;
   }
   for (size_t i = 0; i < sizes.size(); ++i) {
@@ -67,27 +69,40 @@ std::vector<SegmentSize> SizesOf(const Executor& executor, const Plan& plan) {
 /// The largest need of any segment while samples run through it, or while it is searched (packing
 /// and verification need less). Freed memory is kept for the next up to idle_bytes.
 int64_t LargestSegment(const std::vector<SegmentSize>& sizes, const MemoryPlan& memory,
-                       bool statistics) {
+                       const CalibrationSize& calibration) {
+  const Method& method = calibration.method;
   const int64_t tokens = memory.micro_batch_tokens;
+  // A site at a time has a Gram matrix and a cross moment; weights are there twice.
+  const int64_t streams = method.propagate ? 2 : 1;
+  const bool factorises = method.propagate || method.rounding != "nearest";
   int64_t largest = 0;
   for (const SegmentSize& size : sizes) {
-    const int64_t observe = size.elements * 4 + size.grams + size.inputs * tokens * 4 +
+    const int64_t grams = method.propagate ? 2 * size.largest_gram : size.grams;
+    const int64_t observe = streams * size.elements * 4 + grams +
+                            streams * size.inputs * tokens * 4 +
                             std::max(size.outputs * tokens * 4, memory.idle_bytes) +
                             std::min(size.tables, tokens * kRowPages);
-    const int64_t search = size.stored + size.codes + size.site + (statistics ? size.grams : 0);
+    int64_t search = size.stored + size.codes + size.site + (calibration.statistics ? grams : 0);
+    // A factor in double, what is made of it, and the corrected weights.
+    if (factorises) search += 3 * size.largest_gram;
+    if (method.propagate) search += 4 * size.site + 4 * size.elements;
     largest = std::max({largest, search + memory.idle_bytes, tokens > 0 ? observe : 0});
   }
   return largest;
 }
 
-/// Bytes of the activations on the widest cut, as they are kept: binary16, and token ids.
-int64_t CutBytes(const Plan& plan, int64_t tokens) {
+/// Bytes of the activations on the widest cut, as they are kept: binary16, and token ids; within a
+/// segment, float32.
+int64_t CutBytes(const Plan& plan, const CalibrationSize& calibration, bool lockstep) {
   int64_t width = 0;  // of the residual stream: the narrowest that linears read
+  int64_t widest = 0;
   for (const Site& site : plan.sites) {
     const int64_t k = plan.linears[size_t(site.linears.front())].k;
     width = width == 0 ? k : std::min(width, k);
+    widest = std::max(widest, k);
   }
-  return tokens * (width * 2 + 16);
+  const int64_t bytes = lockstep ? (width + widest) * 4 + 16 : width * 2 + 16;
+  return calibration.tokens * bytes * (calibration.method.propagate ? 2 : 1);
 }
 
 int64_t IdleBytes(const std::vector<SegmentSize>& sizes) {
@@ -120,44 +135,72 @@ int64_t ResultBytes(const Linear& linear) {
   return bytes;
 }
 
-MemoryPlan PlanMemory(const Executor& executor, const Plan& plan,
-                      const CalibrationSize& calibration, int64_t budget) {
-  const std::vector<SegmentSize> sizes = SizesOf(executor, plan);
-  const int64_t cut = CutBytes(plan, calibration.tokens);
-  const int64_t least_batch = std::min(calibration.tokens,  //
-                                       std::max(calibration.longest, kBlockTokens));
-  const int64_t most_batch = std::min(calibration.tokens, kMicroBatchTokens);
-  const int64_t idle = calibration.tokens > 0 ? IdleBytes(sizes) : 0;
-  const auto plan_with = [&](int64_t micro_batch, int64_t kept_idle, int64_t cut_bytes,
-                             bool saves_behind) {
+namespace {
+
+/// The ways in which a run may use memory, by what they cost in time.
+class Planner {
+ public:
+  Planner(const Executor& executor, const Plan& plan, const CalibrationSize& calibration)
+      : sizes_(SizesOf(executor, plan)), plan_(plan), calibration_(calibration) {}
+
+  /// What costs least time first: activations kept from site to site, checkpoints that are waited
+  /// for, less memory kept for reuse, activations in a file, small batches.
+  [[nodiscard]] std::vector<MemoryPlan> Ways() const {
+    const int64_t batch = std::min(calibration_.tokens, kMicroBatchTokens);
+    const int64_t idle = calibration_.tokens > 0 ? IdleBytes(sizes_) : 0;
+    const int64_t least_idle = std::min(idle, kLeastIdle);
+    std::vector<MemoryPlan> ways;
+    if (calibration_.method.propagate) ways.push_back(Way(batch, idle, kUnlimited, true, true));
+    ways.push_back(Way(batch, idle, kUnlimited, true, false));
+    ways.push_back(Way(batch, least_idle, kUnlimited, false, false));
+    ways.push_back(Way(batch, least_idle, 0, false, false));
+    ways.push_back(Way(0, least_idle, 0, false, false));
+    return ways;
+  }
+
+  [[nodiscard]] int64_t Cut(bool lockstep) const { return CutBytes(plan_, calibration_, lockstep); }
+
+ private:
+  [[nodiscard]] MemoryPlan Way(int64_t micro_batch, int64_t idle, int64_t cut_bytes,
+                               bool saves_behind, bool lockstep) const {
+    const int64_t least_batch =
+        std::min(calibration_.tokens, std::max(calibration_.longest, kBlockTokens));
     MemoryPlan memory;
     memory.micro_batch_tokens = std::max(micro_batch, least_batch);
-    memory.idle_bytes = kept_idle;
+    memory.idle_bytes = idle;
     memory.cut_bytes = cut_bytes;
     memory.saves_behind = saves_behind;
-    memory.peak_bytes = kProgramBytes + std::min(cut, cut_bytes) * (saves_behind ? 2 : 1) +
-                        LargestSegment(sizes, memory, calibration.statistics);
+    memory.lockstep = lockstep;
+    memory.peak_bytes = kProgramBytes + std::min(Cut(lockstep), cut_bytes) +
+                        (saves_behind ? std::min(Cut(false), cut_bytes) : 0) +
+                        LargestSegment(sizes_, memory, calibration_);
     return memory;
-  };
-  const MemoryPlan fastest = plan_with(most_batch, idle, kUnlimited, true);
-  if (budget == 0 || fastest.peak_bytes <= budget) return fastest;
-  // What costs least time first: checkpoints that are waited for, less memory kept for reuse,
-  // activations in a file, small batches.
-  const int64_t least_idle = std::min(idle, kLeastIdle);
-  for (const MemoryPlan& memory :
-       {plan_with(most_batch, least_idle, kUnlimited, false),
-        plan_with(most_batch, least_idle, 0, false), plan_with(0, least_idle, 0, false)}) {
-    const int64_t left = budget - memory.peak_bytes;
+  }
+
+  const std::vector<SegmentSize> sizes_;
+  const Plan& plan_;
+  const CalibrationSize& calibration_;
+};
+
+}  // namespace
+
+MemoryPlan PlanMemory(const Executor& executor, const Plan& plan,
+                      const CalibrationSize& calibration, int64_t budget) {
+  const Planner planner(executor, plan, calibration);
+  const std::vector<MemoryPlan> ways = planner.Ways();
+  for (const MemoryPlan& memory : ways) {
+    // Without a budget, time is worth half of this machine's memory.
+    const int64_t limit = budget > 0 ? budget : memory.lockstep ? PhysicalBytes() / 2 : kUnlimited;
+    const int64_t left = limit - memory.peak_bytes;
     if (left < 0) continue;
     MemoryPlan fitted = memory;
     if (memory.cut_bytes == 0) {
-      fitted.cut_bytes = std::min(left, cut);
+      fitted.cut_bytes = std::min(left, planner.Cut(false));
       fitted.peak_bytes += fitted.cut_bytes;
     }
     return fitted;
   }
-  const MemoryPlan least = plan_with(0, least_idle, 0, false);
-  throw ResourceError("quantizing this model needs about " + FormatBytes(least.peak_bytes) +
+  throw ResourceError("quantizing this model needs about " + FormatBytes(ways.back().peak_bytes) +
                       " of memory, more than --memory-budget " + FormatBytes(budget) +
                       "; raise it, or use shorter samples (--seq-len)");
 }

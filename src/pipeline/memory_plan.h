@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "ptq/plan/plan.h"
+#include "ptq/quant/method.h"
 #include "ptq/runtime/executor.h"
 
 namespace ptq {
@@ -25,6 +26,7 @@ struct MemoryPlan {
   int64_t micro_batch_tokens = 0;  ///< whose activations are held at once
   int64_t cut_bytes = 0;           ///< activations on a cut kept in memory; the rest goes to a file
   bool saves_behind = true;        ///< a checkpoint's activations are kept until they are written
+  bool lockstep = false;           ///< activations within a segment are kept from site to site
   int64_t idle_bytes = 0;          ///< freed memory kept for reuse: asking again costs time
 };
 
@@ -33,6 +35,7 @@ struct CalibrationSize {
   bool statistics = false;  ///< whether there are any
   int64_t tokens = 0;
   int64_t longest = 0;  ///< sample, in tokens
+  Method method;
 };
 
 /// The fastest way that fits into `budget` bytes (0: as much as is useful). Throws ResourceError

@@ -11,6 +11,8 @@ Method MethodOf(const Recipe& recipe) {
   if (!recipe.scaling.empty()) method.scaling = recipe.scaling;
   if (!recipe.grid.empty()) method.grid = recipe.grid;
   if (!recipe.rounding.empty()) method.rounding = recipe.rounding;
+  method.refine = recipe.refine.value_or(method.refine);
+  method.propagate = recipe.propagate.value_or(method.propagate);
   return method;
 }
 
@@ -49,6 +51,8 @@ nlohmann::ordered_json ToJson(const Recipe& recipe) {
   json["scaling"] = method.scaling;
   json["grid"] = method.grid;
   json["rounding"] = method.rounding;
+  json["refine"] = method.refine;
+  json["propagate"] = method.propagate;
   json["bits"] = recipe.bits;
   json["group_size"] = recipe.group_size;
   json["symmetric"] = recipe.symmetric;
@@ -63,7 +67,6 @@ nlohmann::ordered_json ToJson(const Recipe& recipe) {
   json["seq_len"] = recipe.calibration.seq_len;
   json["seed"] = recipe.calibration.seed;
   json["requantize"] = recipe.requantize;
-  json["propagate"] = recipe.propagate;
   return json;
 }
 

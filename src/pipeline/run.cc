@@ -204,10 +204,11 @@ class Road {
       report_.notes.push_back("inputs made by " + Joined(context_.makers));
     }
     report_.predicted_peak_bytes =
-        calibration != nullptr ? calibration->memory.peak_bytes
-                               : PlanMemory(source_.executor, report_.plan,
-                                            {!provenance.is_null(), 0, 0}, recipe_.memory_budget)
-                                     .peak_bytes;
+        calibration != nullptr
+            ? calibration->memory.peak_bytes
+            : PlanMemory(source_.executor, report_.plan,
+                         {!provenance.is_null(), 0, 0, MethodOf(recipe_)}, recipe_.memory_budget)
+                  .peak_bytes;
     if (!recipe_.verify) {
       report_.verification.note = "not asked for (--no-verify)";
       return;
@@ -425,7 +426,8 @@ RunReport PlanRun(const Recipe& recipe) {
   const Source source(recipe.source, recipe.requantize);
   RunReport report = StartReport(source, recipe, {});
   report.bytes_before = SourceBytes(source.model);
-  CalibrationSize size{NeedsStatistics(MethodOf(recipe)), 0, 0};
+  const Method method = MethodOf(recipe);
+  CalibrationSize size{NeedsStatistics(method), 0, 0, method};
   if (size.statistics && recipe.statistics.empty()) {  // at most: nothing is read yet
     size.tokens = recipe.calibration.samples * recipe.calibration.seq_len;
     size.longest = recipe.calibration.seq_len;

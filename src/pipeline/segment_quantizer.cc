@@ -148,7 +148,7 @@ SegmentQuantizer::Seen SegmentQuantizer::SeenAt(const Site& site,
   return seen;
 }
 
-void SegmentQuantizer::Complete(SegmentResult& result) {
+void SegmentQuantizer::AddOperands(SegmentResult& result) const {
   std::map<int, std::shared_ptr<const std::vector<float>>> scales;
   for (const ScaledSite& scaled : result.scaled) {
     const auto scale = std::make_shared<const std::vector<float>>(scaled.scale);
@@ -159,7 +159,6 @@ void SegmentQuantizer::Complete(SegmentResult& result) {
     result.operands[linear.operand] =
         std::make_shared<EffectiveWeight>(quantized.q, scales[quantized.linear], linear);
   }
-  FoldRows(result);
 }
 
 void SegmentQuantizer::QuantizeSiteLinears(const Site& site, const std::vector<int>& linears,
@@ -213,6 +212,7 @@ void SegmentQuantizer::SearchSite(const Site& site, const std::vector<int>& line
     mean_abs = statistics->MeanAbs();
     problem.mean_abs = mean_abs;
     problem.gram = statistics->gram();
+    problem.cross = statistics->cross();
     problem.tokens = statistics->count();
     problem.scale_min = std::max(problem.scale_min, SmallestScale(site, *statistics));
   }

@@ -49,9 +49,11 @@ class SegmentQuantizer {
   /// Quantizes the linears of some sites of a segment, indices into Plan::sites in order.
   /// `statistics` of these; empty when the method needs none.
   [[nodiscard]] SegmentResult Quantize(std::span<const size_t> sites, StatisticsBySite statistics);
-  /// The rest, when the results of all sites of a segment are together: operands, and scales that
-  /// go into the rows of another linear.
-  void Complete(SegmentResult& result);
+  /// Makes the operands of all linears that are in a result.
+  void AddOperands(SegmentResult& result) const;
+  /// When the results of all sites of a segment are together and have their operands: divides the
+  /// rows of linears that scales of other sites fold into.
+  void FoldRows(SegmentResult& result);
   /// Whether a shared weight still waits for another site.
   [[nodiscard]] bool HasPending() const { return !pending_.empty(); }
   [[nodiscard]] const std::vector<LinearOutcome>& outcomes() const { return outcomes_; }
@@ -84,7 +86,6 @@ class SegmentQuantizer {
   void CollectShared(const Site& at, int linear, const Seen& seen, SegmentResult& result);
   void Record(int linear, const SiteResult& site_result, const LinearResult& linear_result,
               const Seen& seen);
-  void FoldRows(SegmentResult& result);
   [[nodiscard]] MatrixRows WeightRows(const Linear& linear) const;
   [[nodiscard]] float SmallestScale(const Site& site, const SiteStatistics& statistics) const;
 

@@ -39,13 +39,13 @@ void SegmentSearch::Start(const std::string& sha256, const std::filesystem::path
   CheckSameSource(source_.model, sha256, ranks_);
   if (!NeedsStatistics(method_) || plan_.sites.empty()) return;
   if (!recipe_.statistics.empty()) return OpenStatistics(sha256);
-  const auto taps = TapsBySegment(source_.executor.plan(), plan_, context_);
-  if (std::ranges::all_of(taps, &Taps::empty)) {
+  if (NeedsNothing(plan_, context_)) {
     note_ = "its weights have the codes that were found for another model of the directory";
     return;
   }
   try {
-    calibration_.emplace(StartCalibration(source_, recipe_, plan_, scratch, ranks_, context_));
+    calibration_.emplace(
+        StartCalibration(source_, recipe_, method_, plan_, scratch, ranks_, context_));
   } catch (const UnsupportedError& error) {
     note_ = std::string(error.what()) + "; weights are rounded to nearest";
     spdlog::warn("'{}' is not calibrated: {}", source_.model.path().filename().string(), note_);
@@ -53,8 +53,10 @@ void SegmentSearch::Start(const std::string& sha256, const std::filesystem::path
 }
 
 void SegmentSearch::OpenStatistics(const std::string& sha256) {
-  if (recipe_.propagate) {
-    throw UsageError("--propagate needs the samples themselves: give --calib instead of --stats");
+  if (method_.propagate) {
+    throw UsageError(
+        "--propagate (which --method best implies) needs the samples themselves: give --calib "
+        "instead of --stats, or --no-propagate");
   }
   statistics_.emplace(recipe_.statistics);
   if (statistics_->provenance().value("source", nlohmann::ordered_json()) !=
@@ -70,73 +72,102 @@ nlohmann::ordered_json SegmentSearch::Provenance() const {
   return nullptr;
 }
 
-std::vector<size_t> SegmentSearch::SitesOf(size_t segment, int owner) const {
-  std::vector<size_t> sites;
+std::vector<std::vector<size_t>> SegmentSearch::SitesByStage(size_t segment) const {
+  std::vector<std::vector<size_t>> sites;
+  if (calibration_.has_value()) {
+    for (const Stage& stage : calibration_->calibrator.stages()[segment]) {
+      sites.push_back(stage.sites);
+    }
+    return sites;
+  }
+  sites.emplace_back();
   for (size_t i = 0; i < plan_.sites.size(); ++i) {
-    if (plan_.sites[i].segment == segment && owners_[i] == owner) sites.push_back(i);
+    if (plan_.sites[i].segment == segment) sites.back().push_back(i);
   }
   return sites;
 }
 
+std::vector<size_t> SegmentSearch::Owned(const std::vector<size_t>& sites, int owner) const {
+  std::vector<size_t> owned;
+  std::ranges::copy_if(sites, std::back_inserter(owned),
+                       [&](size_t site) { return owners_[site] == owner; });
+  return owned;
+}
+
 /// Of the sites of this rank.
-StatisticsBySite SegmentSearch::Statistics(size_t segment, Timings& timings) {
+StatisticsBySite SegmentSearch::Statistics(size_t segment, size_t stage,
+                                           const std::vector<size_t>& sites,
+                                           const Overrides& quantized, Timings& timings) {
   StatisticsBySite statistics;
-  if (calibration_.has_value()) statistics = calibration_->calibrator.Observe(segment, timings);
+  if (calibration_.has_value()) {
+    statistics = calibration_->calibrator.Observe(segment, stage, quantized, timings);
+  }
   if (calibration_.has_value() && ranks_.size() > 1) {
     const Stopwatch watch(timings.exchange);
-    for (size_t i = 0; i < plan_.sites.size(); ++i) {
-      if (plan_.sites[i].segment != segment) continue;
-      const auto sums = statistics.find(plan_.sites[i].value);
-      sums->second.Gather(ranks_, owners_[i]);
-      if (owners_[i] != ranks_.rank()) statistics.erase(sums);
+    for (const size_t site : sites) {
+      const auto sums = statistics.find(plan_.sites[site].value);
+      if (sums == statistics.end()) continue;
+      sums->second.Gather(ranks_, owners_[site]);
+      if (owners_[site] != ranks_.rank()) statistics.erase(sums);
     }
   }
   if (!statistics_.has_value()) return statistics;
   const Stopwatch watch(timings.read);
-  for (const size_t site : SitesOf(segment, ranks_.rank())) {
+  for (const size_t site : Owned(sites, ranks_.rank())) {
     const ValueId value = plan_.sites[site].value;
     statistics.emplace(value, statistics_->Read(source_.graph.value(value).name));
   }
   return statistics;
 }
 
-SegmentResult SegmentSearch::Run(size_t segment, Timings& timings) {
-  StatisticsBySite statistics = Statistics(segment, timings);
+/// What all ranks together find for some sites; on those that do not receive it, nothing.
+SegmentResult SegmentSearch::Quantize(const std::vector<size_t>& sites, StatisticsBySite statistics,
+                                      Timings& timings) {
   SegmentResult result;
   {
     const Stopwatch watch(timings.search);
-    result = quantizer_.Quantize(SitesOf(segment, ranks_.rank()), std::move(statistics));
+    result = quantizer_.Quantize(Owned(sites, ranks_.rank()), std::move(statistics));
   }
   if (ranks_.size() > 1) {
     const Stopwatch watch(timings.exchange);
-    Exchange(segment, result);
+    Exchange(sites, result);
   }
-  if (!ranks_.is_root() && !recipe_.propagate) return result;
-  {
-    const Stopwatch watch(timings.search);
-    quantizer_.Complete(result);
-  }
-  if (calibration_.has_value() && recipe_.propagate) {
-    const Stopwatch watch(timings.propagate);
-    Values overrides;
-    for (const auto& [id, weight] : result.operands) overrides[id] = weight->Whole();
-    calibration_->calibrator.Propagate(segment, overrides);
-  }
+  if (Receives()) quantizer_.AddOperands(result);
   return result;
 }
 
+SegmentResult SegmentSearch::Run(size_t segment, Timings& timings) {
+  SegmentResult whole;
+  Overrides quantized;
+  const auto sites = SitesByStage(segment);
+  for (size_t stage = 0; stage < sites.size(); ++stage) {
+    StatisticsBySite statistics = Statistics(segment, stage, sites[stage], quantized, timings);
+    if (sites[stage].empty()) continue;
+    SegmentResult found = Quantize(sites[stage], std::move(statistics), timings);
+    if (method_.propagate) {
+      const Stopwatch watch(timings.propagate);
+      for (const auto& [id, weight] : found.operands) quantized[id] = weight->Whole();
+    }
+    Append(whole.scaled, std::move(found.scaled));
+    Append(whole.linears, std::move(found.linears));
+    whole.operands.merge(found.operands);
+  }
+  const Stopwatch watch(timings.search);
+  if (Receives()) quantizer_.FoldRows(whole);
+  return whole;
+}
+
 /// Gives rank 0, or all that propagate, what every rank has found, in the order of the sites.
-void SegmentSearch::Exchange(size_t segment, SegmentResult& result) {
-  const bool receives = ranks_.is_root() || recipe_.propagate;
+void SegmentSearch::Exchange(const std::vector<size_t>& sites, SegmentResult& result) {
   SegmentResult whole;
   for (int from = 0; from < ranks_.size(); ++from) {
-    if (SitesOf(segment, from).empty()) continue;
-    SegmentResult part = Send(from, receives, result);
-    if (!receives) continue;
+    if (Owned(sites, from).empty()) continue;
+    SegmentResult part = Send(from, Receives(), result);
+    if (!Receives()) continue;
     Append(whole.scaled, std::move(part.scaled));
     Append(whole.linears, std::move(part.linears));
   }
-  if (!receives) whole = {};
+  if (!Receives()) whole = {};
   result = std::move(whole);
   SortBySite(result);
 }
@@ -144,7 +175,7 @@ void SegmentSearch::Exchange(size_t segment, SegmentResult& result) {
 /// What rank `from` has found: taken from its `own` there. All ranks take part, whether they
 /// receive or not.
 SegmentResult SegmentSearch::Send(int from, bool receives, SegmentResult& own) {
-  const int to = recipe_.propagate ? Ranks::kEveryone : 0;
+  const int to = method_.propagate ? Ranks::kEveryone : 0;
   const bool sends = ranks_.rank() == from;
   std::string header;
   if (sends) {

@@ -41,10 +41,17 @@ class SegmentSearch {
 
  private:
   void OpenStatistics(const std::string& sha256);
-  [[nodiscard]] std::vector<size_t> SitesOf(size_t segment, int owner) const;
-  [[nodiscard]] StatisticsBySite Statistics(size_t segment, Timings& timings);
-  void Exchange(size_t segment, SegmentResult& result);
+  [[nodiscard]] std::vector<std::vector<size_t>> SitesByStage(size_t segment) const;
+  [[nodiscard]] std::vector<size_t> Owned(const std::vector<size_t>& sites, int owner) const;
+  [[nodiscard]] StatisticsBySite Statistics(size_t segment, size_t stage,
+                                            const std::vector<size_t>& sites,
+                                            const Overrides& quantized, Timings& timings);
+  [[nodiscard]] SegmentResult Quantize(const std::vector<size_t>& sites,
+                                       StatisticsBySite statistics, Timings& timings);
+  void Exchange(const std::vector<size_t>& sites, SegmentResult& result);
   [[nodiscard]] SegmentResult Send(int from, bool receives, SegmentResult& own);
+  /// Whether this rank gets what the others have found.
+  [[nodiscard]] bool Receives() const { return ranks_.is_root() || method_.propagate; }
   void SortBySite(SegmentResult& result) const;
 
   const Source& source_;

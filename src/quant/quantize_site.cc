@@ -3,6 +3,7 @@
 #include <numeric>
 #include <utility>
 
+#include "correction.h"
 #include "linear_quantizer.h"
 #include "pieces.h"
 
@@ -58,6 +59,9 @@ class SiteQuantizer {
 void Validate(const SiteProblem& problem) {
   if (!problem.gram.empty() && int64_t(problem.gram.size()) != problem.k * problem.k) {
     throw InternalError("quantize: the Gram matrix is not K x K");
+  }
+  if (!problem.cross.empty() && int64_t(problem.cross.size()) != problem.k * problem.k) {
+    throw InternalError("quantize: the cross moment is not K x K");
   }
   if (!problem.mean_abs.empty() && int64_t(problem.mean_abs.size()) != problem.k) {
     throw InternalError("quantize: the mean magnitudes are not K");
@@ -218,7 +222,19 @@ SiteResult SiteQuantizer::Run() {
 
 SiteResult QuantizeSite(const SiteProblem& problem, const Method& method) {
   Validate(problem);
-  return SiteQuantizer(problem, method).Run();
+  if (problem.cross.empty() || UsableGram(problem).empty()) {
+    return SiteQuantizer(problem, method).Run();
+  }
+  SiteProblem corrected = problem;
+  std::vector<std::vector<float>> weights;
+  {
+    const Correction correction(problem.gram, problem.cross, problem.k, problem.tokens);
+    for (LinearProblem& linear : corrected.linears) {
+      weights.push_back(correction.Apply(linear.w));
+      linear.w = MatrixRows(weights.back(), problem.k);
+    }
+  }
+  return SiteQuantizer(corrected, method).Run();
 }
 
 }  // namespace ptq

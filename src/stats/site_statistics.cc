@@ -31,11 +31,31 @@ PTQ_VECTOR_CLONES void AddMagnitudes(const float* x, size_t rows, size_t stride,
   }
 }
 
+/// Energy of a difference, as a part of the original's: independent tokens are 2 apart.
+constexpr double kUnrelated = 1.5;
+
+/// original − seen; nothing when they are not the same tokens: their number is another, or their
+/// difference has the energy of independent ones.
+std::vector<float> DifferenceOf(std::span<const float> original, std::span<const float> seen) {
+  std::vector<float> difference;
+  if (original.size() != seen.size()) return difference;
+  difference.resize(seen.size());
+  double apart = 0, energy = 0;
+  for (size_t i = 0; i < seen.size(); ++i) {
+    difference[i] = original[i] - seen[i];
+    apart += double(difference[i]) * double(difference[i]);
+    energy += double(original[i]) * double(original[i]);
+  }
+  if (!(apart <= kUnrelated * energy)) difference.clear();
+  return difference;
+}
+
 }  // namespace
 
-SiteStatistics::SiteStatistics(int64_t k, bool with_gram)
+SiteStatistics::SiteStatistics(int64_t k, Parts parts)
     : k_(k), abs_sum_(size_t(k), 0.0), max_abs_(size_t(k), 0.0f) {
-  if (with_gram) gram_.assign(size_t(k * k), 0.0f);
+  if (parts.gram) gram_.assign(size_t(k * k), 0.0f);
+  if (parts.cross) cross_.assign(size_t(k * k), 0.0f);
 }
 
 SiteStatistics::SiteStatistics(int64_t count, std::vector<double> abs_sum,
@@ -72,8 +92,26 @@ void SiteStatistics::Add(std::span<const std::span<const float>> parts) {
   if (!gram_.empty()) AccumulateGram(parts, k_, gram_.data());
 }
 
+void SiteStatistics::AddWithOriginal(std::span<const std::span<const float>> parts,
+                                     std::span<const std::span<const float>> originals) {
+  Add(parts);
+  if (parts.size() != originals.size()) return;
+  std::vector<std::vector<float>> differences(parts.size());
+  ParallelFor(int64_t(parts.size()), [&](int64_t i) {
+    differences[size_t(i)] = DifferenceOf(originals[size_t(i)], parts[size_t(i)]);
+  });
+  std::vector<std::span<const float>> shifts, seen;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (differences[i].empty()) continue;
+    shifts.emplace_back(differences[i]);
+    seen.push_back(parts[i]);
+  }
+  AccumulateCross(shifts, seen, k_, cross_.data());
+}
+
 void SiteStatistics::Merge(const SiteStatistics& other) {
-  if (other.k_ != k_ || other.gram_.size() != gram_.size()) {
+  if (other.k_ != k_ || other.gram_.size() != gram_.size() ||
+      other.cross_.size() != cross_.size()) {
     throw InternalError("statistics of different sites cannot be merged");
   }
   count_ += other.count_;
@@ -82,6 +120,7 @@ void SiteStatistics::Merge(const SiteStatistics& other) {
     max_abs_[j] = std::max(max_abs_[j], other.max_abs_[j]);
   }
   for (size_t i = 0; i < gram_.size(); ++i) gram_[i] += other.gram_[i];
+  for (size_t i = 0; i < cross_.size(); ++i) cross_[i] += other.cross_[i];
 }
 
 void SiteStatistics::Gather(Ranks& ranks, int root) {
@@ -89,6 +128,11 @@ void SiteStatistics::Gather(Ranks& ranks, int root) {
   ranks.Sum(std::span(&count_, 1), root);
   ranks.Sum(abs_sum_, root);
   ranks.Max(max_abs_, root);
+  for (size_t begin = 0; begin < cross_.size(); begin += size_t(kSentTogether)) {
+    ranks.Sum(
+        std::span(cross_).subspan(begin, std::min(size_t(kSentTogether), cross_.size() - begin)),
+        root);
+  }
   if (gram_.empty()) return;
   std::vector<float> packed;  // rows of the lower triangle
   for (int64_t begin = 0, end = 0; begin < k_; begin = end) {

@@ -90,4 +90,20 @@ void AccumulateGram(std::span<const std::span<const float>> parts, int64_t k, fl
   });
 }
 
+void AccumulateCross(std::span<const std::span<const float>> a,
+                     std::span<const std::span<const float>> b, int64_t k, float* cross) {
+  const int64_t blocks = (k + kGramTile - 1) / kGramTile;
+  ParallelFor(blocks * blocks, [&](int64_t index) {
+    const int64_t row = index / blocks * kGramTile;
+    const int64_t col = index % blocks * kGramTile;
+    for (size_t i = 0; i < a.size(); ++i) {
+      const int64_t rows = static_cast<int64_t>(a[i].size()) / k;
+      if (rows == 0) continue;
+      cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, ToInt(std::min(kGramTile, k - row)),
+                  ToInt(std::min(kGramTile, k - col)), ToInt(rows), 1.0f, a[i].data() + row,
+                  ToInt(k), b[i].data() + col, ToInt(k), 1.0f, cross + row * k + col, ToInt(k));
+    }
+  });
+}
+
 }  // namespace ptq

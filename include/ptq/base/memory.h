@@ -13,6 +13,9 @@ namespace ptq {
 /// On rank 0, that of the rank that needed most.
 [[nodiscard]] int64_t PeakResidentBytes(Ranks& ranks);
 
+/// Memory of this machine, in bytes; 0 where unknown.
+[[nodiscard]] int64_t PhysicalBytes();
+
 /// Tells the allocator, for the whole process, to keep what is freed for the next to ask (up to
 /// some ten MiB): every tensor and every buffer of codes would otherwise come from the system page
 /// by page. For main, once.

@@ -25,8 +25,10 @@ class CutStore {
   CutStore& operator=(CutStore&&) noexcept;
 
   [[nodiscard]] size_t size() const;
+  /// How floats are kept: as binary16 where they fit, or as they are.
+  enum class Keep { kCompact, kExact };
   /// Replaces the values of a block. Throws OutputError when the scratch file cannot grow.
-  void Put(size_t block, const Values& values);
+  void Put(size_t block, const Values& values, Keep keep = Keep::kCompact);
   /// The values of a block; they stay stored.
   [[nodiscard]] Values Get(size_t block) const;
   /// The values of a block, whose memory is free afterwards.

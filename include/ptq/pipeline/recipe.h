@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,8 @@ struct Recipe {
   std::string scaling;                ///< overrides one part of the preset when not empty
   std::string grid;
   std::string rounding;
+  std::optional<int> refine;
+  std::optional<bool> propagate;
   int bits = 4;
   int64_t group_size = 128;  ///< 0: channel
   bool symmetric = true;
@@ -36,7 +39,6 @@ struct Recipe {
   std::filesystem::path statistics;  ///< a file of CollectStatistics, instead of the samples
   std::filesystem::path tokenizer;   ///< directory or tokenizer.json; empty: beside the model
   bool requantize = false;           ///< dequantize weights that are quantized already
-  bool propagate = false;            ///< calibrate later layers on what the quantized ones give
   bool verify = true;
   bool overwrite = false;
   int64_t memory_budget = 0;  ///< bytes; 0: what is useful. Does not change the result

@@ -38,6 +38,10 @@ struct SiteProblem {
   int64_t tokens = 0;               ///< that were seen; 0: unknown, and H is taken as it is
   std::span<const float> mean_abs;  ///< [K] mean |x|; empty without calibration
   std::span<const float> gram;  ///< [K, K] lower triangle of Σ x xᵀ, row-major; empty without
+  /// [K, K] Σ (x − x̂) x̂ᵀ, row-major, where the statistics are of x̂ and the original model gives x;
+  /// or empty. With it, weights are corrected before they are quantized, and losses are those of
+  /// quantizing the corrected ones.
+  std::span<const float> cross;
   std::vector<LinearProblem> linears;
   bool scaling_allowed = true;  ///< false for tied weights
   /// [K] or empty: channels with the same number get the same scale, since it folds into one row of

@@ -12,13 +12,23 @@ namespace ptq {
 /// Sums over the tokens seen at an activation x[K]. A sum is the same for any number of threads.
 class SiteStatistics {
  public:
-  explicit SiteStatistics(int64_t k, bool with_gram = true);
+  /// Which matrices are summed.
+  struct Parts {
+    bool gram = true;
+    bool cross = false;
+  };
+  explicit SiteStatistics(int64_t k, Parts parts = {true, false});
   /// What another one held: sums [K], maxima [K], the Gram matrix [K, K] or nothing.
   SiteStatistics(int64_t count, std::vector<double> abs_sum, std::vector<float> max_abs,
                  std::vector<float> gram);
 
   /// Adds the tokens of every part, row-major [rows, K], in their order.
   void Add(std::span<const std::span<const float>> parts);
+  /// The same for tokens as a quantized model gives them, with those that the original one gives in
+  /// their place. Where the two have not the same tokens (as routed experts may), a part does not
+  /// count for cross().
+  void AddWithOriginal(std::span<const std::span<const float>> parts,
+                       std::span<const std::span<const float>> originals);
   /// Adds what another one has seen. Throws InternalError when the sizes differ.
   void Merge(const SiteStatistics& other);
   /// On rank `root`, adds what all other ranks have seen; elsewhere nothing of use is left.
@@ -37,6 +47,8 @@ class SiteStatistics {
   /// thousand tokens at a time by the matrix library (whose error is far below one rounding a
   /// token).
   [[nodiscard]] std::span<const float> gram() const { return gram_; }
+  /// Σ (x − x̂) x̂ᵀ for the original's x and the x̂ seen here, row-major [K, K]; empty without.
+  [[nodiscard]] std::span<const float> cross() const { return cross_; }
   /// Whether every sum is a finite number.
   [[nodiscard]] bool IsFinite() const;
 
@@ -46,6 +58,7 @@ class SiteStatistics {
   std::vector<double> abs_sum_;
   std::vector<float> max_abs_;
   std::vector<float> gram_;
+  std::vector<float> cross_;
 };
 
 }  // namespace ptq

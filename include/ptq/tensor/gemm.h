@@ -23,5 +23,8 @@ void Gemm(float alpha, const MatrixView& a, const MatrixView& b, float beta, flo
 /// H[k, k] += Xᵀ X for X[rows, k], lower triangle only (column index ≤ row index), row-major. X is
 /// given in parts of whole rows, added in their order.
 void AccumulateGram(std::span<const std::span<const float>> parts, int64_t k, float* gram);
+/// C[k, k] += Aᵀ B for A and B [rows, k], in parts of the same rows.
+void AccumulateCross(std::span<const std::span<const float>> a,
+                     std::span<const std::span<const float>> b, int64_t k, float* cross);
 
 }  // namespace ptq

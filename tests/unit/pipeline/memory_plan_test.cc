@@ -21,7 +21,7 @@ class MemoryPlanTest : public ::testing::Test {
         plan_(MakePlan(executor_.plan(), {})) {}
 
   [[nodiscard]] MemoryPlan PlanFor(int64_t tokens, int64_t longest, int64_t budget) const {
-    return PlanMemory(executor_, plan_, {true, tokens, longest}, budget);
+    return PlanMemory(executor_, plan_, {true, tokens, longest, {}}, budget);
   }
 
   Model model_;
@@ -66,8 +66,8 @@ TEST_F(MemoryPlanTest, NeverPlansAboveItsBudget) {
 }
 
 TEST_F(MemoryPlanTest, CountsGramMatricesThatComeFromAFile) {
-  const int64_t none = PlanMemory(executor_, plan_, {false, 0, 0}, 0).peak_bytes;
-  EXPECT_GT(PlanMemory(executor_, plan_, {true, 0, 0}, 0).peak_bytes, none);
+  const int64_t none = PlanMemory(executor_, plan_, {false, 0, 0, {}}, 0).peak_bytes;
+  EXPECT_GT(PlanMemory(executor_, plan_, {true, 0, 0, {}}, 0).peak_bytes, none);
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ TEST(SiteStatistics, SumsWhatItSees) {
 }
 
 TEST(SiteStatistics, IsZeroBeforeAnythingIsSeen) {
-  const SiteStatistics statistics(3, false);
+  const SiteStatistics statistics(3, {.gram = false});
   EXPECT_THAT(statistics.MeanAbs(), ElementsAre(0, 0, 0));
   EXPECT_TRUE(statistics.gram().empty());
   EXPECT_TRUE(statistics.IsFinite());
@@ -59,7 +59,7 @@ TEST(SiteStatistics, RefusesOtherSizes) {
   SiteStatistics statistics(2);
   EXPECT_THROW(Add(statistics, {1, 2, 3}), InternalError);
   EXPECT_THROW(statistics.Merge(SiteStatistics(3)), InternalError);
-  EXPECT_THROW(statistics.Merge(SiteStatistics(2, false)), InternalError);
+  EXPECT_THROW(statistics.Merge(SiteStatistics(2, {.gram = false})), InternalError);
 }
 
 TEST(SiteStatistics, NoticesWhatIsNotFinite) {
