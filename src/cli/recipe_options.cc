@@ -20,26 +20,33 @@ std::string FormatNames() {
   return Joined(names);
 }
 
-/// An option whose values are names; the first is the default.
+/// An option whose values are names; what is not among them is an error.
+template <class T, class Target>
+CLI::Option* AddNames(CLI::App& app, const std::string& option, Target& target,
+                      std::vector<std::pair<std::string, T>> choices,
+                      const std::string& description) {
+  return app.add_option_function<std::string>(
+      option,
+      [&target, option, choices = std::move(choices)](const std::string& text) {
+        for (const auto& [name, value] : choices) {
+          if (name == text) {
+            target = value;
+            return;
+          }
+        }
+        std::string names;
+        for (const auto& choice : choices) names += (names.empty() ? "" : ", ") + choice.first;
+        throw CLI::ValidationError(option, "'" + text + "' is not one of: " + names);
+      },
+      description);
+}
+
+/// The same with a default: the first.
 template <class T>
 void AddChoice(CLI::App& app, const std::string& option, T& target,
                std::vector<std::pair<std::string, T>> choices, const std::string& description) {
   const std::string fallback = choices.front().first;
-  app.add_option_function<std::string>(
-         option,
-         [&target, option, choices = std::move(choices)](const std::string& text) {
-           for (const auto& [name, value] : choices) {
-             if (name == text) {
-               target = value;
-               return;
-             }
-           }
-           std::string names;
-           for (const auto& choice : choices) names += (names.empty() ? "" : ", ") + choice.first;
-           throw CLI::ValidationError(option, "'" + text + "' is not one of: " + names);
-         },
-         description)
-      ->default_str(fallback);
+  AddNames<T>(app, option, target, std::move(choices), description)->default_str(fallback);
 }
 
 int64_t ParseGroupSize(const std::string& text) {
@@ -144,6 +151,12 @@ void AddRecipeOptions(CLI::App& app, Recipe& recipe) {
   app.add_option("--refine", recipe.refine,
                  "Rounds in which scales and codes improve each other; default: the method's")
       ->check(CLI::Range(0, 20));
+  AddNames<BiasCorrection>(app, "--bias-correction", recipe.bias_correction,
+                           {{"none", BiasCorrection::kNone},
+                            {"present", BiasCorrection::kPresent},
+                            {"all", BiasCorrection::kAll}},
+                           "Biases that make up for the mean error: none, present (of layers that "
+                           "have one) or all; default: the method's");
   app.add_flag_function(
       "--propagate,!--no-propagate", [&recipe](int64_t count) { recipe.propagate = count > 0; },
       "Calibrate each layer on what the quantized ones before it give, and correct its weights for "

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "edit_record.h"
+#include "folded_constants.h"
 #include "format_nodes.h"
 #include "graph_editor.h"
 #include "half_storage.h"
@@ -25,8 +26,6 @@ namespace {
 /// Below this IR version every initializer is listed among the graph's inputs.
 constexpr int64_t kIrWithFreeInitializers = 4;
 constexpr size_t kCopyChunk = size_t{16} << 20;
-/// A folded constant may use a quarter of FP16's range; activations are larger than gains.
-constexpr float kHalfGainLimit = 0.25f * kHalfMax;
 
 void ReserveNames(const onnx::GraphProto& graph, TensorStore& store) {
   for (const std::string& name : NamesIn(graph)) store.Reserve(name);
@@ -69,19 +68,6 @@ void DropStaleTypes(onnx::GraphProto& graph, const std::unordered_set<std::strin
   }
 }
 
-Tensor ToDType(const Tensor& values, DType dtype) {
-  return dtype == DType::kFloat32 ? values : values.Cast(dtype);
-}
-
-void CheckFoldedValue(const std::string& name, DType dtype, float before, float after) {
-  const bool half = dtype == DType::kFloat16;
-  const bool grew = std::abs(after) > std::abs(before);
-  if (std::isfinite(after) && !(half && grew && std::abs(after) > kHalfGainLimit)) return;
-  throw UnsupportedError("folding a scale into '" + name + "' gives " + std::to_string(after) +
-                         ", too large for " + std::string(DTypeName(dtype)) +
-                         "; exclude the layers behind it or use --method rtn");
-}
-
 }  // namespace
 
 struct OutputModel::State {
@@ -95,10 +81,8 @@ struct OutputModel::State {
         store(directory / the_options.files.data),
         model(source.model().CopyStructure()) {}
 
-  /// A constant that belongs to this node alone: what it reads now, element [.., c] divided by
-  /// divisor[c].
-  void DivideConstant(const Use& use, std::span<const float> divisor);
-  /// The same for a value that the graph computes from constants, by a Mul behind it.
+  /// What a node reads, element [.., c] divided by divisor[c], for a value that the graph computes
+  /// from constants, by a Mul behind it.
   void DivideComputed(const Use& use, std::span<const float> divisor, DType dtype);
   /// A constant 1/scale in the graph's type.
   std::string AddInverse(const std::string& name, std::span<const float> scale, DType dtype);
@@ -125,7 +109,8 @@ struct OutputModel::State {
   std::unique_ptr<GraphEditor> editor;
   std::unique_ptr<HalfStorage> halves;
   std::vector<std::pair<int, std::vector<onnx::NodeProto>>> replaced;  ///< for TakeEdits
-  std::map<std::pair<int, int>, Tensor> folded;  ///< constants made by DivideConstant, as float32
+  std::unique_ptr<FoldedConstants> folded;
+  std::map<int, std::string> own_biases;  ///< of nodes that had none
 };
 
 OutputModel::OutputModel(const Graph& graph, const Plan& plan, std::filesystem::path directory,
@@ -147,37 +132,11 @@ OutputModel::OutputModel(const Graph& graph, const Plan& plan, std::filesystem::
   ReserveNames(graph.proto(), state.store);
   ReserveNames(state.model.graph(), state.store);
   state.editor = std::make_unique<GraphEditor>(graph, *state.model.mutable_graph());
+  state.folded = std::make_unique<FoldedConstants>(graph, *state.editor, state.store);
   state.halves = std::make_unique<HalfStorage>(graph, *state.editor, state.store);
 }
 
 OutputModel::~OutputModel() = default;
-
-void OutputModel::State::DivideConstant(const Use& use, std::span<const float> divisor) {
-  const ValueId id = graph.inputs(use.node)[static_cast<size_t>(use.input)];
-  const Value& value = graph.value(id);
-  if (value.constant == nullptr) throw InternalError("'" + value.name + "' is not a constant");
-  const auto dtype = static_cast<DType>(value.constant->data_type());
-  const auto key = std::make_pair(use.node, use.input);
-  const auto known = folded.find(key);
-  const Tensor before = known != folded.end()
-                            ? known->second
-                            : graph.model().weights().Read(*value.constant).ToFloat32();
-  if (before.size() != static_cast<int64_t>(divisor.size())) {
-    throw InternalError("'" + value.name + "' has " + std::to_string(before.size()) +
-                        " elements, the scale has " + std::to_string(divisor.size()));
-  }
-  Tensor after(DType::kFloat32, before.shape());
-  const auto from = before.data<float>();
-  const auto to = after.mutable_data<float>();
-  for (size_t i = 0; i < to.size(); ++i) {
-    to[i] = from[i] / divisor[i];
-    CheckFoldedValue(value.name, dtype, from[i], to[i]);
-  }
-  const Tensor stored = ToDType(after, dtype);
-  editor->SetInput(use.node, use.input,
-                   store.Add(value.name + "_scaled", dtype, stored.shape(), stored.bytes()));
-  folded[key] = after;
-}
 
 /// Per element of the bias: the scale of the channels that its row feeds.
 std::vector<float> OutputModel::State::BiasDivisor(const Site& site,
@@ -206,7 +165,7 @@ std::string OutputModel::State::AddInverse(const std::string& name, std::span<co
     values[i] = 1.0f / scale[i];
     CheckFoldedValue(name, dtype, 1.0f, values[i]);
   }
-  const Tensor stored = ToDType(inverse, dtype);
+  const Tensor stored = inverse.Cast(dtype);
   return store.Add(name + "_inverse_scale", dtype, stored.shape(), stored.bytes());
 }
 
@@ -237,7 +196,7 @@ void OutputModel::State::DivideBias(const Site& site, std::span<const float> sca
   if (bias.node < 0) return;
   const auto divisor = BiasDivisor(site, scale);
   if (graph.value(graph.inputs(bias.node)[static_cast<size_t>(bias.input)]).constant != nullptr) {
-    DivideConstant(bias, divisor);
+    folded->Divide(bias, divisor);
   } else {
     DivideComputed(bias, divisor, plan.linears[static_cast<size_t>(site.fold.linear)].operand_type);
   }
@@ -247,10 +206,21 @@ void OutputModel::ScaleSite(const Site& site, std::span<const float> scale) {
   switch (site.fold.kind) {
     case Fold::Kind::kMul: state_->InsertMul(site, scale); return;
     case Fold::Kind::kGain:
-      for (const Use& use : site.fold.gains) state_->DivideConstant(use, scale);
+      for (const Use& use : site.fold.gains) state_->folded->Divide(use, scale);
       return;
     case Fold::Kind::kLinearRows: state_->DivideBias(site, scale); return;
   }
+}
+
+void OutputModel::AddBias(const Linear& linear, std::span<const float> bias) {
+  State& state = *state_;
+  if (linear.bias != kNoValue) return state.folded->Add({linear.node, 2}, bias);
+  if (linear.bias_add.node >= 0) return state.folded->Add(linear.bias_add, bias);
+  Tensor own(DType::kFloat32, {linear.n});
+  std::ranges::copy(bias, own.mutable_data<float>().begin());
+  const Tensor stored = own.Cast(linear.operand_type);
+  state.own_biases[linear.node] = state.store.Add(linear.name + "_bias_correction",
+                                                  linear.operand_type, own.shape(), stored.bytes());
 }
 
 int64_t OutputModel::Quantize(const Linear& linear, const QuantizedMatrix& q) {
@@ -268,6 +238,9 @@ int64_t OutputModel::Quantize(const Linear& linear, const QuantizedMatrix& q) {
   emit.input = state.editor->InputOf(linear.node, 0);
   emit.output = state.graph.nodes()[static_cast<size_t>(linear.node)].output(0);
   if (linear.bias != kNoValue) emit.bias = state.editor->InputOf(linear.node, 2);
+  if (const auto own = state.own_biases.find(linear.node); own != state.own_biases.end()) {
+    emit.bias = own->second;
+  }
   emit.node_name = state.graph.nodes()[static_cast<size_t>(linear.node)].proto().name();
   if (emit.node_name.empty()) emit.node_name = linear.name;
   emit.type = linear.operand_type;
@@ -306,10 +279,12 @@ nlohmann::json OutputModel::TakeEdits() {
 }
 
 void OutputModel::Replay(const nlohmann::json& edits,
-                         std::span<const std::pair<Site, std::vector<float>>> scaled) {
+                         std::span<const std::pair<Site, std::vector<float>>> scaled,
+                         std::span<const std::pair<int, std::vector<float>>> biases) {
   EditRecord record = EditRecordFromJson(edits);
   state_->store.RestoreTensors(record.store);
   for (const auto& [site, scale] : scaled) ScaleSite(site, scale);
+  for (const auto& [linear, bias] : biases) AddBias(state_->plan.linears[size_t(linear)], bias);
   for (auto& [node, heirs] : record.replaced) state_->editor->Replace(node, std::move(heirs));
   state_->store.RestoreNames(record.store);
 }

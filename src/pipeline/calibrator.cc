@@ -90,15 +90,15 @@ Calibrator::Calibrator(const Executor& executor, const Feeder& feeder,
 
 /// Runs the blocks of a micro-batch and returns what each of them has seen.
 std::vector<Calibrator::Seen> Calibrator::RunBatch(const Job& job, const Values& constants,
-                                                   size_t batch, size_t stream,
-                                                   const Stage& stage) {
+                                                   size_t batch, size_t stream, const Stage& stage,
+                                                   const Values& additions) {
   const size_t first = first_block_[batch];
   std::vector<Seen> seen(first_block_[batch + 1] - first);
   ParallelFor(int64_t(seen.size()), [&](int64_t i) {
     const size_t place = stream * blocks() + first + size_t(i);
     const Tap tap = [&own = seen[size_t(i)]](ValueId id, const Tensor& x) { own[id].push_back(x); };
     Values inputs = stage.advances ? cuts_.Take(place) : cuts_.Get(place);
-    const Values goals = executor_.Run(job, constants, std::move(inputs), tap);
+    const Values goals = executor_.Run(job, constants, std::move(inputs), tap, additions);
     if (!stage.advances) return;
     cuts_.Put(place, goals, stage.inner ? CutStore::Keep::kExact : CutStore::Keep::kCompact);
   });
@@ -121,14 +121,15 @@ StatisticsBySite Calibrator::Observe(size_t segment, size_t index, const Overrid
   {
     const Stopwatch watch(timings.forward);
     constants.push_back(executor_.LoadConstants(job));
-    if (propagates_) constants.push_back(executor_.LoadConstants(job, quantized));
+    if (propagates_) constants.push_back(executor_.LoadConstants(job, quantized.constants));
   }
   for (size_t batch = 0; batch + 1 < first_block_.size(); ++batch) {
     CheckInterrupt();
     std::vector<std::vector<Seen>> seen;
     for (size_t stream = 0; stream < constants.size(); ++stream) {
       const Stopwatch watch(stream == 0 ? timings.forward : timings.propagate);
-      seen.push_back(RunBatch(job, constants[stream], batch, stream, stage));
+      seen.push_back(RunBatch(job, constants[stream], batch, stream, stage,
+                              stream == 0 ? Values() : quantized.additions));
     }
     const Stopwatch watch(timings.statistics);
     for (auto& [id, sums] : statistics) {

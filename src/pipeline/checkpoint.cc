@@ -11,7 +11,7 @@
 
 namespace ptq {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CheckpointRecord, segments, edits, scaled, outcomes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CheckpointRecord, segments, edits, scaled, outcomes, biases)
 
 namespace {
 

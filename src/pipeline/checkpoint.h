@@ -19,7 +19,8 @@ struct CheckpointRecord {
   size_t segments = 0;   ///< finished when it was written
   nlohmann::json edits;  ///< of the output model
   std::vector<ScaledSite> scaled;
-  std::vector<std::pair<int, LinearOutcome>> outcomes;  ///< by index into Plan::linears
+  std::vector<std::pair<int, LinearOutcome>> outcomes;     ///< by index into Plan::linears
+  std::vector<std::pair<int, std::vector<float>>> biases;  ///< the same; what was added
 };
 
 /// Files below `checkpoint/` of the staged directory: identity.json (what is quantized, and how),

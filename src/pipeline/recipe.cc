@@ -12,6 +12,7 @@ Method MethodOf(const Recipe& recipe) {
   if (!recipe.grid.empty()) method.grid = recipe.grid;
   if (!recipe.rounding.empty()) method.rounding = recipe.rounding;
   method.refine = recipe.refine.value_or(method.refine);
+  method.bias = recipe.bias_correction.value_or(method.bias);
   method.propagate = recipe.propagate.value_or(method.propagate);
   return method;
 }
@@ -52,6 +53,7 @@ nlohmann::ordered_json ToJson(const Recipe& recipe) {
   json["grid"] = method.grid;
   json["rounding"] = method.rounding;
   json["refine"] = method.refine;
+  json["bias_correction"] = BiasCorrectionName(method.bias);
   json["propagate"] = method.propagate;
   json["bits"] = recipe.bits;
   json["group_size"] = recipe.group_size;
@@ -68,6 +70,15 @@ nlohmann::ordered_json ToJson(const Recipe& recipe) {
   json["seed"] = recipe.calibration.seed;
   json["requantize"] = recipe.requantize;
   return json;
+}
+
+std::string BiasCorrectionName(BiasCorrection bias) {
+  switch (bias) {
+    case BiasCorrection::kNone: return "none";
+    case BiasCorrection::kPresent: return "present";
+    case BiasCorrection::kAll: return "all";
+  }
+  return "";
 }
 
 std::string HeadFormName(HeadForm head) {

@@ -140,7 +140,7 @@ class Road {
     for (const CheckpointRecord& record : checkpoint_->records()) {
       std::vector<std::pair<Site, std::vector<float>>> scaled;
       for (const ScaledSite& site : record.scaled) scaled.emplace_back(site.site, site.scale);
-      output_.Replay(record.edits, scaled);
+      output_.Replay(record.edits, scaled, record.biases);
       for (const auto& [linear, outcome] : record.outcomes) {
         search_.quantizer().Restore(linear, outcome);
         report_.outcomes[size_t(linear)].bytes_after = outcome.bytes_after;
@@ -240,6 +240,10 @@ class Road {
     const Stopwatch watch(report_.timings.pack);
     for (const ScaledSite& scaled : result.scaled) output_.ScaleSite(scaled.site, scaled.scale);
     for (const QuantizedLinear& linear : result.linears) {
+      if (!linear.bias.empty()) {
+        output_.AddBias(report_.plan.linears[size_t(linear.linear)], linear.bias);
+        unsaved_.biases.emplace_back(linear.linear, linear.bias);
+      }
       LinearOutcome outcome = search_.quantizer().outcomes()[size_t(linear.linear)];
       outcome.bytes_after =
           output_.Quantize(report_.plan.linears[size_t(linear.linear)], *linear.q);
@@ -247,7 +251,9 @@ class Road {
       unsaved_.outcomes.emplace_back(linear.linear, std::move(outcome));
     }
     for (ScaledSite& scaled : result.scaled) unsaved_.scaled.push_back(std::move(scaled));
-    if (expectation_.has_value()) operands_.merge(result.operands);
+    if (!expectation_.has_value()) return;
+    operands_.merge(result.operands);
+    additions_.merge(result.additions);
   }
 
   /// Shared weights are known only at their last site; until then the expectation waits.
@@ -256,13 +262,16 @@ class Road {
     const Stopwatch watch(report_.timings.verify);
     const auto& segments = source_.executor.plan().segments();
     try {
-      for (; carried_ <= index; ++carried_) expectation_->Advance(segments[carried_], operands_);
+      for (; carried_ <= index; ++carried_) {
+        expectation_->Advance(segments[carried_], operands_, additions_);
+      }
     } catch (const RefusedInput& error) {
       // A made-up sample may be none that the model can read: one traced for a single length, say.
       if (search_.calibration() != nullptr) throw;
       DoWithoutVerification(error);
     }
     operands_.clear();
+    additions_.clear();
   }
 
   void Write() {
@@ -352,6 +361,7 @@ class Road {
   CheckpointRecord unsaved_;
   std::future<void> saving_;  ///< of the last checkpoint; after what it uses
   DeferredWeights operands_;
+  Values additions_;
   size_t carried_ = 0;
 };
 

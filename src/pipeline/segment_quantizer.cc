@@ -101,6 +101,17 @@ bool DivideRows(std::span<const int64_t> row_of_channel, std::span<const float> 
   return true;
 }
 
+/// The same for what is added to the rows' outputs.
+void DivideBias(std::span<const int64_t> row_of_channel, std::span<const float> scale,
+                std::vector<float>& bias) {
+  if (bias.empty()) return;
+  std::vector<float> divisor(bias.size(), 1.0f);
+  for (size_t channel = 0; channel < scale.size(); ++channel) {
+    divisor[size_t(row_of_channel[channel])] = scale[channel];
+  }
+  for (size_t r = 0; r < bias.size(); ++r) bias[r] /= divisor[r];
+}
+
 }  // namespace
 
 SegmentQuantizer::SegmentQuantizer(const Executor& executor, const Plan& plan, Method method,
@@ -136,7 +147,7 @@ SegmentResult SegmentQuantizer::Quantize(std::span<const size_t> sites,
 }
 
 SegmentQuantizer::Seen SegmentQuantizer::SeenAt(const Site& site,
-                                                const StatisticsBySite& statistics) const {
+                                                StatisticsBySite& statistics) const {
   const auto found = statistics.find(site.value);
   if (found == statistics.end()) return {};
   const bool none = found->second.count() == 0;
@@ -146,6 +157,19 @@ SegmentQuantizer::Seen SegmentQuantizer::SeenAt(const Site& site,
                    : "rounded to nearest: its activations are not finite";
   spdlog::warn("'{}': {}", plan_.linears[size_t(site.linears.front())].name, seen.note);
   return seen;
+}
+
+/// All linears of a site see the same inputs, with their mean or without it.
+bool SegmentQuantizer::CorrectsBias(const Site& site) const {
+  if (method_.bias == BiasCorrection::kNone) return false;
+  if (others_ != nullptr && !others_->Divide(model_, site.linears).shared.empty()) return false;
+  return std::ranges::all_of(site.linears, [&](int index) {
+    const Linear& linear = plan_.linears[size_t(index)];
+    if (linear.shared || linear.gather >= 0) return false;
+    const bool has = linear.bias != kNoValue || linear.bias_add.node >= 0;
+    if (!has) return method_.bias == BiasCorrection::kAll;
+    return linear.bias == kNoValue || executor_.graph().value(linear.bias).constant != nullptr;
+  });
 }
 
 void SegmentQuantizer::AddOperands(SegmentResult& result) const {
@@ -158,6 +182,10 @@ void SegmentQuantizer::AddOperands(SegmentResult& result) const {
     const Linear& linear = plan_.linears[size_t(quantized.linear)];
     result.operands[linear.operand] =
         std::make_shared<EffectiveWeight>(quantized.q, scales[quantized.linear], linear);
+    if (quantized.bias.empty()) continue;
+    const auto n = int64_t(quantized.bias.size());
+    result.additions[executor_.graph().outputs(linear.node)[0]] =
+        Tensor::From<float>({n}, quantized.bias);
   }
 }
 
@@ -175,7 +203,7 @@ void SegmentQuantizer::ShareSite(const Site& site, const std::vector<int>& linea
   if (const auto known = others_->Find(model_, plan_, linears)) {
     for (size_t i = 0; i < linears.size(); ++i) {
       outcomes_[size_t(linears[i])] = known->outcomes[i];
-      result.linears.push_back({linears[i], known->matrices[i]});
+      result.linears.push_back({linears[i], known->matrices[i], {}});
     }
     if (known->scale.empty()) return;
     Site scaled = site;
@@ -202,7 +230,7 @@ void SegmentQuantizer::ShareSite(const Site& site, const std::vector<int>& linea
 
 void SegmentQuantizer::SearchSite(const Site& site, const std::vector<int>& linears,
                                   const Seen& seen, SegmentResult& result) {
-  const SiteStatistics* const statistics = seen.statistics;
+  SiteStatistics* const statistics = seen.statistics;
   SiteProblem problem;
   problem.k = plan_.linears[size_t(linears.front())].k;
   problem.scaling_allowed = site.scaling_allowed;
@@ -211,6 +239,11 @@ void SegmentQuantizer::SearchSite(const Site& site, const std::vector<int>& line
   if (statistics != nullptr) {
     mean_abs = statistics->MeanAbs();
     problem.mean_abs = mean_abs;
+    if (CorrectsBias(site)) {
+      statistics->Center();
+      problem.sum = statistics->sum();
+      problem.shift_sum = statistics->shift_sum();
+    }
     problem.gram = statistics->gram();
     problem.cross = statistics->cross();
     problem.tokens = statistics->count();
@@ -234,7 +267,7 @@ void SegmentQuantizer::SearchSite(const Site& site, const std::vector<int>& line
     LinearResult& own = found.linears[i];
     Record(linears[i], found, own, seen);
     result.linears.push_back(
-        {linears[i], std::make_shared<const QuantizedMatrix>(std::move(own.q))});
+        {linears[i], std::make_shared<const QuantizedMatrix>(std::move(own.q)), own.bias});
   }
   if (!found.scale.empty()) {
     result.scaled.push_back({std::move(scaled), std::move(found.scale)});
@@ -256,7 +289,7 @@ void SegmentQuantizer::CollectShared(const Site& at, int linear, const Seen& see
     }
   }
   if (--shared.waiting > 0) return;
-  const Shared complete = std::move(pending_.extract(part).mapped());
+  Shared complete = std::move(pending_.extract(part).mapped());
   Site site;  // of this weight alone: it has one set of codes, and never a scale
   site.linears = {complete.linears.front()};
   site.scaling_allowed = false;
@@ -272,7 +305,7 @@ void SegmentQuantizer::CollectShared(const Site& at, int linear, const Seen& see
   for (size_t i = 1; i < complete.linears.size(); ++i) {
     const int other = complete.linears[i];
     outcomes_[size_t(other)] = outcomes_[size_t(complete.linears.front())];
-    result.linears.push_back({other, q});
+    result.linears.push_back({other, q, {}});
   }
 }
 
@@ -302,6 +335,7 @@ void SegmentQuantizer::FoldRows(SegmentResult& result) {
       // What the original graph must compute stays as it is, so the division has its own copy.
       QuantizedMatrix divided = *producer->q;
       if (DivideRows(fold.row_of_channel, scaled.scale, divided)) {
+        DivideBias(fold.row_of_channel, scaled.scale, producer->bias);
         producer->q = std::make_shared<const QuantizedMatrix>(std::move(divided));
       } else {
         fold = Fold();

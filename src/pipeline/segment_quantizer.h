@@ -22,6 +22,7 @@ class SharedWeights;
 struct QuantizedLinear {
   int linear = 0;  ///< index into Plan::linears
   std::shared_ptr<const QuantizedMatrix> q;
+  std::vector<float> bias;  ///< [N] to be added to its outputs; empty: none
 };
 
 struct ScaledSite {
@@ -35,6 +36,7 @@ struct SegmentResult {
   /// The constants that make the original graph compute what the quantized one does,
   /// Q(W·diag(s))·diag(s)⁻¹, by the operands that they stand for.
   DeferredWeights operands;
+  Values additions;  ///< and what to add to its values
 };
 
 /// Takes the segments in order. A weight with several users is quantized once, at its last site,
@@ -73,10 +75,11 @@ class SegmentQuantizer {
   /// What is known of a site's activations: statistics, or why there are none (nothing where the
   /// method needs none).
   struct Seen {
-    const SiteStatistics* statistics = nullptr;
+    SiteStatistics* statistics = nullptr;
     std::string note;
   };
-  [[nodiscard]] Seen SeenAt(const Site& site, const StatisticsBySite& statistics) const;
+  [[nodiscard]] Seen SeenAt(const Site& site, StatisticsBySite& statistics) const;
+  [[nodiscard]] bool CorrectsBias(const Site& site) const;
   void QuantizeSiteLinears(const Site& site, const std::vector<int>& linears, const Seen& seen,
                            SegmentResult& result);
   void SearchSite(const Site& site, const std::vector<int>& linears, const Seen& seen,

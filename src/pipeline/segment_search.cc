@@ -146,11 +146,13 @@ SegmentResult SegmentSearch::Run(size_t segment, Timings& timings) {
     SegmentResult found = Quantize(sites[stage], std::move(statistics), timings);
     if (method_.propagate) {
       const Stopwatch watch(timings.propagate);
-      for (const auto& [id, weight] : found.operands) quantized[id] = weight->Whole();
+      for (const auto& [id, weight] : found.operands) quantized.constants[id] = weight->Whole();
+      quantized.additions.insert(found.additions.begin(), found.additions.end());
     }
     Append(whole.scaled, std::move(found.scaled));
     Append(whole.linears, std::move(found.linears));
     whole.operands.merge(found.operands);
+    whole.additions.merge(found.additions);
   }
   const Stopwatch watch(timings.search);
   if (Receives()) quantizer_.FoldRows(whole);
@@ -182,7 +184,7 @@ SegmentResult SegmentSearch::Send(int from, bool receives, SegmentResult& own) {
     Json found = {{"scaled", own.scaled}, {"linears", Json::array()}};
     for (const QuantizedLinear& quantized : own.linears) {
       found["linears"].push_back(
-          {quantized.linear, quantizer_.outcomes()[size_t(quantized.linear)]});
+          {quantized.linear, quantizer_.outcomes()[size_t(quantized.linear)], quantized.bias});
     }
     Json::to_cbor(found, header);
   }
@@ -204,7 +206,8 @@ SegmentResult SegmentSearch::Send(int from, bool receives, SegmentResult& own) {
     ranks_.Copy(std::as_writable_bytes(std::span(q.codes)), from, to);
     ranks_.Copy(std::as_writable_bytes(std::span(q.scales)), from, to);
     ranks_.Copy(std::as_writable_bytes(std::span(q.zero_points)), from, to);
-    result.linears.push_back({linear, std::make_shared<const QuantizedMatrix>(std::move(q))});
+    result.linears.push_back({linear, std::make_shared<const QuantizedMatrix>(std::move(q)),
+                              entry.at(2).get<std::vector<float>>()});
   }
   return result;
 }

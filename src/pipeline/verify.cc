@@ -106,7 +106,8 @@ TokenBlock AnySample(int64_t vocabulary) {
   return block;
 }
 
-void Expectation::Advance(const Segment& segment, const DeferredWeights& quantized) {
+void Expectation::Advance(const Segment& segment, const DeferredWeights& quantized,
+                          const Values& additions) {
   Values overrides;
   const Job job = executor_.MakeJob(segment, segment.live_out, {});
   for (const ValueId id : halves_) {
@@ -116,7 +117,7 @@ void Expectation::Advance(const Segment& segment, const DeferredWeights& quantiz
     RoundToHalf(values, values);
     overrides[id] = std::move(rounded);
   }
-  values_ = executor_.RunOnce(job, overrides, quantized, std::move(values_));
+  values_ = executor_.RunOnce(job, overrides, quantized, std::move(values_), additions);
 }
 
 Verification Expectation::Check(const std::filesystem::path& path, double tolerance) const {

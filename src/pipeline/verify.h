@@ -23,7 +23,8 @@ class Expectation {
         halves_(std::move(halves)) {}
 
   /// Runs the next segment with quantized weights in the place of its own.
-  void Advance(const Segment& segment, const DeferredWeights& quantized);
+  /// `additions`: vectors to add to the rows of values.
+  void Advance(const Segment& segment, const DeferredWeights& quantized, const Values& additions);
   /// The activations on the cut that Advance has reached.
   [[nodiscard]] const Values& values() const { return values_; }
   /// Goes on at a cut that was reached before.

@@ -77,6 +77,8 @@ class Finder {
     }
     if (node.op_type() == "Gemm" && inputs.size() > 2 && inputs[2] != kNoValue) {
       linear.bias = inputs[2];
+    } else {
+      linear.bias_add = FindBiasBehind(index, linear.n);
     }
     Add(std::move(linear));
   }
@@ -102,6 +104,23 @@ class Finder {
     linear.k = view.shape[found->swapped ? 2 : 1];
     linear.n = view.shape[found->swapped ? 1 : 2] * linear.experts;
     Add(std::move(linear));
+  }
+
+  /// The constant [N] that the only reader of a product adds to it.
+  [[nodiscard]] Use FindBiasBehind(int index, int64_t n) const {
+    const ValueId output = graph_.outputs(index)[0];
+    if (!graph_.HasOneReader(output)) return {-1, -1};
+    const Use reader = graph_.value(output).uses.front();
+    const std::string& type = graph_.nodes()[size_t(reader.node)].op_type();
+    if (type != "Add" && type != "BiasGelu" && type != "FastGelu") return {-1, -1};
+    if (graph_.inputs(reader.node).size() != 2) return {-1, -1};
+    const Use bias{reader.node, 1 - reader.input};
+    const ValueId id = graph_.inputs(bias.node)[size_t(bias.input)];
+    const onnx::TensorProto* const constant = graph_.value(id).constant;
+    if (constant == nullptr || constant->dims_size() != 1 || constant->dims(0) != n) {
+      return {-1, -1};
+    }
+    return bias;
   }
 
   void Describe(const ConstantView& view, Linear& linear) const {

@@ -15,14 +15,15 @@ struct Preset {
   std::string_view grid;
   std::string_view rounding;
   int refine;
+  BiasCorrection bias;
   bool propagate;
 };
 
 #define PTQ_SCALING(...)
 #define PTQ_GRID(...)
 #define PTQ_ROUNDING(...)
-#define PTQ_PRESET(name, scaling, grid, rounding, refine, propagate) \
-  {name, scaling, grid, rounding, refine, propagate},
+#define PTQ_PRESET(name, scaling, grid, rounding, refine, bias, propagate) \
+  {name, scaling, grid, rounding, refine, BiasCorrection::bias, propagate},
 constexpr Preset kPresets[] = {
 #include "pieces.inc"
 };
@@ -78,8 +79,12 @@ const RoundingEntry& FindRounding(std::string_view name) {
 
 Method MethodFromPreset(std::string_view name) {
   const Preset& preset = Find(kPresets, name, "method");
-  return {std::string(preset.scaling), std::string(preset.grid), std::string(preset.rounding),
-          preset.refine, preset.propagate};
+  return {std::string(preset.scaling),
+          std::string(preset.grid),
+          std::string(preset.rounding),
+          preset.refine,
+          preset.bias,
+          preset.propagate};
 }
 
 std::vector<std::string> MethodPresetNames() {
@@ -90,7 +95,8 @@ std::vector<std::string> MethodPresetNames() {
 
 bool NeedsStatistics(const Method& method) {
   return FindScaling(method.scaling).needs_statistics || FindGrid(method.grid).needs_statistics ||
-         FindRounding(method.rounding).needs_statistics || method.refine > 0 || method.propagate;
+         FindRounding(method.rounding).needs_statistics || method.refine > 0 ||
+         method.bias != BiasCorrection::kNone || method.propagate;
 }
 
 }  // namespace ptq

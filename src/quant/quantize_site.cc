@@ -3,6 +3,7 @@
 #include <numeric>
 #include <utility>
 
+#include "bias.h"
 #include "correction.h"
 #include "linear_quantizer.h"
 #include "pieces.h"
@@ -62,6 +63,10 @@ void Validate(const SiteProblem& problem) {
   }
   if (!problem.cross.empty() && int64_t(problem.cross.size()) != problem.k * problem.k) {
     throw InternalError("quantize: the cross moment is not K x K");
+  }
+  if (!problem.sum.empty() && (int64_t(problem.sum.size()) != problem.k || problem.tokens < 1 ||
+                               problem.shift_sum.size() != problem.sum.size())) {
+    throw InternalError("quantize: the sums are not K");
   }
   if (!problem.mean_abs.empty() && int64_t(problem.mean_abs.size()) != problem.k) {
     throw InternalError("quantize: the mean magnitudes are not K");
@@ -205,7 +210,7 @@ SiteResult SiteQuantizer::Run() {
     losses.push_back(outcome.shrunk_loss);
     energies_.push_back(outcome.energy);
     result.linears.push_back(
-        {std::move(outcome.q), outcome.loss, outcome.loss_plain, outcome.energy});
+        {std::move(outcome.q), {}, outcome.loss, outcome.loss_plain, outcome.energy});
   }
   // Without inputs to weigh the channels by, no scale is better than another.
   if (!problem_.scaling_allowed || gram_.identity()) return result;
@@ -220,8 +225,9 @@ SiteResult SiteQuantizer::Run() {
 
 }  // namespace
 
-SiteResult QuantizeSite(const SiteProblem& problem, const Method& method) {
-  Validate(problem);
+namespace {
+
+SiteResult QuantizeCorrected(const SiteProblem& problem, const Method& method) {
   if (problem.cross.empty() || UsableGram(problem).empty()) {
     return SiteQuantizer(problem, method).Run();
   }
@@ -235,6 +241,19 @@ SiteResult QuantizeSite(const SiteProblem& problem, const Method& method) {
     }
   }
   return SiteQuantizer(corrected, method).Run();
+}
+
+}  // namespace
+
+SiteResult QuantizeSite(const SiteProblem& problem, const Method& method) {
+  Validate(problem);
+  SiteResult result = QuantizeCorrected(problem, method);
+  if (problem.sum.empty()) return result;
+  for (size_t i = 0; i < result.linears.size(); ++i) {
+    result.linears[i].bias =
+        BiasFor(problem, problem.linears[i].w, result.linears[i].q, result.scale);
+  }
+  return result;
 }
 
 }  // namespace ptq

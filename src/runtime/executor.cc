@@ -181,8 +181,9 @@ std::vector<ValueId> Executor::TablesOf(const Segment& segment) const {
 /// Constants are loaded before it begins.
 class LoadedPass : public Pass {
  public:
-  LoadedPass(const Executor& executor, const Tap& tap, const Values& constants)
-      : Pass(executor, tap), constants_(constants) {}
+  LoadedPass(const Executor& executor, const Tap& tap, const Values& additions,
+             const Values& constants)
+      : Pass(executor, tap, additions), constants_(constants) {}
 
  private:
   void RunStep(const Job& job, size_t index) override { Execute(job, index); }
@@ -190,8 +191,9 @@ class LoadedPass : public Pass {
   const Values& constants_;
 };
 
-Values Executor::Run(const Job& job, const Values& constants, Values inputs, const Tap& tap) const {
-  return LoadedPass(*this, tap, constants).Run(job, std::move(inputs));
+Values Executor::Run(const Job& job, const Values& constants, Values inputs, const Tap& tap,
+                     const Values& additions) const {
+  return LoadedPass(*this, tap, additions, constants).Run(job, std::move(inputs));
 }
 
 Values Executor::RunAll(Values inputs, const Values& overrides) const {

@@ -46,6 +46,14 @@ void Pass::TapValue(const std::set<ValueId>& taps, ValueId id) {
   if (table_[size_t(id)].defined()) tap_(id, table_[size_t(id)]);
 }
 
+void Pass::AddTo(ValueId id) {
+  const auto found = additions_.find(id);
+  if (found == additions_.end() || !table_[size_t(id)].defined()) return;
+  const auto vector = found->second.data<float>();
+  const auto values = table_[size_t(id)].mutable_data<float>();
+  for (size_t i = 0; i < values.size(); ++i) values[i] += vector[i % vector.size()];
+}
+
 void Pass::Walk(const Job& job) {
   std::set<ValueId> taps;
   for (const ValueId id : job.taps) {
@@ -60,6 +68,7 @@ void Pass::Walk(const Job& job) {
     }
     RunStep(job, i);
     const auto& outputs = graph().outputs(step.node);
+    for (const ValueId id : outputs) AddTo(id);
     for (const ValueId id : outputs) TapValue(taps, id);
     for (const ValueId id : job.release[i]) {
       if (std::ranges::find(outputs, id) != outputs.end()) table_[size_t(id)] = Tensor();

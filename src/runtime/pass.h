@@ -12,8 +12,11 @@ namespace ptq {
 /// have made stays undefined. The iterations of a body run in the same table.
 class Pass {
  public:
-  Pass(const Executor& executor, const Tap& tap)
-      : executor_(executor), tap_(tap), table_(executor.graph().values().size()) {}
+  Pass(const Executor& executor, const Tap& tap, const Values& additions)
+      : executor_(executor),
+        tap_(tap),
+        additions_(additions),
+        table_(executor.graph().values().size()) {}
   virtual ~Pass() = default;
   Pass(const Pass&) = delete;
   Pass& operator=(const Pass&) = delete;
@@ -43,7 +46,9 @@ class Pass {
   std::vector<Tensor> RunBody(const Job& job, std::vector<Tensor> inputs);
 
   const Executor& executor_;
+  void AddTo(ValueId id);
   const Tap& tap_;
+  const Values& additions_;
   std::vector<Tensor> table_;
 };
 

@@ -83,8 +83,12 @@ std::optional<Tensor> Executor::ProductByTiles(const Step& step, const std::vect
 /// Constants are loaded in front of the step that reads them, and let go behind it.
 class SinglePass : public Pass {
  public:
-  SinglePass(const Executor& executor, const Values& overrides, const DeferredWeights& deferred)
-      : Pass(executor, kNoTap), executor_(executor), overrides_(overrides), deferred_(deferred) {}
+  SinglePass(const Executor& executor, const Values& overrides, const DeferredWeights& deferred,
+             const Values& additions)
+      : Pass(executor, kNoTap, additions),
+        executor_(executor),
+        overrides_(overrides),
+        deferred_(deferred) {}
 
  private:
   void RunStep(const Job& job, size_t index) override {
@@ -121,8 +125,8 @@ class SinglePass : public Pass {
 };
 
 Values Executor::RunOnce(const Job& job, const Values& overrides, const DeferredWeights& deferred,
-                         Values inputs) const {
-  return SinglePass(*this, overrides, deferred).Run(job, std::move(inputs));
+                         Values inputs, const Values& additions) const {
+  return SinglePass(*this, overrides, deferred, additions).Run(job, std::move(inputs));
 }
 
 }  // namespace ptq

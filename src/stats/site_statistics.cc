@@ -18,14 +18,15 @@ constexpr int64_t kChannelTile = 64;
 /// Numbers of a Gram matrix that are copied to be sent together, about.
 constexpr int64_t kSentTogether = int64_t{1} << 22;
 
-/// Adds |x| of the columns [0, width) of each row to `sums`, and takes it into `largest`.
-PTQ_VECTOR_CLONES void AddMagnitudes(const float* x, size_t rows, size_t stride, size_t width,
-                                     float* sums, float* largest) {
+/// Adds x and |x| of the columns [0, width) of each row to sums, and takes |x| into `largest`.
+PTQ_VECTOR_CLONES void AddColumns(const float* x, size_t rows, size_t stride, size_t width,
+                                  float* sums, float* abs_sums, float* largest) {
   for (size_t row = 0; row < rows; ++row) {
     const float* values = x + row * stride;
     for (size_t j = 0; j < width; ++j) {
       const float magnitude = std::abs(values[j]);
-      sums[j] += magnitude;
+      sums[j] += values[j];
+      abs_sums[j] += magnitude;
       largest[j] = largest[j] < magnitude ? magnitude : largest[j];
     }
   }
@@ -53,19 +54,25 @@ std::vector<float> DifferenceOf(std::span<const float> original, std::span<const
 }  // namespace
 
 SiteStatistics::SiteStatistics(int64_t k, Parts parts)
-    : k_(k), abs_sum_(size_t(k), 0.0), max_abs_(size_t(k), 0.0f) {
+    : k_(k),
+      sum_(size_t(k), 0.0),
+      shift_sum_(size_t(k), 0.0),
+      abs_sum_(size_t(k), 0.0),
+      max_abs_(size_t(k), 0.0f) {
   if (parts.gram) gram_.assign(size_t(k * k), 0.0f);
   if (parts.cross) cross_.assign(size_t(k * k), 0.0f);
 }
 
-SiteStatistics::SiteStatistics(int64_t count, std::vector<double> abs_sum,
+SiteStatistics::SiteStatistics(int64_t count, std::vector<double> sum, std::vector<double> abs_sum,
                                std::vector<float> max_abs, std::vector<float> gram)
     : k_(static_cast<int64_t>(abs_sum.size())),
       count_(count),
+      sum_(std::move(sum)),
+      shift_sum_(abs_sum.size(), 0.0),
       abs_sum_(std::move(abs_sum)),
       max_abs_(std::move(max_abs)),
       gram_(std::move(gram)) {
-  if (max_abs_.size() != abs_sum_.size() ||
+  if (max_abs_.size() != abs_sum_.size() || sum_.size() != abs_sum_.size() ||
       (!gram_.empty() && gram_.size() != abs_sum_.size() * abs_sum_.size())) {
     throw InternalError("statistics of different widths");
   }
@@ -79,14 +86,19 @@ void SiteStatistics::Add(std::span<const std::span<const float>> parts) {
     count_ += static_cast<int64_t>(part.size()) / k_;
   }
   ParallelForTiles(k_, kChannelTile, [&](int64_t begin, int64_t end) {
-    std::array<float, kChannelTile> sums;  // of one part: short enough for float
+    std::array<float, kChannelTile> sums, abs_sums;  // of one part: short enough for float
     float* const largest = max_abs_.data() + begin;
     const auto width = static_cast<size_t>(end - begin);
     for (const auto& part : parts) {
       sums.fill(0.0f);
+      abs_sums.fill(0.0f);
       const auto stride = static_cast<size_t>(k_);
-      AddMagnitudes(part.data() + begin, part.size() / stride, stride, width, sums.data(), largest);
-      for (size_t j = 0; j < width; ++j) abs_sum_[static_cast<size_t>(begin) + j] += sums[j];
+      AddColumns(part.data() + begin, part.size() / stride, stride, width, sums.data(),
+                 abs_sums.data(), largest);
+      for (size_t j = 0; j < width; ++j) {
+        sum_[static_cast<size_t>(begin) + j] += sums[j];
+        abs_sum_[static_cast<size_t>(begin) + j] += abs_sums[j];
+      }
     }
   });
   if (!gram_.empty()) AccumulateGram(parts, k_, gram_.data());
@@ -107,6 +119,9 @@ void SiteStatistics::AddWithOriginal(std::span<const std::span<const float>> par
     seen.push_back(parts[i]);
   }
   AccumulateCross(shifts, seen, k_, cross_.data());
+  for (const auto& shift : shifts) {
+    for (size_t i = 0; i < shift.size(); ++i) shift_sum_[i % shift_sum_.size()] += shift[i];
+  }
 }
 
 void SiteStatistics::Merge(const SiteStatistics& other) {
@@ -116,6 +131,8 @@ void SiteStatistics::Merge(const SiteStatistics& other) {
   }
   count_ += other.count_;
   for (size_t j = 0; j < abs_sum_.size(); ++j) {
+    sum_[j] += other.sum_[j];
+    shift_sum_[j] += other.shift_sum_[j];
     abs_sum_[j] += other.abs_sum_[j];
     max_abs_[j] = std::max(max_abs_[j], other.max_abs_[j]);
   }
@@ -126,6 +143,8 @@ void SiteStatistics::Merge(const SiteStatistics& other) {
 void SiteStatistics::Gather(Ranks& ranks, int root) {
   if (ranks.size() == 1) return;
   ranks.Sum(std::span(&count_, 1), root);
+  ranks.Sum(sum_, root);
+  ranks.Sum(shift_sum_, root);
   ranks.Sum(abs_sum_, root);
   ranks.Max(max_abs_, root);
   for (size_t begin = 0; begin < cross_.size(); begin += size_t(kSentTogether)) {
@@ -158,6 +177,27 @@ std::vector<float> SiteStatistics::MeanAbs() const {
     mean[j] = static_cast<float>(abs_sum_[j] / static_cast<double>(count_));
   }
   return mean;
+}
+
+void SiteStatistics::Center() {
+  if (centered_ || count_ == 0) return;
+  centered_ = true;
+  ParallelForTiles(k_, kChannelTile, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const double mean = sum_[size_t(i)] / double(count_);
+      const double shift = shift_sum_[size_t(i)] / double(count_);
+      for (int64_t j = 0; !gram_.empty() && j <= i; ++j) {
+        float& own = gram_[size_t(i * k_ + j)];
+        own = float(double(own) - mean * sum_[size_t(j)]);
+      }
+      for (int64_t j = 0; !cross_.empty() && j < k_; ++j) {
+        float& own = cross_[size_t(i * k_ + j)];
+        own = float(double(own) - shift * sum_[size_t(j)]);
+      }
+      // What is left of a constant channel may be a rounding error below zero.
+      if (!gram_.empty()) gram_[size_t(i * k_ + i)] = std::max(gram_[size_t(i * k_ + i)], 0.0f);
+    }
+  });
 }
 
 bool SiteStatistics::IsFinite() const {

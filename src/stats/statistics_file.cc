@@ -34,6 +34,7 @@ StatisticsWriter::StatisticsWriter(const std::filesystem::path& path, const Json
   for (const StoredSite& site : sites_) {
     const std::string prefix = Prefix(site.name);
     add(prefix + "count", "I64", Json::array(), 8);
+    add(prefix + "sum", "F64", {site.k}, 8 * site.k);
     add(prefix + "abs_sum", "F64", {site.k}, 8 * site.k);
     add(prefix + "max_abs", "F32", {site.k}, 4 * site.k);
     add(prefix + "gram", "F32", {TriangleSize(site.k)}, 4 * TriangleSize(site.k));
@@ -53,6 +54,7 @@ void StatisticsWriter::Write(const SiteStatistics& statistics) {
   ++next_;
   const int64_t count = statistics.count();
   file_.writer().Write(std::as_bytes(std::span(&count, 1)));
+  file_.writer().Write(std::as_bytes(statistics.sum()));
   file_.writer().Write(std::as_bytes(statistics.abs_sum()));
   file_.writer().Write(std::as_bytes(statistics.max_abs()));
   for (int64_t row = 0; row < k; ++row) {
@@ -136,12 +138,13 @@ SiteStatistics StatisticsFile::Read(const std::string& site) const {
   const int64_t k = own->k;
   const std::string prefix = Prefix(site);
   int64_t count = 0;
-  std::vector<double> abs_sum(static_cast<size_t>(k));
+  std::vector<double> sum(static_cast<size_t>(k)), abs_sum(sum.size());
   std::vector<float> max_abs(abs_sum.size()), gram(size_t(k * k), 0.0f);
   const auto copy = [&](const char* name, const char* dtype, void* to, int64_t bytes) {
     std::memcpy(to, Find(prefix + name, dtype, bytes).data(), size_t(bytes));
   };
   copy("count", "I64", &count, 8);
+  copy("sum", "F64", sum.data(), 8 * k);
   copy("abs_sum", "F64", abs_sum.data(), 8 * k);
   copy("max_abs", "F32", max_abs.data(), 4 * k);
   const auto triangle = Find(prefix + "gram", "F32", 4 * TriangleSize(k));
@@ -150,7 +153,8 @@ SiteStatistics StatisticsFile::Read(const std::string& site) const {
                 size_t(4 * (row + 1)));
   }
   file_->Drop(triangle);
-  return SiteStatistics(count, std::move(abs_sum), std::move(max_abs), std::move(gram));
+  return SiteStatistics(count, std::move(sum), std::move(abs_sum), std::move(max_abs),
+                        std::move(gram));
 }
 
 }  // namespace ptq

@@ -39,6 +39,9 @@ class OutputModel {
   /// Fold::Kind::kLinearRows only the bias is divided here: the rows' factor is in the codes'
   /// scales that the caller hands to Quantize.
   void ScaleSite(const Site& site, std::span<const float> scale);
+  /// Adds a vector [N] to a linear's outputs: to the bias that it has, or as one of its own. Behind
+  /// ScaleSite, in front of Quantize.
+  void AddBias(const Linear& linear, std::span<const float> bias);
   /// Replaces a linear's node; appends codes, scales and zero points to the data file.
   /// Returns the bytes written.
   int64_t Quantize(const Linear& linear, const QuantizedMatrix& q);
@@ -48,9 +51,11 @@ class OutputModel {
   /// binary values.
   [[nodiscard]] nlohmann::json TakeEdits();
   /// Does again what TakeEdits returned, without the weights: `scaled` are the sites that were
-  /// scaled in between. Called for each record in order, then Continue once. Throws InputError.
+  /// scaled in between, `biases` what was added to linears (indices into Plan::linears). Called for
+  /// each record in order, then Continue once. Throws InputError.
   void Replay(const nlohmann::json& edits,
-              std::span<const std::pair<Site, std::vector<float>>> scaled);
+              std::span<const std::pair<Site, std::vector<float>>> scaled,
+              std::span<const std::pair<int, std::vector<float>>> biases);
   void Continue();
   /// Entry of the model's metadata_props.
   void SetMetadata(const std::string& key, const std::string& value);

@@ -17,7 +17,10 @@ namespace ptq {
 using StatisticsBySite = std::map<ValueId, SiteStatistics>;
 
 /// What makes the original graph compute what the quantized one does, as far as it is known.
-using Overrides = Values;
+struct Overrides {
+  Values constants;  ///< in the place of others
+  Values additions;  ///< vectors to add to the rows of values
+};
 
 /// Holds the activations on the current cut for every sample; in pairs, when it propagates, as the
 /// original and as the quantized weights give them. Stages are taken in order. The blocks of a
@@ -35,7 +38,7 @@ class Calibrator {
   [[nodiscard]] const Stages& stages() const { return stages_; }
 
   /// Takes a stage, an index into stages()[segment], and returns the statistics of its taps.
-  /// `quantized`: constants replaced where it propagates. Adds to `timings`.
+  /// `quantized` counts where it propagates. Adds to `timings`.
   [[nodiscard]] StatisticsBySite Observe(size_t segment, size_t stage, const Overrides& quantized,
                                          Timings& timings);
 
@@ -45,7 +48,8 @@ class Calibrator {
  private:
   using Seen = std::map<ValueId, std::vector<Tensor>>;  ///< of one block
   [[nodiscard]] std::vector<Seen> RunBatch(const Job& job, const Values& constants, size_t batch,
-                                           size_t stream, const Stage& stage);
+                                           size_t stream, const Stage& stage,
+                                           const Values& additions);
   [[nodiscard]] size_t blocks() const { return first_block_.back(); }
 
   const Executor& executor_;

@@ -24,6 +24,7 @@ struct Recipe {
   std::string grid;
   std::string rounding;
   std::optional<int> refine;
+  std::optional<BiasCorrection> bias_correction;
   std::optional<bool> propagate;
   int bits = 4;
   int64_t group_size = 128;  ///< 0: channel
@@ -51,6 +52,8 @@ struct Recipe {
 [[nodiscard]] std::filesystem::path DefaultDestination(const Recipe& recipe);
 /// What decides the result, for the metadata: no paths, only file names; no thread counts.
 [[nodiscard]] nlohmann::ordered_json ToJson(const Recipe& recipe);
+/// "none", "present", "all".
+[[nodiscard]] std::string BiasCorrectionName(BiasCorrection bias);
 /// "fp16", "int8", "int4", "keep".
 [[nodiscard]] std::string HeadFormName(HeadForm head);
 

@@ -30,6 +30,7 @@ struct Linear {
   int gather = -1;             ///< node that picks matrices of a stack for each token, or -1
   int64_t experts = 1;         ///< matrices in that stack, one above the other in W
   ValueId bias = kNoValue;     ///< constant [N] inside the node (Gemm's C)
+  Use bias_add{-1, -1};        ///< else, the constant [N] that an Add behind it adds; node -1: none
   int64_t n = 0;
   int64_t k = 0;
   bool operand_is_nk = false;            ///< the operand has the layout [N, K] (a stack: [experts,

@@ -11,11 +11,19 @@
 
 namespace ptq {
 
+/// Which linears get a bias that makes up for the mean of their error.
+enum class BiasCorrection {
+  kNone,
+  kPresent,  ///< those that have a bias
+  kAll,      ///< all that may be given one
+};
+
 struct Method {
   std::string scaling = "none";      ///< a name of Scalings()
   std::string grid = "minmax";       ///< a name of Grids()
   std::string rounding = "nearest";  ///< a name of Roundings()
-  int refine = 0;          ///< rounds in which scales and codes improve each other afterwards
+  int refine = 0;  ///< rounds in which scales and codes improve each other afterwards
+  BiasCorrection bias = BiasCorrection::kNone;
   bool propagate = false;  ///< whether weights are corrected for the errors of earlier layers
 };
 
@@ -42,6 +50,10 @@ struct SiteProblem {
   /// or empty. With it, weights are corrected before they are quantized, and losses are those of
   /// quantizing the corrected ones.
   std::span<const float> cross;
+  /// [K] Σ x̂ and Σ (x − x̂) over the tokens; not empty: every linear gets a bias that makes up for
+  /// the mean of its error, and `gram` and `cross` are those of the deviations from the means.
+  std::span<const double> sum;
+  std::span<const double> shift_sum;
   std::vector<LinearProblem> linears;
   bool scaling_allowed = true;  ///< false for tied weights
   /// [K] or empty: channels with the same number get the same scale, since it folds into one row of
@@ -52,7 +64,8 @@ struct SiteProblem {
 };
 
 struct LinearResult {
-  QuantizedMatrix q;    ///< of W · diag(s)
+  QuantizedMatrix q;        ///< of W · diag(s)
+  std::vector<float> bias;  ///< [N] to be added to its outputs; empty: none
   double loss = 0;      ///< tr(ΔHΔᵀ) in original coordinates; ‖Δ‖² without calibration
   double loss_rtn = 0;  ///< the same for round-to-nearest with no scaling; loss ≤ loss_rtn always
   double energy = 0;    ///< tr(WHWᵀ) (‖W‖² without calibration), to make the losses relative

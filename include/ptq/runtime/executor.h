@@ -86,14 +86,16 @@ class Executor {
   /// Runs a job on the values that come over the cut; returns its goals, but for those in branches
   /// that did not run. Inputs that the job no
   /// longer needs are freed as it goes when `inputs` is moved in. Const and thread-safe.
+  /// `additions`: vectors to add to the rows of values as soon as they are known.
   [[nodiscard]] Values Run(const Job& job, const Values& constants, Values inputs,
-                           const Tap& tap = {}) const;
+                           const Tap& tap = {}, const Values& additions = {}) const;
 
   /// The same for a job that runs once: each step's constants are loaded in front of it and let go
   /// behind it, and of weights that are deferred or stored in 16 bits a product widens a tile at a
   /// time. Sums may be taken in another order than by Run.
   [[nodiscard]] Values RunOnce(const Job& job, const Values& overrides,
-                               const DeferredWeights& deferred, Values inputs) const;
+                               const DeferredWeights& deferred, Values inputs,
+                               const Values& additions = {}) const;
 
   /// Runs the whole graph, segment by segment; returns every graph output as float32 or integers.
   [[nodiscard]] Values RunAll(Values inputs, const Values& overrides = {}) const;

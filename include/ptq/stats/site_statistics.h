@@ -18,9 +18,9 @@ class SiteStatistics {
     bool cross = false;
   };
   explicit SiteStatistics(int64_t k, Parts parts = {true, false});
-  /// What another one held: sums [K], maxima [K], the Gram matrix [K, K] or nothing.
-  SiteStatistics(int64_t count, std::vector<double> abs_sum, std::vector<float> max_abs,
-                 std::vector<float> gram);
+  /// What another one held: sums of x and |x| [K], maxima [K], the Gram matrix [K, K] or nothing.
+  SiteStatistics(int64_t count, std::vector<double> sum, std::vector<double> abs_sum,
+                 std::vector<float> max_abs, std::vector<float> gram);
 
   /// Adds the tokens of every part, row-major [rows, K], in their order.
   void Add(std::span<const std::span<const float>> parts);
@@ -37,6 +37,10 @@ class SiteStatistics {
   [[nodiscard]] int64_t k() const { return k_; }
   /// Tokens seen.
   [[nodiscard]] int64_t count() const { return count_; }
+  /// Σ x for each channel, [K].
+  [[nodiscard]] std::span<const double> sum() const { return sum_; }
+  /// Σ (x − x̂) for the original's x, [K]; zeros without.
+  [[nodiscard]] std::span<const double> shift_sum() const { return shift_sum_; }
   /// Σ |x| for each channel, [K].
   [[nodiscard]] std::span<const double> abs_sum() const { return abs_sum_; }
   /// mean |x| for each channel, [K]; zeros when nothing was seen.
@@ -49,16 +53,22 @@ class SiteStatistics {
   [[nodiscard]] std::span<const float> gram() const { return gram_; }
   /// Σ (x − x̂) x̂ᵀ for the original's x and the x̂ seen here, row-major [K, K]; empty without.
   [[nodiscard]] std::span<const float> cross() const { return cross_; }
+  /// Makes gram() and cross() those of the deviations from the means, as linears with a bias of
+  /// their own see them: H − Σx Σxᵀ / n. Once; nothing can be added afterwards.
+  void Center();
   /// Whether every sum is a finite number.
   [[nodiscard]] bool IsFinite() const;
 
  private:
   int64_t k_;
   int64_t count_ = 0;
+  std::vector<double> sum_;
+  std::vector<double> shift_sum_;
   std::vector<double> abs_sum_;
   std::vector<float> max_abs_;
   std::vector<float> gram_;
   std::vector<float> cross_;
+  bool centered_ = false;
 };
 
 }  // namespace ptq

@@ -20,10 +20,11 @@ struct StoredSite {
   int64_t k = 0;
 };
 
-/// Writes a safetensors file: for each site `<name>/count` (I64, scalar), `<name>/abs_sum` (F64
-/// [K]), `<name>/max_abs` (F32 [K]) and `<name>/gram` (F32 [K (K + 1) / 2], the lower triangle row
-/// by row), and the provenance as JSON text in the header's `__metadata__.provenance`.
-/// Source: the safetensors format (8 bytes of header length, JSON header, data).
+/// Writes a safetensors file: for each site `<name>/count` (I64, scalar), `<name>/sum` and
+/// `<name>/abs_sum` (F64 [K]), `<name>/max_abs` (F32 [K]) and `<name>/gram` (F32 [K (K + 1) / 2],
+/// the lower triangle row by row), and the provenance as JSON text in the header's
+/// `__metadata__.provenance`. Source: the safetensors format (8 bytes of header length, JSON
+/// header, data).
 class StatisticsWriter {
  public:
   /// `sites` in the order in which Write will be called. Throws OutputError.

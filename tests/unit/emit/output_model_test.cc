@@ -221,7 +221,7 @@ TEST(OutputModel, GivesTheSameBytesWhenItsEditsAreReplayed) {
     std::ofstream(killed.destination_.path() / "model.onnx.data", std::ios::app) << "half a tensor";
     killed.output_.emplace(killed.graph_, killed.plan_, killed.destination_.path(),
                            EmitOptions{format, 0, false});
-    killed.output_->Replay(edits, scaled);
+    killed.output_->Replay(edits, scaled, {});
     killed.output_->Continue();
     killed.output_->Finish();
     EXPECT_EQ(bytes(killed), bytes(undisturbed)) << format;
@@ -230,10 +230,10 @@ TEST(OutputModel, GivesTheSameBytesWhenItsEditsAreReplayed) {
 
 TEST(OutputModel, RefusesEditsThatAreNone) {
   Emission emission(Block().proto, {"matmulnbits", 0, false});
-  EXPECT_THROW(emission.output_->Replay(nlohmann::json::object(), {}), InputError);
+  EXPECT_THROW(emission.output_->Replay(nlohmann::json::object(), {}, {}), InputError);
   nlohmann::json edits = emission.output_->TakeEdits();
   edits["replaced"] = 3;
-  EXPECT_THROW(emission.output_->Replay(edits, {}), InputError);
+  EXPECT_THROW(emission.output_->Replay(edits, {}, {}), InputError);
 }
 
 TEST(OutputModel, DividesTheBiasOfRowsThatWereReplacedAlready) {
