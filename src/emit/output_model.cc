@@ -18,6 +18,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/half.h"
+#include "ptq/emit/stored_codes.h"
 #include "ptq/model/graph_names.h"
 
 namespace ptq {
@@ -120,9 +121,9 @@ OutputModel::OutputModel(const Graph& graph, const Plan& plan, std::filesystem::
   std::vector<QuantSpec> specs;
   for (const Linear& linear : plan.linears) {
     if (linear.decision != Decision::kQuantize) continue;
-    state.format.CheckSpec(linear.spec);
+    specs.push_back(AsStored(linear.spec));
+    state.format.CheckSpec(specs.back());
     state.format.CheckLinear(linear);
-    specs.push_back(linear.spec);
   }
   if (!specs.empty()) state.format.PrepareModel(state.model, specs);
   std::error_code error;
@@ -228,6 +229,7 @@ int64_t OutputModel::Quantize(const Linear& linear, const QuantizedMatrix& q) {
   if (q.n != linear.n || q.k != linear.k) {
     throw InternalError("'" + linear.name + "': codes of another shape");
   }
+  if (StoredBits(q.spec.bits) != q.spec.bits) return Quantize(linear, AsStored(q));
   const int64_t before = state.store.bytes_written();
   if (linear.gather >= 0) {
     state.QuantizeStack(linear, q);

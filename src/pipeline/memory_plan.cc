@@ -8,6 +8,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/memory.h"
+#include "ptq/emit/stored_codes.h"
 
 namespace ptq {
 namespace {
@@ -127,11 +128,12 @@ int64_t StoredBytes(const Graph& graph, const Linear& linear) {
 
 int64_t ResultBytes(const Linear& linear) {
   if (linear.decision == Decision::kHalf) return 2 * linear.n * linear.k;
-  const int64_t group = linear.spec.GroupSizeFor(linear.k);
-  const int64_t groups = linear.spec.GroupsFor(linear.k);
-  const int64_t scale_bytes = linear.spec.scale_type == ScaleType::kFloat32 ? 4 : 2;
-  int64_t bytes = linear.n * groups * (group * linear.spec.bits / 8 + scale_bytes);
-  if (!linear.spec.symmetric) bytes += linear.n * ((groups * linear.spec.bits + 7) / 8);
+  const QuantSpec spec = AsStored(linear.spec);
+  const int64_t group = spec.GroupSizeFor(linear.k);
+  const int64_t groups = spec.GroupsFor(linear.k);
+  const int64_t scale_bytes = spec.scale_type == ScaleType::kFloat32 ? 4 : 2;
+  int64_t bytes = linear.n * groups * (group * spec.bits / 8 + scale_bytes);
+  if (!spec.symmetric) bytes += linear.n * ((groups * spec.bits + 7) / 8);
   return bytes;
 }
 

@@ -24,6 +24,7 @@
 #include "ptq/emit/metadata.h"
 #include "ptq/emit/output_model.h"
 #include "ptq/emit/sidecars.h"
+#include "ptq/emit/stored_codes.h"
 #include "ptq/pipeline/samples.h"
 #include "ptq/runtime/refused_input.h"
 
@@ -36,7 +37,7 @@ constexpr double kHalfTolerance = 2e-2;
 
 void CheckSpecs(const Plan& plan, const LinearFormat& format) {
   for (const Linear& linear : plan.linears) {
-    if (linear.decision == Decision::kQuantize) format.CheckSpec(linear.spec);
+    if (linear.decision == Decision::kQuantize) format.CheckSpec(AsStored(linear.spec));
   }
 }
 
@@ -411,7 +412,7 @@ OutputFiles FilesOf(const Recipe& recipe, const Source& source, const Plan& plan
     const std::string own = source.model.path().filename();
     return {own, own + ".data", ""};
   }
-  return FilesOf(recipe.layout, source.model.path(), recipe.bits, HasHalfLinears(plan));
+  return FilesOf(recipe.layout, source.model.path(), StoredBits(recipe.bits), HasHalfLinears(plan));
 }
 
 void Travel(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report,

@@ -90,7 +90,7 @@ def relative_error(actual, expected):
 CASES = [
     (form, bits, group, symmetric, kind, k, n, dtype)
     for form in ("matmulnbits", "qdq")
-    for bits in (2, 4, 8)
+    for bits in (2, 3, 4, 8)
     for group in (16, 32, 64, 128, 256, 0)
     for symmetric in (True, False)
     for kind, k, n, dtype in (
@@ -126,6 +126,54 @@ def test_product_equals_dequantized_weights(
     actual = session(model).run(None, {"x": x})[0]
     assert actual.dtype == x.dtype and actual.shape == expected.shape
     assert relative_error(actual, expected) < (2e-3 if dtype == "float16" else 5e-6)
+
+
+def nibbles(packed):
+    return np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
+
+
+def read_by_hand(model):
+    """Of the one linear of a written model: codes [N, K], scales and zero points (or None) repeated
+    to [N, K], as integers and floats of the file, by the definitions of the operators."""
+    graph = onnx.load(model).graph
+    tensors = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    node = next(n for n in graph.node if n.op_type in ("MatMulNBits", "DequantizeLinear"))
+    own = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    codes, scales, *zeros = [tensors[name] for name in node.input if name in tensors]
+    if node.op_type == "MatMulNBits":
+        assert own["bits"] == 4 and codes.dtype == np.uint8
+        k, block = own["K"], own["block_size"]
+        codes = nibbles(codes.reshape(own["N"], -1))[:, :k]
+        zeros = [nibbles(z.reshape(own["N"], -1))[:, : scales.shape[1]] for z in zeros]
+        spread = lambda a: np.repeat(a, block, axis=1)[:, :k]  # noqa: E731
+    else:
+        assert codes.dtype.name == ("uint4" if zeros else "int4")
+        block, codes = own.get("block_size", len(codes)), codes.T
+        turn = lambda a: np.atleast_2d(a).T  # noqa: E731
+        spread = lambda a: np.repeat(turn(a), block, axis=1)[:, : codes.shape[1]]  # noqa: E731
+    zero = spread(zeros[0]).astype(int) if zeros else None
+    return codes.astype(int), spread(scales), zero
+
+
+@pytest.mark.parametrize("form", ["matmulnbits", "qdq"])
+@pytest.mark.parametrize("group", [32, 128, 0])
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("k", [256, 83])
+def test_three_bit_codes_in_four_bits(tmp_path, form, group, symmetric, k):
+    source = tmp_path / "source.onnx"
+    x, _ = linear_model(source, "MatMul", k, 37, "float32")
+    model, weights, _ = emit(source, tmp_path, form, 3, group, symmetric)
+    codes, scales, zeros = read_by_hand(model)
+    if symmetric:
+        middle = 8 if form == "matmulnbits" else 0  # what the operators mean without zero points
+        assert zeros is None and (codes.min(), codes.max()) == (middle - 4, middle + 3)
+    else:
+        middle = zeros
+        assert 0 <= min(codes.min(), zeros.min()) and max(codes.max(), zeros.max()) <= 7
+    by_hand = (codes - middle).astype(np.float32) * scales
+    assert np.array_equal(by_hand, weights["y"])
+    expected = x.astype(np.float64) @ by_hand.astype(np.float64).T
+    assert relative_error(session(model).run(None, {"x": x})[0], expected) < 5e-6
 
 
 @pytest.mark.parametrize("form", ["matmulnbits", "qdq"])

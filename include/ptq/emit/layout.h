@@ -19,8 +19,8 @@ struct OutputFiles {
   std::string dtype;
 };
 
-/// `source`: the source's .onnx file, whose name the layout of transformers.js keeps. `half`: the
-/// linears' activations are FP16.
+/// `source`: the source's .onnx file, whose name the layout of transformers.js keeps. `bits`: of a
+/// code in the file. `half`: the linears' activations are FP16.
 [[nodiscard]] OutputFiles FilesOf(Layout layout, const std::filesystem::path& source, int bits,
                                   bool half);
 

@@ -53,7 +53,8 @@ class LinearFormat {
  public:
   virtual ~LinearFormat() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;
-  /// Throws UsageError for bits or group sizes that the format (or the runtime) cannot hold.
+  /// Throws UsageError for bits or group sizes that the format (or the runtime) cannot hold. Specs
+  /// and matrices reach a format as the file holds them (stored_codes.h).
   virtual void CheckSpec(const QuantSpec& spec) const = 0;
   /// Throws UnsupportedError for a weight [N, K] that the runtime would compute wrongly in this
   /// format.

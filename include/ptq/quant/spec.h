@@ -12,7 +12,7 @@ enum class ScaleType { kFloat32, kFloat16 };
 
 /// The grid of one weight W[N, K]. Groups run along K.
 struct QuantSpec {
-  int bits = 4;              ///< 2, 4 or 8 (3 is allowed: codes of 3 bits)
+  int bits = 4;              ///< of a code: 2, 3, 4 or 8
   int64_t group_size = 128;  ///< 0: one group a row ("channel")
   bool symmetric = true;     ///< zero point fixed at 2^(bits-1)
   ScaleType scale_type = ScaleType::kFloat32;

@@ -64,10 +64,10 @@ Tensor Input() {
 class Emission {
  public:
   Emission(const onnx::ModelProto& proto, const EmitOptions& options,
-           HeadForm head = HeadForm::kKeep)
+           HeadForm head = HeadForm::kKeep, int bits = 4)
       : model_(Write(source_, proto)), graph_(model_), executor_(graph_) {
     PlanOptions plan_options;
-    plan_options.spec = {4, 32, true, ScaleType::kFloat32};
+    plan_options.spec = {bits, 32, true, ScaleType::kFloat32};
     plan_options.head = head;
     plan_ = MakePlan(executor_.plan(), plan_options);
     output_.emplace(graph_, plan_, destination_.path(), options);
@@ -90,7 +90,7 @@ class Emission {
     std::mt19937 random(11);
     for (const Linear& linear : plan_.linears) {
       if (linear.decision != Decision::kQuantize) continue;
-      auto q = testing::RandomMatrix(linear.n, linear.k, 4, 32, true, random);
+      auto q = testing::RandomMatrix(linear.n, linear.k, linear.spec.bits, 32, true, random);
       Tensor weight(DType::kFloat32, {linear.k, linear.n});
       const auto values = weight.mutable_data<float>();
       const std::string& node = graph_.nodes()[size_t(linear.node)].output(0);
@@ -166,6 +166,17 @@ TEST(OutputModel, ReplacesLinearsInPlaceAndDropsTheirWeights) {
               Block().proto.graph().output(0).SerializeAsString());
     EXPECT_EQ(graph.value_info_size(), 2) << "both values are still computed";
     for (const auto& [name, bytes] : emission.bytes_) EXPECT_GT(bytes, 0) << name;
+  }
+}
+
+TEST(OutputModel, StoresThreeBitCodesInFourBits) {
+  for (const std::string format : {"matmulnbits", "qdq"}) {
+    Emission emission(Block().proto, {format, 0, false}, HeadForm::kKeep, 3);
+    emission.QuantizeAll();
+    emission.FinishAndCompare();
+    const auto* up = FindInitializer(emission.proto_.graph(), "model.up.weight_q4");
+    ASSERT_NE(up, nullptr) << "named after what the file holds";
+    EXPECT_EQ(emission.bytes_.at("model.up"), 96 * kWidth / 2 + 96 * kWidth / 32 * 4);
   }
 }
 

@@ -70,5 +70,19 @@ TEST_F(MemoryPlanTest, CountsGramMatricesThatComeFromAFile) {
   EXPECT_GT(PlanMemory(executor_, plan_, {true, 0, 0, {}}, 0).peak_bytes, none);
 }
 
+TEST(ResultBytes, CountsCodesScalesAndZeroPointsAsTheFileHoldsThem) {
+  Linear linear;
+  linear.decision = Decision::kQuantize;
+  linear.n = 6;
+  linear.k = 96;
+  for (const auto& [bits, stored] : {std::pair{2, 2}, {3, 4}, {4, 4}, {8, 8}}) {
+    linear.spec = {bits, 32, true, ScaleType::kFloat16};
+    const int64_t symmetric = 6 * 96 * stored / 8 + 6 * 3 * 2;
+    EXPECT_EQ(ResultBytes(linear), symmetric) << bits;
+    linear.spec.symmetric = false;
+    EXPECT_EQ(ResultBytes(linear), symmetric + 6 * ((3 * stored + 7) / 8)) << bits;
+  }
+}
+
 }  // namespace
 }  // namespace ptq

@@ -28,6 +28,8 @@ TEST(Recipe, NamesTheDestinationAfterWhatItDoes) {
   recipe.symmetric = false;
   recipe.head = HeadForm::kKeep;
   EXPECT_EQ(DefaultDestination(recipe), "/models/toy-rtn_w8_channel_asym");
+  recipe.bits = 3;
+  EXPECT_EQ(DefaultDestination(recipe), "/models/toy-rtn_w3_channel_asym");
 }
 
 TEST(HeadForm, HasTheNamesOfTheCommandLine) {

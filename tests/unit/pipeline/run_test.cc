@@ -73,6 +73,24 @@ TEST_F(RunTest, WritesTheLayoutOfTransformersJs) {
   EXPECT_EQ(Model::Load(report.destination).path(), folder / "model_q4.onnx");
 }
 
+TEST_F(RunTest, NamesAModelOfThreeBitCodesAfterWhatItIsStoredIn) {
+  Recipe recipe = RecipeFor(testing::ToyDecoder(1), "awq");
+  recipe.bits = 3;
+  recipe.layout = Layout::kTransformersJs;
+  const RunReport report = ptq::Run(recipe);
+  EXPECT_TRUE(report.verification.done);
+  const Model written = Model::Load(report.destination);
+  EXPECT_EQ(written.path(), report.destination / "onnx" / "model_q4.onnx");
+  EXPECT_EQ(CountOps(written, "MatMulNBits"), 7);
+  for (const auto& node : written.graph().node()) {
+    for (const auto& attribute : node.attribute()) {
+      if (attribute.name() == "bits") {
+        EXPECT_EQ(attribute.i(), 4);
+      }
+    }
+  }
+}
+
 TEST_F(RunTest, QuantizesADecoderByAwqAndVerifiesIt) {
   const RunReport report = ptq::Run(RecipeFor(testing::ToyDecoder(2), "awq"));
   EXPECT_TRUE(report.verification.done);

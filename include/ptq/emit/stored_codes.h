@@ -1,0 +1,21 @@
+// What the file holds of a specification and its codes: no runtime has a kernel for 3 bits, so
+// 3-bit codes are stored in 4.
+#pragma once
+
+#include "ptq/quant/spec.h"
+
+namespace ptq {
+
+/// Bits that a code of `bits` takes in the file.
+[[nodiscard]] constexpr int StoredBits(int bits) { return bits == 3 ? 4 : bits; }
+
+[[nodiscard]] inline QuantSpec AsStored(QuantSpec spec) {
+  spec.bits = StoredBits(spec.bits);
+  return spec;
+}
+
+/// The same weights in codes of StoredBits: symmetric codes move with their zero point, which is
+/// 2^(bits-1) of the stored bits; others stay as they are.
+[[nodiscard]] QuantizedMatrix AsStored(QuantizedMatrix q);
+
+}  // namespace ptq
