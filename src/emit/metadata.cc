@@ -5,6 +5,7 @@
 
 #include "ptq/base/file.h"
 #include "ptq/base/hash.h"
+#include "ptq/emit/stored_codes.h"
 
 namespace ptq {
 namespace {
@@ -34,6 +35,7 @@ Json SourceJson(const SourceDescription& source) {
 Json QuantizedJson(const LinearMetadata::Quantized& quantized) {
   const bool scaled = quantized.scaling != "none";
   return Json{{"bits", quantized.spec.bits},
+              {"stored_bits", StoredBits(quantized.spec.bits)},
               {"group_size", quantized.spec.group_size},
               {"symmetric", quantized.spec.symmetric},
               {"scaling", quantized.scaling},

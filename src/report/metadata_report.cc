@@ -43,6 +43,19 @@ std::vector<std::string> RowOf(const Json& linear) {
   return row;
 }
 
+/// Why the sizes are larger than the codes; empty when they are not.
+std::string StorageText(const Json& linears) {
+  for (const Json& linear : linears) {
+    const Json& quantized = linear.at("quantized");
+    if (quantized.is_null()) continue;
+    const auto bits = quantized.at("bits").get<int>();
+    const int stored = quantized.value("stored_bits", bits);  // schema 1.0 had no such field
+    if (stored == bits) continue;
+    return ", codes of " + std::to_string(bits) + " bits stored in " + std::to_string(stored);
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string MetadataText(const Json& metadata) {
@@ -78,7 +91,8 @@ std::string MetadataText(const Json& metadata) {
          << totals.at("linears_fp16") << " stored as fp16, " << totals.at("linears_kept")
          << " kept\n"
          << "size     " << FormatBytes(totals.at("bytes_before").get<int64_t>()) << " -> "
-         << FormatBytes(totals.at("bytes_after").get<int64_t>()) << " of linear weights\n";
+         << FormatBytes(totals.at("bytes_after").get<int64_t>()) << " of linear weights"
+         << StorageText(metadata.at("linears")) << '\n';
     return text.str();
   } catch (const nlohmann::json::exception& error) {
     throw InputError(std::string("not the metadata of a quantized model: ") + error.what());

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/memory.h"
+#include "ptq/emit/stored_codes.h"
 #include "ptq/report/table.h"
 
 namespace ptq {
@@ -124,6 +125,7 @@ nlohmann::ordered_json PlanJson(const RunReport& report) {
     entry["reason"] = linear.reason;
     if (linear.decision == Decision::kQuantize) {
       entry["bits"] = linear.spec.bits;
+      entry["stored_bits"] = StoredBits(linear.spec.bits);
       entry["group_size"] = linear.spec.group_size;
       entry["symmetric"] = linear.spec.symmetric;
     }

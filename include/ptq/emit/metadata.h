@@ -21,7 +21,7 @@ namespace ptq {
 inline constexpr char kMetadataFileName[] = "quantization_metadata.json";
 /// Version of the file's structure (docs/metadata-schema.md): the first number changes when a
 /// reader must change.
-inline constexpr char kMetadataSchemaVersion[] = "1.0";
+inline constexpr char kMetadataSchemaVersion[] = "1.1";
 
 /// The model file that was read. File names only, never paths.
 struct SourceDescription {

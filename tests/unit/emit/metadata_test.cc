@@ -107,6 +107,16 @@ TEST(Metadata, WritesNullForNumbersThatAreNotFinite) {
   EXPECT_EQ(json["calibration"], nullptr);
 }
 
+TEST(Metadata, SaysWhatACodeTakesInTheFile) {
+  Metadata metadata = Example();
+  for (const int bits : {2, 3, 4, 8}) {
+    metadata.linears[0].quantized->spec.bits = bits;
+    const Json quantized = ToJson(metadata)["linears"][0]["quantized"];
+    EXPECT_EQ(quantized["bits"], bits);
+    EXPECT_EQ(quantized["stored_bits"], bits == 3 ? 4 : bits);
+  }
+}
+
 TEST(Metadata, KeepsTheRecipeVerbatim) {
   const testing::TempDirectory directory;
   const Metadata metadata = Example();
