@@ -61,8 +61,9 @@ int64_t ParseGroupSize(const std::string& text) {
 }
 
 void AddOutputOptions(CLI::App& app, Recipe& recipe) {
-  app.add_option("--bits", recipe.bits, "Bits of a quantized weight")
-      ->check(CLI::IsMember({2, 4, 8}))
+  app.add_option("--bits", recipe.bits,
+                 "Bits of a quantized weight; codes of 3 bits are stored in 4")
+      ->check(CLI::IsMember({2, 3, 4, 8}))
       ->capture_default_str();
   app.add_option_function<std::string>(
          "--group-size",
@@ -81,7 +82,7 @@ void AddOutputOptions(CLI::App& app, Recipe& recipe) {
   AddChoice<Layout>(
       app, "--layout", recipe.layout,
       {{"flat", Layout::kFlat}, {"transformers.js", Layout::kTransformersJs}},
-      "flat: model.onnx; transformers.js: onnx/model_q4.onnx (named after the bits) and "
+      "flat: model.onnx; transformers.js: onnx/model_q4.onnx (named after the stored bits) and "
       "an entry in config.json");
   AddChoice<HeadForm>(app, "--lm-head", recipe.head,
                       {{"fp16", HeadForm::kHalf},

@@ -9,7 +9,7 @@ import pathlib
 import re
 
 import pytest
-from quantize_cli import QUANTIZE, metadata, quantize
+from quantize_cli import QUANTIZE, check_metadata, metadata, quantize
 from small_models import calibration_ids, llama, save
 
 pytestmark = pytest.mark.skipif(
@@ -85,7 +85,7 @@ def test_help_of_command(command):
         ([], "subcommand"),
         (["fly"], "fly"),
         (["run"], "src"),
-        (["run", "SRC", "--bits", "3"], "--bits"),
+        (["run", "SRC", "--bits", "5"], "--bits"),
         (["run", "SRC", "--group-size", "33"], "--group-size"),
         (["run", "SRC", "--method", "magic"], "magic"),
         (["run", "SRC", "--method", "rtn", "--grid", "magic"], "magic"),
@@ -139,6 +139,33 @@ def test_dry_run_json(source, tmp_path):
     assert linears["lm_head"]["decision"] == "fp16" and linears["lm_head"]["reason"]
     excluded = linears["model.layers.0.self_attn.o_proj"]
     assert excluded["decision"] == "keep" and "*.o_proj" in excluded["reason"]
+
+
+def test_dry_run_says_what_three_bit_codes_are_stored_in(source):
+    plan = {}
+    for bits in (3, 4):
+        arguments = ["--bits", bits, "--group-size", 32, "--dry-run", "--json"]
+        report = json.loads(succeeded(quantize("run", source, *arguments)))
+        (plan[bits],) = [x for x in report["linears"] if x["name"].endswith("q_proj")]
+    assert report["destination"].endswith("tiny-awq_w4_g32_headfp16")
+    assert (plan[3].pop("bits"), plan[4].pop("bits")) == (3, 4)
+    assert plan[3] == plan[4] and plan[3]["stored_bits"] == 4
+    text = succeeded(quantize("run", source, "--bits", 3, "--dry-run", "--asymmetric"))
+    assert "int3 g128 asym" in text and "-awq_w3_g128_asym_headfp16\n" in text
+
+
+@pytest.mark.parametrize("layout,model", [("flat", "model"), ("transformers.js", "onnx/model_q4")])
+def test_three_bit_codes_in_metadata_and_inspect(source, tmp_path, layout, model):
+    arguments = ["--method", "rtn", "--bits", 3, "--group-size", 32, "--layout", layout]
+    succeeded(quantize("run", source, tmp_path / "out", "-q", "--lm-head", "int8", *arguments))
+    assert (tmp_path / "out" / f"{model}.onnx").exists()
+    *layers, head = check_metadata(tmp_path / "out")["linears"]
+    bits = {(x["quantized"]["bits"], x["quantized"]["stored_bits"]) for x in layers}
+    assert bits == {(3, 4)}
+    assert (head["quantized"]["bits"], head["quantized"]["stored_bits"]) == (8, 8)
+    text = succeeded(quantize("inspect", tmp_path / "out"))
+    assert text.count("int3 g32") == len(layers) and text.count("int8 g32") == 1
+    assert text.endswith(" of linear weights, codes of 3 bits stored in 4\n")
 
 
 @pytest.mark.parametrize(

@@ -94,8 +94,10 @@ SOURCES = {
     "matmulnbits-int8": lambda f, d: by_us(f, d, "--bits", "8"),
     "matmulnbits-int4-asym-head": lambda f, d: by_us(f, d, "--asymmetric", "--lm-head", "int8"),
     "matmulnbits-int2": lambda f, d: by_us(f, d, "--bits", "2", "--accuracy-level", "0"),
+    "matmulnbits-int3": lambda f, d: by_us(f, d, "--bits", "3"),
     "matmulnbits-padded": lambda f, d: by_us(f, d, "--group-size", "128"),
     "qdq-int4": lambda f, d: by_us(f, d, "--format", "qdq"),
+    "qdq-int3-asym": lambda f, d: by_us(f, d, "--format", "qdq", "--bits", "3", "--asymmetric"),
     "half-quantized": lambda f, d: by_us(f, d, "--include", "*.mlp.*"),
     "ort-nbits": by_nbits_quantizer,
     "ort-nbits-asym": lambda f, d: by_nbits_quantizer(f, d, is_symmetric=False),
@@ -242,7 +244,7 @@ def dequantized(folder, target):
 
 
 @pytest.mark.parametrize("case", ["matmulnbits-int8", "matmulnbits-int4-asym-head",
-                                  "matmulnbits-int2", "matmulnbits-padded"])  # fmt: skip
+                                  "matmulnbits-int2", "matmulnbits-int3", "matmulnbits-padded"])  # fmt: skip
 @pytest.mark.parametrize("method", ["rtn", "awq"])
 def test_equals_dequantizing_with_numpy(case, method, float_model, tmp_path):
     source = SOURCES[case](float_model, tmp_path / "source")

@@ -70,14 +70,14 @@ FORMS = [
 @pytest.mark.parametrize("group", [16, 32, 128, "channel"])
 @pytest.mark.parametrize("form", ["matmulnbits", "qdq"])
 @pytest.mark.parametrize("symmetry", ["--symmetric", "--asymmetric"])
-@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_every_form_of_product(tmp_path, bits, symmetry, form, group):
     skip_unless_runtime_has(bits)
     two_bit_qdq = form == "qdq" and bits == 2  # needs opset 25 and whole bytes in a row
     model = linear_forms(opset=25 if two_bit_qdq else 21, even=two_bit_qdq)
     arguments = ["--bits", bits, symmetry, "--format", form, "--group-size", group]
     report, described, _ = check(
-        model, tmp_path, *RTN, *arguments, least_cosine={2: 0.6, 4: 0.98, 8: 0.9999}[bits]
+        model, tmp_path, *RTN, *arguments, least_cosine={2: 0.6, 3: 0.9, 4: 0.98, 8: 0.9999}[bits]
     )
     assert report["linears"]["quantized"] == len(FORMS)
     nodes = [linear["node"] for linear in described["linears"]]
