@@ -5,6 +5,13 @@
 #include "ptq/base/error.h"
 
 namespace ptq {
+namespace {
+
+/// Measured on TinyStories-656K, calibrated on an encyclopedia: KL .032 -> .029 (W4 g32) and .192
+/// -> .175 (W3 g128).
+constexpr double kForeignShrinkage = 0.3;
+
+}  // namespace
 
 Method MethodOf(const Recipe& recipe) {
   Method method = MethodFromPreset(recipe.method);
@@ -13,6 +20,9 @@ Method MethodOf(const Recipe& recipe) {
   if (!recipe.rounding.empty()) method.rounding = recipe.rounding;
   method.refine = recipe.refine.value_or(method.refine);
   method.bias = recipe.bias_correction.value_or(method.bias);
+  // The installed texts are seldom what the model will see.
+  const bool foreign = recipe.calibration.file.empty() && recipe.statistics.empty();
+  method.shrinkage = recipe.shrinkage.value_or(foreign ? kForeignShrinkage : 0.0);
   method.propagate = recipe.propagate.value_or(method.propagate);
   return method;
 }
@@ -54,6 +64,7 @@ nlohmann::ordered_json ToJson(const Recipe& recipe) {
   json["rounding"] = method.rounding;
   json["refine"] = method.refine;
   json["bias_correction"] = BiasCorrectionName(method.bias);
+  json["shrinkage"] = method.shrinkage;
   json["propagate"] = method.propagate;
   json["bits"] = recipe.bits;
   json["group_size"] = recipe.group_size;

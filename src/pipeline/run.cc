@@ -34,6 +34,9 @@ namespace {
 /// Largest relative difference that reordering of float32 sums, and roundings to binary16, explain.
 constexpr double kFloatTolerance = 1e-3;
 constexpr double kHalfTolerance = 2e-2;
+/// Tokens for each input of the widest layer below which more of them would help much
+/// (docs/quality.md).
+constexpr int64_t kFewTokens = 4;
 
 void CheckSpecs(const Plan& plan, const LinearFormat& format) {
   for (const Linear& linear : plan.linears) {
@@ -201,6 +204,7 @@ class Road {
       report_.tokens = provenance.at("tokens").get<int64_t>();
     }
     if (!search_.note().empty()) report_.notes.push_back(search_.note());
+    if (!provenance.is_null()) WarnOfFewTokens();
     if (!context_.makers.empty() && calibration != nullptr) {
       report_.notes.push_back("inputs made by " + Joined(context_.makers));
     }
@@ -228,6 +232,19 @@ class Road {
     } catch (const UnsupportedError& error) {
       DoWithoutVerification(error);
     }
+  }
+
+  void WarnOfFewTokens() {
+    int64_t widest = 0;
+    for (const Site& site : report_.plan.sites) {
+      widest = std::max(widest, report_.plan.linears[size_t(site.linears.front())].k);
+    }
+    if (report_.tokens >= kFewTokens * widest) return;
+    report_.notes.push_back(std::to_string(report_.tokens) + " tokens are few for layers of " +
+                            std::to_string(widest) + " inputs: the result gets better up to some " +
+                            std::to_string(kFewTokens * widest) +
+                            " (--calib-samples, --seq-len, more text)");
+    spdlog::warn("{}", report_.notes.back());
   }
 
   void DoWithoutVerification(const Error& error) {

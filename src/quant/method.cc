@@ -84,6 +84,7 @@ Method MethodFromPreset(std::string_view name) {
           std::string(preset.rounding),
           preset.refine,
           preset.bias,
+          /*shrinkage=*/0.0,
           preset.propagate};
 }
 

@@ -93,7 +93,8 @@ SiteQuantizer::SiteQuantizer(const SiteProblem& problem, const Method& method)
       search_{pieces_.grid, FindRounding("nearest")},
       plain_{FindGrid("minmax"), FindRounding("nearest")},
       gram_(UsableGram(problem), problem.k,
-            problem.tokens > 0 ? ShrinkageFor(problem.k, problem.tokens) : 0.0) {}
+            problem.tokens > 0 ? std::max(method.shrinkage, ShrinkageFor(problem.k, problem.tokens))
+                               : method.shrinkage) {}
 
 LinearTask SiteQuantizer::Task(size_t linear, const MatrixRows& w) const {
   const LinearProblem& own = problem_.linears[linear];

@@ -25,6 +25,7 @@ struct Recipe {
   std::string rounding;
   std::optional<int> refine;
   std::optional<BiasCorrection> bias_correction;
+  std::optional<double> shrinkage;
   std::optional<bool> propagate;
   int bits = 4;
   int64_t group_size = 128;  ///< 0: channel

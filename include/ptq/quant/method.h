@@ -24,6 +24,7 @@ struct Method {
   std::string rounding = "nearest";  ///< a name of Roundings()
   int refine = 0;  ///< rounds in which scales and codes improve each other afterwards
   BiasCorrection bias = BiasCorrection::kNone;
+  double shrinkage = 0;    ///< least part by which the Gram matrix' off-diagonal is shrunk
   bool propagate = false;  ///< whether weights are corrected for the errors of earlier layers
 };
 
@@ -43,7 +44,9 @@ struct LinearProblem {
 /// All linears fed by one activation (siblings), with what is known of it.
 struct SiteProblem {
   int64_t k = 0;
-  int64_t tokens = 0;               ///< that were seen; 0: unknown, and H is taken as it is
+  /// That were seen: H's off-diagonal is shrunk by K / (K + tokens/4). 0: unknown, H stays as it
+  /// is.
+  int64_t tokens = 0;
   std::span<const float> mean_abs;  ///< [K] mean |x|; empty without calibration
   std::span<const float> gram;  ///< [K, K] lower triangle of Σ x xᵀ, row-major; empty without
   /// [K, K] Σ (x − x̂) x̂ᵀ, row-major, where the statistics are of x̂ and the original model gives x;
