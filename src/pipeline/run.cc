@@ -204,7 +204,7 @@ class Road {
       report_.tokens = provenance.at("tokens").get<int64_t>();
     }
     if (!search_.note().empty()) report_.notes.push_back(search_.note());
-    if (!provenance.is_null()) WarnOfFewTokens();
+    if (!provenance.is_null()) NoteFewTokens();
     if (!context_.makers.empty() && calibration != nullptr) {
       report_.notes.push_back("inputs made by " + Joined(context_.makers));
     }
@@ -234,7 +234,7 @@ class Road {
     }
   }
 
-  void WarnOfFewTokens() {
+  void NoteFewTokens() {
     int64_t widest = 0;
     for (const Site& site : report_.plan.sites) {
       widest = std::max(widest, report_.plan.linears[size_t(site.linears.front())].k);
@@ -244,7 +244,6 @@ class Road {
                             std::to_string(widest) + " inputs: the result gets better up to some " +
                             std::to_string(kFewTokens * widest) +
                             " (--calib-samples, --seq-len, more text)");
-    spdlog::warn("{}", report_.notes.back());
   }
 
   void DoWithoutVerification(const Error& error) {
