@@ -113,13 +113,11 @@ int Normalise(float* row, int64_t cols, int half_exponent) {
   return exponent;
 }
 
-/// A diagonal block of a lower triangle, dense.
-void RawBlock(const float* lower, int64_t k, int64_t begin, int64_t cols, float* out) {
-  for (int64_t i = 0; i < cols; ++i) {
-    for (int64_t j = 0; j <= i; ++j) {
-      out[i * cols + j] = out[j * cols + i] = lower[(begin + i) * k + begin + j];
-    }
-  }
+/// out = u S for rows u [rows, cols] and a symmetric S of which only the lower triangle is read.
+void MultiplySymmetric(const float* u, int64_t rows, int64_t u_stride, const float* lower,
+                       int64_t lower_stride, int64_t cols, float* out, int64_t out_stride) {
+  cblas_ssymm(CblasRowMajor, CblasRight, CblasLower, int(rows), int(cols), 1.0f, lower,
+              int(lower_stride), u, int(u_stride), 0.0f, out, int(out_stride));
 }
 
 }  // namespace
@@ -188,58 +186,61 @@ void GramView::RowEnergies(const float* w, int64_t rows, double* out) const {
 
 void GramView::Gradient(const float* delta, int64_t rows, int64_t begin, int64_t cols,
                         float* out) const {
+  Multiply(delta, rows, {0, k_}, {begin, cols}, out);
+}
+
+void GramView::BlockGradient(const float* delta, int64_t rows, int64_t begin, int64_t cols,
+                             float* out) const {
+  Multiply(delta, rows, {begin, cols}, {begin, cols}, out);
+}
+
+void GramView::Multiply(const float* u, int64_t rows, Channels of_u, Channels of_out,
+                        float* out) const {
+  const auto [first, width] = of_u;
+  const auto [begin, cols] = of_out;
   std::vector<float> copy;
   if (!s_.empty()) {
-    copy.assign(delta, delta + rows * k_);
-    DivideColumns(copy.data(), rows, k_, s_.data());
-    delta = copy.data();
+    copy.assign(u, u + rows * width);
+    DivideColumns(copy.data(), rows, width, s_.data() + first);
+    u = copy.data();
   }
   if (identity()) {
-    for (int64_t r = 0; r < rows; ++r) std::copy_n(delta + r * k_ + begin, cols, out + r * cols);
+    for (int64_t r = 0; r < rows; ++r) {
+      std::copy_n(u + r * width + begin - first, cols, out + r * cols);
+    }
   } else {
-    const auto multiply = [&](int64_t first, int64_t count, const float* h, CBLAS_TRANSPOSE op,
-                              int64_t stride, float beta) {
-      if (count == 0) return;
-      cblas_sgemm(CblasRowMajor, CblasNoTrans, op, int(rows), int(cols), int(count), 1.0f,
-                  delta + first, int(k_), h, int(stride), beta, out, int(cols));
-    };
-    const int64_t end = begin + cols;
-    std::vector<float> block(static_cast<size_t>(cols * cols));
-    RawBlock(lower_.data(), k_, begin, cols, block.data());
-    multiply(begin, cols, block.data(), CblasNoTrans, cols, 0.0f);
-    multiply(0, begin, lower_.data() + begin * k_, CblasTrans, k_, 1.0f);
-    multiply(end, k_ - end, lower_.data() + end * k_ + begin, CblasNoTrans, k_, 1.0f);
-    if (shrinkage_ > 0) {
-      for (int64_t r = 0; r < rows; ++r) {
-        for (int64_t j = 0; j < cols; ++j) {
-          const float own = block[size_t(j * cols + j)] * delta[r * k_ + begin + j];
-          float& value = out[r * cols + j];
-          value += float(shrinkage_) * (own - value);
-        }
+    const int64_t before = begin - first;
+    const int64_t after = width - before - cols;
+    const float* block = lower_.data() + begin * k_ + begin;
+    MultiplySymmetric(u + before, rows, width, block, k_, cols, out, cols);
+    if (before > 0) {
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, int(rows), int(cols), int(before), 1.0f,
+                  u, int(width), block - before, int(k_), 1.0f, out, int(cols));
+    }
+    if (after > 0) {
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, int(rows), int(cols), int(after), 1.0f,
+                  u + before + cols, int(width), block + cols * k_, int(k_), 1.0f, out, int(cols));
+    }
+    for (int64_t r = 0; shrinkage_ > 0 && r < rows; ++r) {
+      for (int64_t j = 0; j < cols; ++j) {
+        float& value = out[r * cols + j];
+        value += float(shrinkage_) * (block[j * k_ + j] * u[r * width + before + j] - value);
       }
     }
   }
   if (!s_.empty()) DivideColumns(out, rows, cols, s_.data() + begin);
 }
 
-void GramView::UnscaledBlock(int64_t begin, int64_t cols, float* out) const {
-  if (identity()) {
-    std::fill_n(out, cols * cols, 0.0f);
-    for (int64_t j = 0; j < cols; ++j) out[j * cols + j] = 1.0f;
-    return;
-  }
-  RawBlock(lower_.data(), k_, begin, cols, out);
-  for (int64_t i = 0; i < cols * cols; ++i) {
-    if (i % (cols + 1) != 0) out[i] *= float(1 - shrinkage_);
-  }
-}
-
 void GramView::Block(int64_t begin, int64_t cols, float* out) const {
-  UnscaledBlock(begin, cols, out);
-  if (s_.empty()) return;
   for (int64_t i = 0; i < cols; ++i) {
-    for (int64_t j = 0; j < cols; ++j) {
-      out[i * cols + j] /= s_[size_t(begin + i)] * s_[size_t(begin + j)];
+    out[i * cols + i] = diagonal(begin + i);
+    for (int64_t j = 0; j < i; ++j) {
+      float value = 0;
+      if (!identity()) {
+        value = float(1 - shrinkage_) * lower_[size_t((begin + i) * k_ + begin + j)];
+        if (!s_.empty()) value = value / s_[size_t(begin + i)] / s_[size_t(begin + j)];
+      }
+      out[i * cols + j] = out[j * cols + i] = value;
     }
   }
 }
@@ -252,27 +253,34 @@ void GramView::GroupForms(const float* u, int64_t rows, int64_t group, float* ou
     DivideColumns(scaled.data(), rows, k_, s_.data());
     u = scaled.data();
   }
-  std::vector<float> block(static_cast<size_t>(group * group));
-  std::vector<float> product(static_cast<size_t>(rows * k_));
+  std::vector<float> product(size_t(rows * k_));  // of a group with H, up to its own channels
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t begin = g * group;
     const int64_t cols = std::min(group, k_ - begin);
-    const auto multiply = [&](const float* h, int64_t stride, int64_t first, int64_t count) {
-      if (count == 0) return;
-      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, int(rows), int(count), int(cols), 1.0f,
-                  u + begin, int(k_), h, int(stride), 0.0f, product.data() + first, int(k_));
-    };
-    UnscaledBlock(begin, cols, block.data());
-    multiply(block.data(), cols, begin, cols);
-    if (!identity()) multiply(lower_.data() + begin * k_, k_, 0, begin);
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t h = identity() ? g : 0; h <= g; ++h) {
-        const int64_t first = h * group;
-        const float form =
-            Dot(product.data() + r * k_ + first, u + r * k_ + first, std::min(group, k_ - first));
-        out[(r * groups + g) * groups + h] = h == g ? form : float(1 - shrinkage_) * form;
+    if (identity()) {
+      for (int64_t r = 0; r < rows; ++r) {
+        std::fill_n(product.data() + r * k_, begin, 0.0f);
+        std::copy_n(u + r * k_ + begin, cols, product.data() + r * k_ + begin);
       }
-      if (identity()) std::fill_n(out + (r * groups + g) * groups, g, 0.0f);
+    } else {
+      const float* const panel = lower_.data() + begin * k_;
+      MultiplySymmetric(u + begin, rows, k_, panel + begin, k_, cols, product.data() + begin, k_);
+      if (begin > 0) {
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, int(rows), int(begin), int(cols),
+                    1.0f, u + begin, int(k_), panel, int(k_), 0.0f, product.data(), int(k_));
+      }
+    }
+    for (int64_t r = 0; r < rows; ++r) {
+      float* const forms = out + (r * groups + g) * groups;
+      const float* const own = u + r * k_;
+      for (int64_t h = 0; h <= g; ++h) {
+        const int64_t first = h * group;
+        forms[h] = float(1 - shrinkage_) *
+                   Dot(product.data() + r * k_ + first, own + first, std::min(group, k_ - first));
+      }
+      for (int64_t j = begin; shrinkage_ > 0 && j < begin + cols; ++j) {
+        forms[g] += float(shrinkage_) * lower_[size_t(j * k_ + j)] * own[j] * own[j];
+      }
     }
   }
 }

@@ -37,6 +37,9 @@ class GramView {
   /// Columns [begin, begin + cols) of Δ H, half the gradient of the loss, for Δ [rows, K]. `out` is
   /// [rows, cols]. On this thread.
   void Gradient(const float* delta, int64_t rows, int64_t begin, int64_t cols, float* out) const;
+  /// The same where Δ is [rows, cols], all that is not zero of it.
+  void BlockGradient(const float* delta, int64_t rows, int64_t begin, int64_t cols,
+                     float* out) const;
   /// The diagonal block of the channels [begin, begin + cols), dense: `out` is [cols, cols].
   void Block(int64_t begin, int64_t cols, float* out) const;
   /// For rows u [rows, K] cut into groups of `group` channels: the forms u_gᵀ H_gh u_h for h ≤ g.
@@ -46,7 +49,13 @@ class GramView {
   void Permuted(std::span<const int64_t> order, double* out) const;
 
  private:
-  void UnscaledBlock(int64_t begin, int64_t cols, float* out) const;
+  struct Channels {
+    int64_t begin;
+    int64_t count;
+  };
+  /// Some columns of u H, where u holds some columns that include these and is zero elsewhere.
+  void Multiply(const float* u, int64_t rows, Channels of_u, Channels of_out, float* out) const;
+
   std::span<const float> lower_;
   int64_t k_;
   double shrinkage_;

@@ -4,8 +4,6 @@
 #include <cmath>
 #include <vector>
 
-#include <cblas.h>
-
 #include "ptq/base/simd.h"
 
 namespace ptq {
@@ -49,16 +47,12 @@ class GroupFitter {
 
   /// For codes u, the scale that costs least is u H wᵀ / u H uᵀ.
   void FitScales() {
-    std::vector<float> h(size_t(count_ * count_));
-    gram_.Block(begin_, count_, h.data());
     std::vector<float> product(codes_.size());
     for (int fit = 0; fit < kScaleFits; ++fit) {
       for (int64_t r = 0; r < block_.rows; ++r) {
         SignedCodes(Row(r), count_, grids_[size_t(r)], block_.spec, codes_.data() + r * count_);
       }
-      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, int(block_.rows), int(count_),
-                  int(count_), 1.0f, codes_.data(), int(count_), h.data(), int(count_), 0.0f,
-                  product.data(), int(count_));
+      gram_.BlockGradient(codes_.data(), block_.rows, begin_, count_, product.data());
       for (int64_t r = 0; r < block_.rows; ++r) trial_[size_t(r)] = Fitted(r, product);
       Try(false);
     }
