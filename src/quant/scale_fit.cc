@@ -12,7 +12,7 @@ namespace {
 
 /// Numbers of the systems that are held at once.
 constexpr int64_t kSystemNumbers = int64_t{4} << 20;
-/// Added to the diagonal, as a part of its mean: groups whose codes are all zero have no optimum.
+/// Added to each element of the diagonal, as a part of it: what single precision leaves uncertain.
 constexpr double kDamping = 1e-6;
 
 using RowMatrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
@@ -39,9 +39,10 @@ bool Move(const float* system, const std::vector<double>& slope, ScaleType type,
   for (Eigen::Index g = 0; g < groups; ++g) {
     for (Eigen::Index h = 0; h <= g; ++h) a(g, h) = double(system[g * groups + h]);
   }
-  const double damping = kDamping * a.trace() / double(groups);
-  if (!(damping > 0) || !std::isfinite(damping)) return false;
-  a.diagonal().array() += damping;
+  for (Eigen::Index g = 0; g < groups; ++g) {
+    // A group whose codes are all zero has no optimum, and no slope either.
+    a(g, g) = a(g, g) > 0 ? a(g, g) * (1 + kDamping) : 1.0;
+  }
   const Eigen::LLT<RowMatrix, Eigen::Lower> factor(a);
   if (factor.info() != Eigen::Success) return false;
   const Eigen::VectorXd step =
