@@ -25,7 +25,8 @@ bool Cholesky(double* a, int64_t k) {
     const int64_t end = begin + width;
     BlockOf corner(at(begin, begin), width, width, Eigen::OuterStride<>(k));
     const Eigen::LLT<Eigen::Ref<RowMatrix, 0, Eigen::OuterStride<>>> factor(corner);
-    if (factor.info() != Eigen::Success) return false;
+    // A NaN passes as a pivot.
+    if (factor.info() != Eigen::Success || !corner.diagonal().allFinite()) return false;
     ParallelForTiles(k - end, kPanel, [&](int64_t first, int64_t last) {
       cblas_dtrsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit,
                   int(last - first), int(width), 1.0, at(begin, begin), int(k),
