@@ -20,6 +20,7 @@ constexpr int64_t kScreenRows = 16;
 constexpr size_t kScreened = 12;
 constexpr int64_t kSearchRows = 64;
 constexpr size_t kShortList = 4;
+
 /// The rows that stand for a linear in the search, evenly spread.
 struct Sample {
   std::vector<float> w;
@@ -43,9 +44,9 @@ class SiteQuantizer {
       const std::vector<ScalingCandidate>& candidates) const;
   bool TryScale(const ScalingCandidate& candidate, double none_score, SiteResult& result) const;
   [[nodiscard]] double Score(const std::vector<double>& losses) const;
-  /// What the score must fall to for a scale to be used.
-  [[nodiscard]] double Limit(double none_score) const {
-    return pieces_.rounding.accept_scale * none_score;
+  /// Whether a scale pays; it cannot where nothing is lost without.
+  [[nodiscard]] bool Pays(double score, double none_score) const {
+    return score < none_score && score <= pieces_.rounding.accept_scale * none_score;
   }
 
   const SiteProblem& problem_;
@@ -172,7 +173,7 @@ std::vector<size_t> SiteQuantizer::ShortList(
   order.push_back(none);
   score(order, samples, search_);
   order.pop_back();
-  std::erase_if(order, [&](size_t c) { return !(scores[c] <= Limit(scores[none])); });
+  std::erase_if(order, [&](size_t c) { return !Pays(scores[c], scores[none]); });
   keep_best(order, kShortList);
   return order;
 }
@@ -190,7 +191,7 @@ bool SiteQuantizer::TryScale(const ScalingCandidate& candidate, double none_scor
     losses.push_back(outcomes.back().shrunk_loss);
     if (!(outcomes.back().loss <= result.linears[i].loss_rtn)) return false;
   }
-  if (!(Score(losses) <= Limit(none_score))) return false;
+  if (!Pays(Score(losses), none_score)) return false;
   for (size_t i = 0; i < outcomes.size(); ++i) {
     result.linears[i].q = std::move(outcomes[i].q);
     result.linears[i].loss = outcomes[i].loss;

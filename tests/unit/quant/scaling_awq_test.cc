@@ -157,6 +157,18 @@ TEST(AwqScaling, IsNotUsedWhereItIsForbiddenOrBlind) {
   EXPECT_EQ(scaling(), "none");
 }
 
+TEST(AwqScaling, IsNotUsedWhereNothingIsLostWithoutIt) {
+  Layer layer;
+  layer.k = 4;
+  layer.Observe({1, 0, 0, 0, 3, 0, 0, 0});
+  layer.Add({0, 1, 0.3f, 0.7f, 0, 0.2f, 0.4f, 2}, Spec(4, 0, true));
+  for (const char* grid : {"minmax", "block"}) {
+    const SiteResult site = QuantizeSite(layer.Problem(), Pieces("awq-duo", grid));
+    EXPECT_EQ(site.scaling, "none");
+    EXPECT_EQ(site.linears[0].loss, 0.0);
+  }
+}
+
 TEST(AwqScaling, KeepsDeadChannelsAndZeroColumnsHarmless) {
   std::mt19937 random(24);
   Layer layer;
