@@ -57,16 +57,16 @@ float StorableScale(double scale, ScaleType type) {
   return std::abs(stored) < smallest ? std::copysign(smallest, stored) : stored;
 }
 
-GroupGrid GridOf(const GroupRange& range, float shrink, const QuantSpec& spec) {
+GroupGrid GridOf(const GroupRange& range, float part, const QuantSpec& spec) {
   if (range.signed_max == 0) return {1.0f, static_cast<uint8_t>(spec.symmetric ? spec.mid() : 0)};
   if (spec.symmetric) {
-    const double scale = double(range.signed_max) * double(shrink) / -spec.mid();
+    const double scale = double(range.signed_max) * double(part) / -spec.mid();
     return {StorableScale(scale, spec.scale_type), static_cast<uint8_t>(spec.mid())};
   }
   const double top = spec.levels() - 1;
-  const double extent = (double(range.high) - double(range.low)) * double(shrink);
+  const double extent = (double(range.high) - double(range.low)) * double(part);
   const float scale = StorableScale(extent / top, spec.scale_type);
-  const double zero = std::nearbyint(-double(range.low) * double(shrink) / double(scale));
+  const double zero = std::nearbyint(-double(range.low) * double(part) / double(scale));
   return {scale, static_cast<uint8_t>(std::clamp(zero, 0.0, top))};
 }
 

@@ -25,10 +25,10 @@ struct GroupGrid {
 /// zero; its sign is kept.
 [[nodiscard]] float StorableScale(double scale, ScaleType type);
 
-/// The grid that covers `shrink` (at most 1) of the range. Symmetric: the weight of largest
-/// magnitude maps to code 0, that is −2^(bits−1), so the scale has the opposite sign. Asymmetric:
-/// both ends are codes, and zero is exactly representable.
-[[nodiscard]] GroupGrid GridOf(const GroupRange& range, float shrink, const QuantSpec& spec);
+/// The grid that covers `part` of the range; more than 1 makes it coarser than need be. Symmetric:
+/// the weight of largest magnitude maps to code 0, that is −2^(bits−1), so the scale has the
+/// opposite sign. Asymmetric: both ends are codes, and zero is exactly representable.
+[[nodiscard]] GroupGrid GridOf(const GroupRange& range, float part, const QuantSpec& spec);
 
 /// Grids around the one that covers a range: its scale times 12 factors of [0.5, 1.2], with both
 /// signs when symmetric, with the zero point and its two neighbours when not.
