@@ -1,72 +1,11 @@
 #include <algorithm>
-#include <limits>
+#include <ostream>
 
-#include "quant_testing.h"
+#include "correction.h"
+#include "random_layer.h"
 
 namespace ptq::testing {
 namespace {
-
-constexpr uint32_t kSeed = 13;
-
-template <typename T>
-T Pick(std::mt19937& random, const std::vector<T>& choices) {
-  return choices[std::uniform_int_distribution<size_t>(0, choices.size() - 1)(random)];
-}
-
-bool Chance(std::mt19937& random, double probability) {
-  return std::bernoulli_distribution(probability)(random);
-}
-
-Values RandomInputs(std::mt19937& random, int64_t k) {
-  const int64_t tokens = Pick<int64_t>(random, {1, 3, k, 3 * k});
-  Values x = Normal(random, tokens * k, Pick<float>(random, {1e-10f, 1.0f, 1.0f, 1.0f, 1e10f}));
-  const bool correlated = Chance(random, 0.3);
-  const bool outliers = Chance(random, 0.4);
-  for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t j = 1; j < k; ++j) {
-      float& value = x[size_t(t * k + j)];
-      if (correlated) value += 2.0f * x[size_t(t * k)];
-      if (outliers && j % 19 == 1) value *= 40.0f;
-      if (outliers && j % 23 == 2) value = 0.0f;
-    }
-  }
-  return x;
-}
-
-Values RandomWeight(std::mt19937& random, int64_t n, int64_t k) {
-  const std::vector<float> sizes = {1e-40f, 1e-30f, 1e-6f, 0.05f, 0.05f, 0.05f, 1.0f, 1e30f};
-  Values w = Normal(random, n * k, Pick(random, sizes));
-  if (Chance(random, 0.3)) {  // heavy tails
-    for (float& value : w) value *= std::abs(Normal(random, 1)[0]) + 0.1f;
-  }
-  if (Chance(random, 0.3)) {  // zero columns and a zero row
-    for (int64_t r = 0; r < n; ++r) w[size_t(r * k + k / 2)] = 0.0f;
-    for (int64_t j = 0; j < k; ++j) w[size_t(n / 2 * k + j)] = 0.0f;
-  }
-  if (Chance(random, 0.1)) {  // all positive
-    for (float& value : w) value = std::abs(value);
-  }
-  return w;
-}
-
-Layer RandomLayer(std::mt19937& random) {
-  Layer layer;
-  layer.k = Pick<int64_t>(random, {1, 2, 5, 16, 31, 33, 64, 65, 96, 127});
-  layer.Observe(RandomInputs(random, layer.k));
-  const int siblings = Pick<int>(random, {1, 1, 2, 3});
-  for (int i = 0; i < siblings; ++i) {
-    const int64_t n = Pick<int64_t>(random, {1, 2, 63, 64, 65, 130});
-    const QuantSpec spec =
-        Spec(Pick<int>(random, {2, 3, 4, 4, 8}), Pick<int64_t>(random, {0, 16, 32, 128}),
-             Chance(random, 0.5), Chance(random, 0.5) ? ScaleType::kFloat16 : ScaleType::kFloat32);
-    layer.Add(RandomWeight(random, n, layer.k), spec);
-  }
-  if (Chance(random, 0.05)) layer.mean_abs[0] = std::nanf("");
-  if (Chance(random, 0.05)) layer.gram[0] = std::numeric_limits<float>::infinity();
-  if (Chance(random, 0.05)) std::ranges::fill(layer.mean_abs, 0.0f);
-  if (Chance(random, 0.05)) layer.gram.clear();
-  return layer;
-}
 
 void ExpectWellFormed(const LinearResult& result, const QuantSpec& spec, int64_t n, int64_t k) {
   ASSERT_EQ(int64_t(result.q.codes.size()), n * k);
@@ -98,19 +37,57 @@ void ExpectSame(const SiteResult& a, const SiteResult& b) {
   }
 }
 
-TEST(QuantizeSiteProperties, IsNeverWorseThanRoundToNearestAndWellFormed) {
-  int scaled = 0;
-  for (uint32_t seed = kSeed; seed < kSeed + 300; ++seed) {
+/// One method's pieces, as the tests' parameters.
+struct NamedMethod {
+  std::string name;
+  Method method;
+};
+
+/// How GoogleTest shows it.
+void PrintTo(const NamedMethod& method, std::ostream* out) { *out << method.name; }
+
+std::string NameOf(const ::testing::TestParamInfo<NamedMethod>& info) {
+  std::string name = info.param.name;
+  std::ranges::replace(name, '-', '_');
+  return name;
+}
+
+std::vector<NamedMethod> Presets() {
+  std::vector<NamedMethod> presets;
+  for (const std::string& name : MethodPresetNames()) {
+    presets.push_back({name, MethodFromPreset(name)});
+  }
+  return presets;
+}
+
+/// Each piece alone, and some together that no preset has.
+std::vector<NamedMethod> PiecesAlone() {
+  return {
+      {"scaling_awq", Pieces("awq", "minmax")},
+      {"scaling_awq_duo", Pieces("awq-duo", "minmax")},
+      {"grid_clip", Pieces("none", "clip")},
+      {"grid_search", Pieces("none", "search")},
+      {"grid_block", Pieces("none", "block")},
+      {"rounding_gptq", Pieces("none", "minmax", "gptq")},
+      {"rounding_descent", Pieces("none", "minmax", "descent")},
+      {"refinement", Pieces("none", "minmax", "nearest", 1)},
+      {"awq_clip_gptq", Pieces("awq", "clip", "gptq")},
+      {"awq_block_descent_refined", Pieces("awq-duo", "block", "descent", 2)},
+  };
+}
+
+class MethodProperties : public ::testing::TestWithParam<NamedMethod> {
+ protected:
+  /// The result for a random layer is well-formed and no linear worse than round-to-nearest; counts
+  /// those that are better.
+  static void Check(uint32_t seed, int& better) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937 random(seed);
     const Layer layer = RandomLayer(random);
     const SiteProblem problem = layer.Problem();
-    const Method method =
-        Pieces(Chance(random, 0.8) ? "awq" : "none", Chance(random, 0.8) ? "clip" : "minmax");
-    const SiteResult site = QuantizeSite(problem, method);
+    const SiteResult site = QuantizeSite(problem, GetParam().method);
     const SiteResult rtn = QuantizeSite(problem, MethodFromPreset("rtn"));
     ASSERT_EQ(site.linears.size(), layer.weights.size());
-    scaled += !site.scale.empty();
     for (const float s : site.scale) ASSERT_TRUE(s >= 0.99e-2f && s <= 1.01e2f) << s;
     for (size_t i = 0; i < site.linears.size(); ++i) {
       const LinearResult& own = site.linears[i];
@@ -118,11 +95,28 @@ TEST(QuantizeSiteProperties, IsNeverWorseThanRoundToNearestAndWellFormed) {
       EXPECT_LE(own.loss, own.loss_rtn);
       EXPECT_EQ(own.loss_rtn, rtn.linears[i].loss);
       EXPECT_TRUE(std::isfinite(own.loss) && std::isfinite(own.energy));
+      better += own.loss < own.loss_rtn;
     }
-    if (HasFatalFailure()) return;
   }
-  EXPECT_GT(scaled, 30);  // the property is not empty
+};
+
+class PresetProperties : public MethodProperties {};
+class PieceProperties : public MethodProperties {};
+
+TEST_P(PresetProperties, IsNeverWorseThanRoundToNearestAndWellFormed) {
+  int better = 0;
+  for (uint32_t seed = 13; seed < 1013 && !HasFailure(); ++seed) Check(seed, better);
+  EXPECT_GE(better, GetParam().name == "rtn" ? 0 : 500);  // the property is not empty
 }
+
+TEST_P(PieceProperties, IsNeverWorseThanRoundToNearestAndWellFormed) {
+  int better = 0;
+  for (uint32_t seed = 5000; seed < 5200 && !HasFailure(); ++seed) Check(seed, better);
+  EXPECT_GE(better, 40);
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, PresetProperties, ::testing::ValuesIn(Presets()), NameOf);
+INSTANTIATE_TEST_SUITE_P(Methods, PieceProperties, ::testing::ValuesIn(PiecesAlone()), NameOf);
 
 /// The size of the terms that a loss sums and that may cancel: Σ over rows of (Σ_j
 /// |Δ_j|·sqrt(H_jj))².
@@ -139,21 +133,35 @@ double NaiveTerms(const std::vector<double>& a, const Values& b, const Values& g
   return terms;
 }
 
-TEST(QuantizeSiteProperties, LossesAreTrueInDouble) {
-  for (uint32_t seed = 1000; seed < 1040; ++seed) {
+/// What a site's losses are of: with a cross moment the corrected weights.
+Values Target(const Layer& layer, size_t linear) {
+  if (layer.cross.empty() || !std::isfinite(layer.gram[0])) return layer.weights[linear];
+  const Correction correction(layer.gram, layer.cross, layer.k, layer.tokens);
+  return correction.Apply(MatrixRows(layer.weights[linear], layer.k));
+}
+
+TEST_P(PresetProperties, TellsTheLossThatItsResultHas) {
+  for (uint32_t seed = 1013; seed < 1053; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937 random(seed);
-    const Layer layer = RandomLayer(random);
+    Layer layer = RandomLayer(random);
+    if (layer.gram.empty()) layer.cross.clear();
     const bool usable = std::isfinite(layer.gram.empty() ? 0.0f : layer.gram[0]);
-    const SiteResult site = QuantizeSite(layer.Problem(), MethodFromPreset("awq"));
+    const Values gram = usable ? layer.gram : Values();
+    const SiteResult site = QuantizeSite(layer.Problem(), GetParam().method);
+    const SiteResult rtn = QuantizeSite(layer.Problem(), MethodFromPreset("rtn"));
     for (size_t i = 0; i < site.linears.size(); ++i) {
       const LinearResult& own = site.linears[i];
-      const double loss = NaiveLoss(Effective(own.q, site.scale), layer.weights[i],
-                                    usable ? layer.gram : Values(), layer.k);
-      const double terms = NaiveTerms(Effective(own.q, site.scale), layer.weights[i],
-                                      usable ? layer.gram : Values(), layer.k);
-      // The third term is the rounding of the effective weight itself.
-      EXPECT_NEAR(own.loss, loss, 1e-5 * loss + 1e-6 * terms + 1e-13 * own.energy);
+      const Values w = Target(layer, i);
+      const std::vector<double> effective = Effective(own.q, site.scale);
+      const double loss = NaiveLoss(effective, w, gram, layer.k);
+      const double terms = NaiveTerms(effective, w, gram, layer.k);
+      const double plain = NaiveLoss(Effective(rtn.linears[i].q, {}), w, gram, layer.k);
+      // Of the sums, and of rounding each effective weight to single precision.
+      const double size = NaiveTerms(std::vector<double>(w.size()), w, gram, layer.k);
+      const double noise = 1e-6 * terms + 2e-7 * std::sqrt(loss * size) + 1e-13 * size;
+      EXPECT_NEAR(own.loss, loss, 1e-5 * loss + noise);
+      EXPECT_LE(loss, plain * (1 + 1e-4) + 2 * noise);
     }
   }
 }
@@ -188,18 +196,28 @@ TEST(QuantizeSiteProperties, RoundsToNearestWithoutStatistics) {
   }
 }
 
-TEST(QuantizeSiteProperties, DoesNotDependOnTheNumberOfThreads) {
-  for (uint32_t seed = 500; seed < 530; ++seed) {
-    SCOPED_TRACE("seed " + std::to_string(seed));
-    std::mt19937 random(seed);
-    const Layer layer = RandomLayer(random);
+TEST_P(PresetProperties, DoesNotDependOnTheNumberOfThreads) {
+  const auto check = [](const Layer& layer) {
     SiteResult results[2];
     for (const int threads : {1, 2}) {
       const ThreadLimit limit(threads);
-      results[threads - 1] = QuantizeSite(layer.Problem(), MethodFromPreset("awq"));
+      results[threads - 1] = QuantizeSite(layer.Problem(), GetParam().method);
     }
     ExpectSame(results[0], results[1]);
+  };
+  for (uint32_t seed = 500; seed < 520; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    check(RandomLayer(random));
   }
+  // Of several tiles of rows and several panels of the factor.
+  std::mt19937 random(520);
+  Layer layer;
+  layer.k = 400;
+  layer.tokens = 300;
+  layer.Observe(CorrelatedInputs(random, 300, 400));
+  layer.Add(Normal(random, 150 * 400), Spec(3, 32, true, ScaleType::kFloat16));
+  check(layer);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Random layers, and the mathematics once more in plain double loops, for the tests of quant.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <memory>
@@ -47,11 +48,32 @@ inline Values Normal(std::mt19937& random, int64_t count, float sigma = 1.0f) {
   return values;
 }
 
+/// Inputs [tokens, K] of which each channel holds a part of every other, and which differ in size.
+inline Values CorrelatedInputs(std::mt19937& random, int64_t tokens, int64_t k) {
+  const int64_t sources = k / 3 + 1;
+  const Values mix = Normal(random, sources * k);
+  const Values z = Normal(random, tokens * sources);
+  const Values sizes = Normal(random, k);
+  Values x = Normal(random, tokens * k, 0.3f);
+  for (int64_t t = 0; t < tokens; ++t) {
+    for (int64_t i = 0; i < sources; ++i) {
+      for (int64_t j = 0; j < k; ++j) {
+        x[size_t(t * k + j)] += z[size_t(t * sources + i)] * mix[size_t(i * k + j)];
+      }
+    }
+    for (int64_t j = 0; j < k; ++j) x[size_t(t * k + j)] *= std::exp(0.5f * sizes[size_t(j)]);
+  }
+  return x;
+}
+
 /// Owns what a SiteProblem points to.
 struct Layer {
   int64_t k = 0;
+  int64_t tokens = 0;  ///< as the problem tells; 0: H is taken as it is
   Values mean_abs;
+  Values max_abs;
   Values gram;
+  Values cross;
   std::vector<Values> weights;
   std::vector<QuantSpec> specs;
   bool scaling_allowed = true;
@@ -61,22 +83,39 @@ struct Layer {
 
   /// Statistics of the inputs x[tokens, K]. The upper triangle is poisoned: nobody may read it.
   void Observe(const Values& x) {
-    const size_t columns = static_cast<size_t>(k);
-    const size_t tokens = x.size() / columns;
+    const auto columns = static_cast<size_t>(k);
+    const size_t count = x.size() / columns;
+    std::vector<double> sums(columns * columns, 0.0), magnitudes(columns, 0.0);
+    max_abs.assign(columns, 0.0f);
+    for (size_t t = 0; t < count; ++t) {
+      const float* row = x.data() + t * columns;
+      for (size_t i = 0; i < columns; ++i) {
+        for (size_t j = 0; j <= i; ++j) sums[i * columns + j] += double(row[i]) * double(row[j]);
+        magnitudes[i] += std::abs(double(row[i]));
+        max_abs[i] = std::max(max_abs[i], std::abs(row[i]));
+      }
+    }
     gram.assign(columns * columns, std::nanf(""));
     mean_abs.assign(columns, 0.0f);
     for (size_t i = 0; i < columns; ++i) {
-      double sum = 0;
-      for (size_t t = 0; t < tokens; ++t) sum += std::abs(double(x[t * columns + i]));
-      mean_abs[i] = float(sum / double(tokens));
-      for (size_t j = 0; j <= i; ++j) {
-        double dot = 0;
-        for (size_t t = 0; t < tokens; ++t) {
-          dot += double(x[t * columns + i]) * double(x[t * columns + j]);
+      for (size_t j = 0; j <= i; ++j) gram[i * columns + j] = float(sums[i * columns + j]);
+      mean_abs[i] = float(magnitudes[i] / double(count));
+    }
+  }
+  /// Statistics of the inputs x̂ that a linear gets where the original model would give x.
+  void Observe(const Values& x, const Values& x_hat) {
+    Observe(x_hat);
+    const auto columns = static_cast<size_t>(k);
+    std::vector<double> sums(columns * columns, 0.0);
+    for (size_t t = 0; t < x.size(); t += columns) {
+      for (size_t i = 0; i < columns; ++i) {
+        const double difference = double(x[t + i]) - double(x_hat[t + i]);
+        for (size_t j = 0; j < columns; ++j) {
+          sums[i * columns + j] += difference * double(x_hat[t + j]);
         }
-        gram[i * columns + j] = float(dot);
       }
     }
+    cross.assign(sums.begin(), sums.end());
   }
   void Add(Values w, const QuantSpec& spec) {
     weights.push_back(std::move(w));
@@ -86,8 +125,10 @@ struct Layer {
   [[nodiscard]] SiteProblem Problem() const {
     SiteProblem problem;
     problem.k = k;
+    problem.tokens = tokens;
     problem.mean_abs = mean_abs;
     problem.gram = gram;
+    problem.cross = cross;
     problem.scaling_allowed = scaling_allowed;
     problem.row_of_channel = row_of_channel;
     problem.scale_min = scale_min;
@@ -171,8 +212,9 @@ inline QuantizedMatrix NaiveRtn(const Values& w, int64_t k, const QuantSpec& spe
   return q;
 }
 
-inline Method Pieces(const std::string& scaling, const std::string& grid) {
-  return {scaling, grid, "nearest"};
+inline Method Pieces(const std::string& scaling, const std::string& grid,
+                     const std::string& rounding = "nearest", int refine = 0) {
+  return {scaling, grid, rounding, refine};
 }
 
 /// Quantizes one weight that nothing is known about.
