@@ -239,6 +239,7 @@ void SegmentQuantizer::SearchSite(const Site& site, const std::vector<int>& line
   if (statistics != nullptr) {
     mean_abs = statistics->MeanAbs();
     problem.mean_abs = mean_abs;
+    problem.max_abs = statistics->max_abs();
     if (CorrectsBias(site)) {
       statistics->Center();
       problem.sum = statistics->sum();

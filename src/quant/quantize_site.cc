@@ -69,8 +69,10 @@ void Validate(const SiteProblem& problem) {
                                problem.shift_sum.size() != problem.sum.size())) {
     throw InternalError("quantize: the sums are not K");
   }
-  if (!problem.mean_abs.empty() && int64_t(problem.mean_abs.size()) != problem.k) {
-    throw InternalError("quantize: the mean magnitudes are not K");
+  for (const std::span<const float> magnitudes : {problem.mean_abs, problem.max_abs}) {
+    if (!magnitudes.empty() && int64_t(magnitudes.size()) != problem.k) {
+      throw InternalError("quantize: the magnitudes are not K");
+    }
   }
   for (const LinearProblem& linear : problem.linears) {
     if (linear.w.cols() != problem.k) {

@@ -48,6 +48,7 @@ struct SiteProblem {
   /// is.
   int64_t tokens = 0;
   std::span<const float> mean_abs;  ///< [K] mean |x|; empty without calibration
+  std::span<const float> max_abs;   ///< [K] max |x|; empty without calibration
   std::span<const float> gram;  ///< [K, K] lower triangle of Σ x xᵀ, row-major; empty without
   /// [K, K] Σ (x − x̂) x̂ᵀ, row-major, where the statistics are of x̂ and the original model gives x;
   /// or empty. With it, weights are corrected before they are quantized, and losses are those of

@@ -16,10 +16,12 @@ using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
 TEST(Method, NamesThreePiecesByAPreset) {
-  EXPECT_THAT(MethodPresetNames(), ElementsAre("rtn", "awq", "gptq", "awq-gptq", "best"));
+  EXPECT_THAT(MethodPresetNames(),
+              ElementsAre("rtn", "awq", "smoothquant", "gptq", "awq-gptq", "best"));
   EXPECT_EQ(MethodFromPreset("rtn").grid, "minmax");
   EXPECT_EQ(MethodFromPreset("awq").scaling, "awq-duo");
   EXPECT_EQ(MethodFromPreset("awq").grid, "block");
+  EXPECT_EQ(MethodFromPreset("smoothquant").scaling, "smooth");
   EXPECT_EQ(MethodFromPreset("gptq").rounding, "gptq");
   EXPECT_FALSE(MethodFromPreset("gptq").propagate);
   EXPECT_EQ(MethodFromPreset("best").refine, 3);
@@ -70,6 +72,9 @@ TEST(QuantizeSite, RefusesShapesThatDoNotFit) {
   layer.gram = {1.0f, 0.0f, 1.0f};
   EXPECT_THROW((void)QuantizeSite(layer.Problem(), MethodFromPreset("rtn")), InternalError);
   layer.gram.clear();
+  layer.max_abs = {1.0f};
+  EXPECT_THROW((void)QuantizeSite(layer.Problem(), MethodFromPreset("rtn")), InternalError);
+  layer.max_abs.clear();
   layer.mean_abs = {1.0f};
   EXPECT_THROW((void)QuantizeSite(layer.Problem(), MethodFromPreset("rtn")), InternalError);
 }

@@ -65,6 +65,7 @@ std::vector<NamedMethod> PiecesAlone() {
   return {
       {"scaling_awq", Pieces("awq", "minmax")},
       {"scaling_awq_duo", Pieces("awq-duo", "minmax")},
+      {"scaling_smooth", Pieces("smooth", "minmax")},
       {"grid_clip", Pieces("none", "clip")},
       {"grid_search", Pieces("none", "search")},
       {"grid_block", Pieces("none", "block")},

@@ -127,6 +127,7 @@ struct Layer {
     problem.k = k;
     problem.tokens = tokens;
     problem.mean_abs = mean_abs;
+    problem.max_abs = max_abs;
     problem.gram = gram;
     problem.cross = cross;
     problem.scaling_allowed = scaling_allowed;
