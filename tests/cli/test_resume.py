@@ -47,10 +47,10 @@ def stop_after_a_step(destination, how):
     return process, process.communicate()[1]
 
 
-@pytest.fixture(scope="module", params=["plain", "propagate"])
+@pytest.fixture(scope="module", params=["plain", "best"])
 def undisturbed(request, tmp_path_factory):
-    others = ["--propagate", "--layout", "transformers.js"]
-    options = others if request.param == "propagate" else []
+    others = ["--method", "best", "--bias-correction", "all", "--layout", "transformers.js"]
+    options = others if request.param == "best" else []
     destination = tmp_path_factory.mktemp(request.param) / "result"
     begin = time.monotonic()
     done = quantize(*OPTIONS, "--dst", destination, *options)

@@ -104,7 +104,7 @@ def compare(one, several):
 
 CASES = {
     "awq": ["--bits", 4, "--group-size", 32, *CALIBRATION],
-    "propagate": ["--bits", 4, "--propagate", *CALIBRATION],
+    "best": ["--method", "best", "--bits", 4, "--bias-correction", "all", *CALIBRATION],
     "int8 head": ["--bits", 8, "--lm-head", "int8", *CALIBRATION],
     "fewer samples than ranks": ["--calib", DEMO / "calibration.txt", "--calib-samples", 1],
     "rtn": ["--method", "rtn", "--asymmetric"],

@@ -83,6 +83,18 @@ class Emission {
     throw std::runtime_error("no site " + name);
   }
 
+  /// A bias for every quantized linear.
+  [[nodiscard]] std::vector<std::pair<int, std::vector<float>>> Biases() const {
+    std::vector<std::pair<int, std::vector<float>>> biases;
+    for (size_t i = 0; i < plan_.linears.size(); ++i) {
+      if (plan_.linears[i].decision != Decision::kQuantize) continue;
+      std::vector<float> bias;
+      for (int64_t n = 0; n < plan_.linears[i].n; ++n) bias.push_back(float(n % 5) - 1.5f);
+      biases.emplace_back(int(i), std::move(bias));
+    }
+    return biases;
+  }
+
   /// Random codes for every linear. `columns` divides the weight that they mean, as a scaled site
   /// does; `rows` goes into the scales only.
   void QuantizeAll(const std::map<std::string, std::vector<float>>& columns = {},
@@ -214,6 +226,9 @@ TEST(OutputModel, GivesTheSameBytesWhenItsEditsAreReplayed) {
           {emission.SiteOf("inner"), wide},
           {emission.SiteOf("residual"), narrow}};
       for (const auto& [site, scale] : scaled) emission.output_->ScaleSite(site, scale);
+      for (const auto& [linear, bias] : emission.Biases()) {
+        emission.output_->AddBias(emission.plan_.linears[size_t(linear)], bias);
+      }
       emission.QuantizeAll();
       return scaled;
     };
@@ -232,10 +247,46 @@ TEST(OutputModel, GivesTheSameBytesWhenItsEditsAreReplayed) {
     std::ofstream(killed.destination_.path() / "model.onnx.data", std::ios::app) << "half a tensor";
     killed.output_.emplace(killed.graph_, killed.plan_, killed.destination_.path(),
                            EmitOptions{format, 0, false});
-    killed.output_->Replay(edits, scaled, {});
+    killed.output_->Replay(edits, scaled, killed.Biases());
     killed.output_->Continue();
     killed.output_->Finish();
     EXPECT_EQ(bytes(killed), bytes(undisturbed)) << format;
+  }
+}
+
+TEST(OutputModel, AddsBiasesToThoseThatAreThereAndElseAsTheirOwn) {
+  for (const std::string format : {"matmulnbits", "qdq"}) {
+    SCOPED_TRACE(format);
+    Emission emission(Block().proto, {format, 0, false});
+    Values added;
+    for (const auto& [index, bias] : emission.Biases()) {
+      const Linear& linear = emission.plan_.linears[size_t(index)];
+      emission.output_->AddBias(linear, bias);
+      added[emission.graph_.outputs(linear.node)[0]] = Tensor::From<float>({linear.n}, bias);
+    }
+    emission.QuantizeAll();
+    emission.output_->Finish();
+    emission.output_.reset();
+    const Model result = Model::Load(emission.destination_.path());
+    const Graph graph(result);
+    const Executor written(graph);
+    const Tensor actual = RunModel(written, {{"x", Input()}}).at("y");
+    Segment whole;
+    whole.end = int(emission.executor_.plan().steps().size());
+    const ValueId y = emission.graph_.Find("y");
+    const Job job = emission.executor_.MakeJob(whole, {y}, {});
+    const Tensor expected =
+        emission.executor_
+            .RunOnce(job, emission.overrides_, {}, {{emission.graph_.Find("x"), Input()}}, added)
+            .at(y);
+    float largest = 0;
+    for (const float value : expected.data<float>()) largest = std::max(largest, std::abs(value));
+    for (size_t i = 0; i < size_t(expected.size()); ++i) {
+      ASSERT_NEAR(actual.data<float>()[i], expected.data<float>()[i], 1e-5f * largest) << i;
+    }
+    EXPECT_NE(FindInitializer(result.proto().graph(), "up.bias.long_scaled"), nullptr)
+        << "the Add behind up takes it";
+    EXPECT_EQ(FindInitializer(result.proto().graph(), "up.bias.long"), nullptr);
   }
 }
 

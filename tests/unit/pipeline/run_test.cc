@@ -128,7 +128,7 @@ TEST_F(RunTest, QuantizesByRtnWithoutCalibration) {
 }
 
 TEST_F(RunTest, WritesTheSameBytesForAnyNumberOfThreads) {
-  Recipe recipe = RecipeFor(testing::ToyDecoder(2), "awq");
+  Recipe recipe = RecipeFor(testing::ToyDecoder(2), "best");
   for (const int threads : {1, 2}) {
     const ThreadLimit limit(threads);
     recipe.destination = directory_.path() / std::to_string(threads);
@@ -141,10 +141,45 @@ TEST_F(RunTest, WritesTheSameBytesForAnyNumberOfThreads) {
   }
 }
 
-TEST_F(RunTest, PropagatesAndStillVerifies) {
+TEST_F(RunTest, EveryPresetVerifiesAndIsNoWorseThanRoundingToNearest) {
   Recipe recipe = RecipeFor(testing::ToyDecoder(2), "awq");
-  recipe.propagate = true;
-  EXPECT_TRUE(ptq::Run(recipe).verification.done);
+  recipe.overwrite = true;
+  recipe.bias_correction = BiasCorrection::kAll;
+  for (const std::string& preset : MethodPresetNames()) {
+    SCOPED_TRACE(preset);
+    recipe.method = preset;
+    for (const std::string format : {"matmulnbits", "qdq"}) {
+      recipe.format = format;
+      const RunReport report = ptq::Run(recipe);
+      EXPECT_TRUE(report.verification.done);
+      EXPECT_LE(report.verification.max_relative, report.verification.tolerance);
+      for (size_t i = 0; i < report.outcomes.size(); ++i) {
+        if (report.plan.linears[i].decision != Decision::kQuantize) continue;
+        EXPECT_LE(report.outcomes[i].loss, report.outcomes[i].loss_rtn);
+        EXPECT_GT(report.outcomes[i].loss, 0);
+      }
+    }
+  }
+}
+
+TEST_F(RunTest, PropagatesAlikeFromSiteToSiteAndFromTheSegmentsStart) {
+  Recipe recipe = RecipeFor(testing::ToyDecoder(2), "best");
+  const RunReport free = ptq::Run(recipe);
+  const std::string bytes = ReadTextFile(recipe.destination / "model.onnx.data");
+  recipe.overwrite = true;
+  recipe.memory_budget = free.predicted_peak_bytes - 1;
+  EXPECT_LT(ptq::Run(recipe).predicted_peak_bytes, free.predicted_peak_bytes);
+  EXPECT_EQ(ReadTextFile(recipe.destination / "model.onnx.data"), bytes);
+}
+
+TEST_F(RunTest, SaysWhenTokensAreFew) {
+  const auto notes = [&](int64_t samples) {
+    Recipe recipe = RecipeFor(testing::ToyDecoder(1), "awq");
+    recipe.overwrite = true;
+    recipe.calibration.samples = samples;
+    return ptq::Run(recipe).notes;
+  };
+  EXPECT_THAT(notes(1), ::testing::Contains(::testing::HasSubstr("12 tokens are few")));
 }
 
 TEST_F(RunTest, LeavesNothingBehindWhenItFails) {

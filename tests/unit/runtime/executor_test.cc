@@ -274,6 +274,30 @@ TEST(Executor, RunsAJobOnceWithWeightsThatAreMadeInTiles) {
   }
 }
 
+TEST(Executor, AddsVectorsToTheRowsOfValues) {
+  GraphBuilder b;
+  b.Weight("w", Tensor::From<float>({1, 2}, {1, 2})).Input("x", {2, 1});
+  b.Op("MatMul", {"x", "w"}, "y").Op("Neg", {"y"}, "z");
+  const Runnable run(b.Output("z", {2, 2}));
+  Segment whole;
+  whole.end = static_cast<int>(run.executor.plan().steps().size());
+  const ValueId y = run.graph.Find("y"), z = run.graph.Find("z");
+  std::vector<float> tapped;
+  const Tap tap = [&](ValueId, const Tensor& value) {
+    tapped.assign(value.data<float>().begin(), value.data<float>().end());
+  };
+  const Job job = run.executor.MakeJob(whole, {z}, {y});
+  const Values x = {{run.graph.Find("x"), Tensor::From<float>({2, 1}, {1, 3})}};
+  const Values added = {{y, Tensor::From<float>({2}, {10, 20})}};
+  const Values constants = run.executor.LoadConstants(job);
+  EXPECT_THAT(run.executor.Run(job, constants, x, tap, added).at(z).data<float>(),
+              ElementsAre(-11, -22, -13, -26));
+  EXPECT_THAT(tapped, ElementsAre(11, 22, 13, 26)) << "what is tapped has it";
+  const Job untapped = run.executor.MakeJob(whole, {z}, {});
+  EXPECT_THAT(run.executor.RunOnce(untapped, {}, {}, x, added).at(z).data<float>(),
+              ElementsAre(-11, -22, -13, -26));
+}
+
 TEST(Executor, ReplacesWeightsByOverrides) {
   GraphBuilder b;
   b.Weight("w", Tensor::From<float>({1, 2}, {1, 2})).Op("Transpose", {"w"}, "wt");

@@ -55,6 +55,46 @@ TEST(SiteStatistics, MergesToWhatOneWouldHaveSeen) {
   EXPECT_TRUE(std::ranges::equal(first.gram(), whole.gram()));
 }
 
+TEST(SiteStatistics, TellsHowFarTheOriginalIsFromWhatItSees) {
+  SiteStatistics statistics(2, {.gram = true, .cross = true});
+  const std::vector<float> seen = {1, 2, 3, -1}, original = {1.5f, 2, 2, -1};
+  const std::vector<std::span<const float>> parts = {seen}, originals = {original};
+  statistics.AddWithOriginal(parts, originals);
+  // Differences (0.5, 0) and (-1, 0); their products with (1, 2) and (3, -1).
+  EXPECT_THAT(statistics.cross(), ElementsAre(0.5f - 3.0f, 1.0f + 1.0f, 0, 0));
+  EXPECT_THAT(statistics.shift_sum(), ElementsAre(-0.5, 0));
+  EXPECT_EQ(statistics.gram()[0], 10) << "of what it sees";
+  SiteStatistics twice = statistics;
+  twice.Merge(statistics);
+  EXPECT_THAT(twice.cross(), ElementsAre(-5, 4, 0, 0));
+  EXPECT_THAT(twice.shift_sum(), ElementsAre(-1, 0));
+}
+
+TEST(SiteStatistics, DoesNotCompareTokensThatAreNotTheSame) {
+  SiteStatistics statistics(2, {.gram = true, .cross = true});
+  // One part with another number of tokens, one with others altogether.
+  const std::vector<float> three = {1, 2, 3, 4, 5, 6}, two = {1, 2, 3, 4}, other = {-2, 1, -4, 3};
+  const std::vector<std::span<const float>> parts = {three, two}, originals = {two, other};
+  statistics.AddWithOriginal(parts, originals);
+  EXPECT_EQ(statistics.count(), 5);
+  EXPECT_THAT(statistics.cross(), ElementsAre(0, 0, 0, 0));
+  EXPECT_THAT(statistics.shift_sum(), ElementsAre(0, 0));
+}
+
+TEST(SiteStatistics, CentersOnTheMeans) {
+  SiteStatistics statistics(2, {.gram = true, .cross = true});
+  const std::vector<float> seen = {1, 2, 3, 6}, original = {2, 2, 6, 5};
+  const std::vector<std::span<const float>> parts = {seen}, originals = {original};
+  statistics.AddWithOriginal(parts, originals);
+  statistics.Center();
+  statistics.Center();  // once is enough
+  // Deviations of what is seen: (-1, -2), (1, 2); of the differences (1, 0), (3, -1): (-1, .5), (1,
+  // -.5).
+  EXPECT_THAT(statistics.sum(), ElementsAre(4, 8));
+  EXPECT_THAT(statistics.gram(), ElementsAre(2, 0, 4, 8));
+  EXPECT_THAT(statistics.cross(), ElementsAre(2, 4, -1, -2));
+}
+
 TEST(SiteStatistics, RefusesOtherSizes) {
   SiteStatistics statistics(2);
   EXPECT_THROW(Add(statistics, {1, 2, 3}), InternalError);

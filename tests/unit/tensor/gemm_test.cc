@@ -114,6 +114,34 @@ TEST(Gemm, DoesNotReadTheResultWhenBetaIsZero) {
   EXPECT_EQ(c, (std::vector<float>{1, 1}));
 }
 
+TEST(AccumulateCross, MatchesSumsInDouble) {
+  std::mt19937 random(kSeed);
+  const int64_t rows = 19, k = 515;  // a tile of 512 with a rest
+  const auto a = Random(rows * k, random), b = Random(rows * k, random);
+  std::vector<std::vector<float>> results;
+  for (const int threads : {1, 2}) {
+    const ThreadLimit limit(threads);
+    std::vector<float> cross(static_cast<size_t>(k * k), 0.25f);
+    const auto parts = [&](std::span<const float> all) {
+      return std::vector<std::span<const float>>{all.first(size_t(7 * k)), all.first(0),
+                                                 all.subspan(size_t(7 * k))};
+    };
+    AccumulateCross(parts(a), parts(b), k, cross.data());
+    results.push_back(std::move(cross));
+  }
+  EXPECT_EQ(results[0], results[1]);
+  for (int64_t i = 0; i < k; i += 3) {
+    for (int64_t j = 0; j < k; ++j) {
+      double sum = 0.25;
+      for (int64_t r = 0; r < rows; ++r) {
+        sum +=
+            double{a[static_cast<size_t>(r * k + i)]} * double{b[static_cast<size_t>(r * k + j)]};
+      }
+      ASSERT_NEAR(results[0][static_cast<size_t>(i * k + j)], sum, 1e-5) << i << ", " << j;
+    }
+  }
+}
+
 TEST(AccumulateGram, MatchesSumsInDoubleInTheLowerTriangle) {
   std::mt19937 random(kSeed);
   const int64_t rows = 19, k = 259;  // two tiles of 256 with a rest
