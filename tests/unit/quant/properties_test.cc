@@ -71,6 +71,7 @@ std::vector<NamedMethod> PiecesAlone() {
       {"grid_block", Pieces("none", "block")},
       {"rounding_gptq", Pieces("none", "minmax", "gptq")},
       {"rounding_descent", Pieces("none", "minmax", "descent")},
+      {"rounding_adaround", Pieces("none", "minmax", "adaround")},
       {"refinement", Pieces("none", "minmax", "nearest", 1)},
       {"awq_clip_gptq", Pieces("awq", "clip", "gptq")},
       {"awq_block_descent_refined", Pieces("awq-duo", "block", "descent", 2)},
