@@ -23,9 +23,10 @@ std::vector<float> SignedCodesOf(const RowBlock& block) {
   const int64_t groups = block.spec.GroupsFor(block.k);
   std::vector<float> u(size_t(block.rows * block.k));
   for (int64_t r = 0; r < block.rows; ++r) {
+    const uint8_t* const zeros = block.zero_points + r * groups;
     for (int64_t j = 0; j < block.k; ++j) {
-      u[size_t(r * block.k + j)] =
-          float(block.codes[r * block.k + j]) - float(block.zero_points[r * groups + j / group]);
+      const int64_t g = j / group;
+      u[size_t(r * block.k + j)] = float(block.codes[r * block.k + j]) - float(zeros[g]);
     }
   }
   return u;
