@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what is missing, builds, quantizes the demo model to 4 bits in two ways, and shows quality
+# Installs what is missing, builds, quantizes the demo model to 4 bits in three ways, and shows quality
 # and size before and after. Can be run again. Most of the time is the build.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -25,6 +25,10 @@ ptq_step "AWQ, 4 bits"
 show $quantize run --src $source --dst $out/awq --method awq --bits 4 --group-size 128 \
   --calib $source/calibration.txt --overwrite
 
+ptq_step "The best quality, 4 bits"
+show $quantize run --src $source --dst $out/best --method best --bits 4 --group-size 128 \
+  --calib $source/calibration.txt --overwrite
+
 ptq_step "Quality on text that the model has not seen ($text)"
 number() { sed -n "s/^ *\"$1\": \([-0-9.e+]*\),*$/\1/p" "$2"; }
 row() {  # LABEL DIRECTORY
@@ -34,9 +38,10 @@ row() {  # LABEL DIRECTORY
   printf '%s %s %s %s %s\n' "$1" "$(number perplexity $result)" "$(number kl $result)" \
     "$(number top1_agreement $result)" "$bytes"
 }
-{ row FP16 $source && row RTN-INT4 $out/rtn && row AWQ-INT4 $out/awq; } |
+{ row FP16 $source && row RTN-INT4 $out/rtn && row AWQ-INT4 $out/awq &&
+  row BEST-INT4 $out/best; } |
   awk 'BEGIN { printf "%-10s %11s %12s %13s %10s\n", "model", "perplexity", "KL to FP16", "top-1 agrees", "size" }
-       { sub("-", " ", $1)
+       { sub("-", " ", $1); sub("BEST", "best", $1)
          printf "%-10s %11.3f %12.4f %11.1f %% %7.2f MB\n", $1, $2, $3, 100 * $4, $5 / 1e6 }' |
   tee $out/table.txt
-ptq_step "Done: the quantized models are in $out/rtn and $out/awq"
+ptq_step "Done: the quantized models are in $out/rtn, $out/awq and $out/best"

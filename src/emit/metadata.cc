@@ -41,6 +41,7 @@ Json QuantizedJson(const LinearMetadata::Quantized& quantized) {
               {"scaling", quantized.scaling},
               {"alpha", scaled ? Number(quantized.alpha) : Json(nullptr)},
               {"fold", quantized.fold},
+              {"bias_corrected", quantized.bias_corrected},
               {"loss_before", Number(quantized.loss_before)},
               {"loss_after", Number(quantized.loss_after)},
               {"relative_loss", Ratio(quantized.loss_after, quantized.energy)},

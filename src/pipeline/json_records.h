@@ -13,6 +13,6 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Site, value, linears, segment, scaling_allowe
                                    fold)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ScaledSite, site, scale)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(LinearOutcome, loss_rtn, loss, energy, scaling, alpha, fold,
-                                   tokens, note, bytes_before, bytes_after)
+                                   bias_corrected, tokens, note, bytes_before, bytes_after)
 
 }  // namespace ptq

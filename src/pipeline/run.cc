@@ -332,6 +332,7 @@ class Road {
             .scaling = outcome.scaling,
             .alpha = outcome.alpha,
             .fold = outcome.fold.empty() ? "none" : outcome.fold,
+            .bias_corrected = outcome.bias_corrected,
             .loss_before = outcome.loss_rtn,
             .loss_after = outcome.loss,
             .energy = outcome.energy,

@@ -318,6 +318,7 @@ void SegmentQuantizer::Record(int linear, const SiteResult& site_result,
   outcome.energy = linear_result.energy;
   outcome.scaling = site_result.scaling;
   outcome.alpha = site_result.alpha;
+  outcome.bias_corrected = !linear_result.bias.empty();
   outcome.tokens = seen.statistics != nullptr ? seen.statistics->count() : 0;
   outcome.note = seen.note;
 }

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 TOKENS, K, N = 400, 83, 40
-PRESETS = ["awq", "smoothquant", "gptq", "awq-gptq", "best"]
+PRESETS = ["awq", "smoothquant", "gptq", "awq-gptq", "adaround", "best"]
 OUTPUTS = {"plain": "y_plain", "biased": "y_biased", "gemm": "y_gemm"}
 
 

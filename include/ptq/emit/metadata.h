@@ -54,6 +54,7 @@ struct LinearMetadata {
     std::string scaling = "none";
     double alpha = 0;
     std::string fold = "none";  ///< none, gain, rows, mul
+    bool bias_corrected = false;
     double loss_before = 0;     ///< of round-to-nearest
     double loss_after = 0;
     double energy = 0;

@@ -22,6 +22,7 @@ struct LinearOutcome {
   std::string scaling = "none";
   double alpha = 0;
   std::string fold;    ///< where 1/s went: "gain", "rows", "mul"; empty when not scaled
+  bool bias_corrected = false;
   int64_t tokens = 0;  ///< calibration tokens seen at its site
   std::string note;    ///< why it was rounded to nearest where the method would do more
   int64_t bytes_before = 0;
