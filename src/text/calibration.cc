@@ -89,22 +89,6 @@ void ThinOut(const CalibrationOptions& options, std::mt19937_64& generator, Text
   file.texts = std::move(texts);
 }
 
-/// The first `limit` tokens; special tokens that end the whole text end the shortened one too.
-std::vector<int64_t> Truncated(const Tokenizer& tokenizer, const SourceText& source,
-                               std::vector<int64_t> ids, size_t limit) {
-  const std::vector<int64_t> plain = tokenizer.Encode(source.text, false);
-  const size_t added = ids.size() - std::min(ids.size(), plain.size());
-  const auto start = std::search(ids.begin(), ids.end(), plain.begin(), plain.end());
-  if (added == 0 || added >= limit || start == ids.end()) {
-    ids.resize(limit);
-    return ids;
-  }
-  const auto tail = start + static_cast<std::ptrdiff_t>(plain.size());
-  const auto cut = static_cast<std::ptrdiff_t>(ids.size() - limit);
-  ids.erase(tail - cut, tail);
-  return ids;
-}
-
 std::vector<std::vector<int64_t>> Tokenise(const CalibrationOptions& options,
                                            const Tokenizer& tokenizer,
                                            std::span<const SourceText> texts) {
@@ -114,10 +98,9 @@ std::vector<std::vector<int64_t>> Tokenise(const CalibrationOptions& options,
     const SourceText& source = texts[static_cast<size_t>(i)];
     std::vector<int64_t>& row = ids[static_cast<size_t>(i)];
     const bool special = options.add_special_tokens && !source.rendered;
-    row = tokenizer.Encode(source.text, special);
-    if (special && options.long_text == LongText::kTruncate && row.size() > limit) {
-      row = Truncated(tokenizer, source, std::move(row), limit);
-    }
+    row = special && options.long_text == LongText::kTruncate
+              ? EncodeAtMost(tokenizer, source.text, limit)
+              : tokenizer.Encode(source.text, special);
   });
   return ids;
 }

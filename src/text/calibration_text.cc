@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "lines.h"
 #include "utf8.h"
 #include <nlohmann/json.hpp>
 
@@ -15,26 +16,6 @@ namespace {
 
 /// Keeps the order of keys: chat templates may write an object out again.
 using Json = nlohmann::ordered_json;
-
-constexpr std::string_view kBlank = " \t\r\n\v\f";
-
-bool IsBlank(std::string_view text) {
-  return text.find_first_not_of(kBlank) == std::string_view::npos;
-}
-
-/// Lines without their ends ("\n" or "\r\n").
-std::vector<std::string_view> Lines(std::string_view text) {
-  std::vector<std::string_view> lines;
-  while (!text.empty()) {
-    const size_t end = text.find('\n');
-    std::string_view line = text.substr(0, end);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    lines.push_back(line);
-    if (end == std::string_view::npos) break;
-    text.remove_prefix(end + 1);
-  }
-  return lines;
-}
 
 void AddText(TextFile& file, std::string text, bool rendered = false) {
   if (IsBlank(text)) {

@@ -1,5 +1,7 @@
 #include "ptq/text/tokenizer.h"
 
+#include <algorithm>
+
 #include "backend.h"
 #include "byte_level_bpe.h"
 
@@ -59,6 +61,22 @@ int64_t Tokenizer::VocabSize() const { return impl_->handle->VocabSize(); }
 std::optional<int64_t> Tokenizer::TokenToId(std::string_view token) const {
   const int64_t id = impl_->handle->TokenToId(token);
   return id < 0 ? std::nullopt : std::optional<int64_t>(id);
+}
+
+std::vector<int64_t> EncodeAtMost(const Tokenizer& tokenizer, std::string_view text, size_t limit) {
+  std::vector<int64_t> ids = tokenizer.Encode(text, true);
+  if (ids.size() <= limit) return ids;
+  const std::vector<int64_t> plain = tokenizer.Encode(text, false);
+  const size_t added = ids.size() - std::min(ids.size(), plain.size());
+  const auto start = std::search(ids.begin(), ids.end(), plain.begin(), plain.end());
+  if (added == 0 || added >= limit || start == ids.end()) {
+    ids.resize(limit);
+    return ids;
+  }
+  const auto tail = start + static_cast<std::ptrdiff_t>(plain.size());
+  const auto cut = static_cast<std::ptrdiff_t>(ids.size() - limit);
+  ids.erase(tail - cut, tail);
+  return ids;
 }
 
 std::optional<std::filesystem::path> FindTokenizerDirectory(const std::filesystem::path& source) {

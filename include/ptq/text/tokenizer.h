@@ -44,6 +44,11 @@ class Tokenizer {
   std::shared_ptr<const Impl> impl_;
 };
 
+/// The ids of `text` with special tokens, `limit` at most: what is too much is cut from the end of
+/// the text, and special tokens behind it stay. Throws InputError when the text is not UTF-8.
+[[nodiscard]] std::vector<int64_t> EncodeAtMost(const Tokenizer& tokenizer, std::string_view text,
+                                                size_t limit);
+
 /// The directory that holds the tokenizer of the model at `source` (a model file or a directory):
 /// the model's own, or its parent when the model lies in a folder of its own such as "onnx/".
 /// Empty when neither has one.
