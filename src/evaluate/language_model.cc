@@ -6,13 +6,9 @@
 #include "ptq/base/error.h"
 #include "ptq/base/parallel.h"
 #include "ptq/base/progress.h"
-#include "ptq/runtime/feeds.h"
 
 namespace ptq {
 namespace {
-
-/// Texts that run at the same time; a fixed number, so that memory does not grow with the threads.
-constexpr int64_t kTextsAtOnce = 8;
 
 /// ln Σ exp(x), and the index of the largest.
 struct Row {
@@ -77,64 +73,7 @@ LanguageModelScore ScoreLogits(std::span<const float> logits, std::span<const fl
   return score;
 }
 
-ValueId LogitsOutput(const Graph& graph) {
-  ValueId only = kNoValue;
-  int candidates = 0;
-  for (const ValueId id : graph.graph_outputs()) {
-    if (graph.value(id).name.find("logits") != std::string::npos) return id;
-    const auto declared = graph.DeclaredType(id);
-    if (IsFloat(declared.dtype) && declared.shape.has_value() && declared.shape->size() == 3) {
-      only = id;
-      ++candidates;
-    }
-  }
-  if (candidates == 1) return only;
-  throw UnsupportedError("'" + graph.model().path().string() +
-                         "' has no output with next-token logits; only language models can be "
-                         "evaluated");
-}
-
-struct LogitsRunner::State {
-  explicit State(const std::filesystem::path& source)
-      : model(Model::Load(source)),
-        graph(model),
-        executor(graph),
-        feeder(graph, ReadFeedHints(model.directory())),
-        output(LogitsOutput(graph)) {
-    Segment whole;
-    whole.end = int(executor.plan().steps().size());
-    job = executor.MakeJob(whole, {output}, {});
-    constants = executor.LoadConstants(job);
-  }
-  Model model;
-  Graph graph;
-  Executor executor;
-  Feeder feeder;
-  ValueId output;
-  Job job;
-  Values constants;
-};
-
-LogitsRunner::LogitsRunner(const std::filesystem::path& source)
-    : state_(std::make_unique<State>(source)) {}
-
-LogitsRunner::~LogitsRunner() = default;
-
-const Graph& LogitsRunner::graph() const { return state_->graph; }
-
-Tensor LogitsRunner::Run(const std::vector<int64_t>& ids) const {
-  const auto length = static_cast<int64_t>(ids.size());
-  Values outputs =
-      state_->executor.Run(state_->job, state_->constants, state_->feeder.Make(ids, 1, length));
-  const Tensor& logits = outputs.at(state_->output);
-  if (logits.rank() != 3 || logits.dim(1) != length) {
-    throw UnsupportedError("the logits have shape " + ToString(logits.shape()) +
-                           ", expected one row for each token");
-  }
-  return logits.Reshaped({length, logits.dim(2)});
-}
-
-LanguageModelScore Evaluate(const LogitsRunner& model, const LogitsRunner* reference,
+LanguageModelScore Evaluate(const ModelRunner& model, const ModelRunner* reference,
                             const std::vector<std::vector<int64_t>>& texts) {
   LanguageModelScore total;
   Progress progress("evaluating", static_cast<int64_t>(texts.size()));

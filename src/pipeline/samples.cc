@@ -3,7 +3,9 @@
 #include <optional>
 
 #include "ptq/base/error.h"
+#include "ptq/base/parallel.h"
 #include "ptq/text/chat_template.h"
+#include "ptq/text/sentence_pairs.h"
 #include "ptq/text/tokenizer.h"
 
 namespace ptq {
@@ -30,7 +32,7 @@ TextTools LoadTextTools(const std::filesystem::path& model,
   if (!directory.has_value()) {
     throw InputError("no tokenizer beside '" + model.string() +
                      "'; give --tokenizer (a tokenizer.json or its directory), or token ids "
-                     "(.npz, .npy) as --calib");
+                     "(.npz, .npy) instead of text");
   }
   tools.tokenizer = Tokenizer::FromDirectory(*directory);
   tools.chat_template = ChatTemplate::FromDirectory(*directory);
@@ -50,6 +52,16 @@ std::filesystem::path DefaultCalibrationFile() {
       "the calibration set that belongs to this program is not installed; give --calib");
 }
 
+void CheckSentence(const std::vector<int64_t>& ids, int64_t vocabulary, const std::string& where) {
+  if (ids.empty()) throw InputError(where + ": a sentence has no tokens");
+  for (const int64_t id : ids) {
+    if (vocabulary == 0 || id < vocabulary) continue;
+    throw InputError(where + ": token id " + std::to_string(id) +
+                     " is outside the model's vocabulary of " + std::to_string(vocabulary) +
+                     "; the tokenizer does not belong to the model");
+  }
+}
+
 }  // namespace
 
 CalibrationSet ReadSamples(CalibrationOptions options, const std::filesystem::path& model,
@@ -60,11 +72,30 @@ CalibrationSet ReadSamples(CalibrationOptions options, const std::filesystem::pa
   if (extension == ".npz" || extension == ".npy") return ReadCalibration(options, nullptr, nullptr);
   std::error_code error;
   if (options.file != "-" && !std::filesystem::exists(options.file, error)) {
-    throw InputError("calibration file '" + options.file.string() + "' does not exist");
+    throw InputError("file '" + options.file.string() + "' does not exist");
   }
   const TextTools tools = LoadTextTools(model, tokenizer);
   return ReadCalibration(options, &*tools.tokenizer,
                          tools.chat_template.has_value() ? &*tools.chat_template : nullptr);
+}
+
+std::optional<PairSamples> ReadPairSamples(const CalibrationOptions& options,
+                                           const std::filesystem::path& model,
+                                           const std::filesystem::path& tokenizer,
+                                           int64_t vocabulary) {
+  std::optional<SentencePairs> pairs = ReadSentencePairs(options.file);
+  if (!pairs.has_value()) return std::nullopt;
+  const TextTools tools = LoadTextTools(model, tokenizer);
+  const size_t count = pairs->scores.size();
+  PairSamples samples{std::vector<std::vector<int64_t>>(2 * count), std::move(pairs->scores)};
+  ParallelFor(int64_t(2 * count), [&](int64_t i) {
+    const size_t pair = size_t(i) % count;
+    const std::string& text = size_t(i) < count ? pairs->first[pair] : pairs->second[pair];
+    samples.ids[size_t(i)] = EncodeAtMost(*tools.tokenizer, text, size_t(options.seq_len));
+    CheckSentence(samples.ids[size_t(i)], vocabulary,
+                  options.file.filename().string() + ": pair " + std::to_string(pair + 1));
+  });
+  return samples;
 }
 
 int64_t VocabularySize(const Graph& graph) {

@@ -3,6 +3,8 @@
 Every builder is seeded and returns an onnx.ModelProto. `feeds_of` makes inputs for any of them.
 """
 
+import json
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -122,6 +124,56 @@ def llama(dtype="float32", stored=None, constants_as_nodes=False, tied=False, hi
     ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "length"])
     logits = helper.make_tensor_value_info("logits", TYPES[dtype], ["batch", "length", VOCABULARY])
     return b.model([ids], [logits], opset)
+
+
+def encoder(hidden=64, ffn=96, seed=5):
+    """input_ids, attention_mask [batch, length] -> last_hidden_state: attention that the mask keeps
+    from padding, and a feed-forward layer; positions enter by a table of 64 rows."""
+    b = Builder(seed=seed)
+    b.constant(np.array(hidden**-0.5 / 4, np.float32), "attention_scale")
+    b.constant(np.array(1, np.float32), "one")
+    b.constant(np.array(-1e9, np.float32), "far")
+    b.constant(np.array([1], np.int64), "middle")
+    table = b.weight((VOCABULARY, hidden), "embeddings.weight", 1.0)
+    mask = b.node("Cast", ["attention_mask"], to=TensorProto.FLOAT)
+    hidden_places = b.node("Mul", [b.node("Sub", ["one", mask]), "far"])
+    bias = b.node("Unsqueeze", [hidden_places, "middle"])
+    x = b.node("Gather", [table, "input_ids"])
+    q, k, v = (b.linear(x, hidden, hidden, f"layer.0.attention.{part}") for part in "qkv")
+    scores = b.node("MatMul", [q, b.node("Transpose", [k], perm=(0, 2, 1))])
+    scores = b.node("Add", [b.node("Mul", [scores, "attention_scale"]), bias])
+    mixed = b.node("MatMul", [b.node("Softmax", [scores], axis=-1), v])
+    x = b.node("Add", [x, b.linear(mixed, hidden, hidden, "layer.0.attention.o")])
+    inner = b.node("Relu", [b.linear(x, ffn, hidden, "layer.0.inner")])
+    outer = b.linear(inner, hidden, ffn, "layer.0.outer")
+    b.nodes.append(helper.make_node("Add", [x, outer], ["last_hidden_state"], name="last"))
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"])
+              for name in ("input_ids", "attention_mask")]  # fmt: skip
+    shape = ["batch", "length", hidden]
+    output = helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, shape)
+    return b.model(inputs, [output])
+
+
+def word_tokenizer(path):
+    """A tokenizer.json whose words w0 ... w91 are the tokens 0 ... 91, put between [B] and [E]."""
+    words = {f"w{i}": i for i in range(VOCABULARY - 4)} | {"[U]": 92, "[B]": 93, "[E]": 94}
+    special = [
+        {"id": words[name], "content": name, "single_word": False, "lstrip": False,
+         "rstrip": False, "normalized": False, "special": True}
+        for name in ("[B]", "[E]")
+    ]  # fmt: skip
+    template = [{"SpecialToken": {"id": "[B]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+                {"SpecialToken": {"id": "[E]", "type_id": 0}}]  # fmt: skip
+    names = {n: {"id": n, "ids": [words[n]], "tokens": [n]} for n in ("[B]", "[E]")}
+    content = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": special,
+        "normalizer": None, "pre_tokenizer": {"type": "WhitespaceSplit"},
+        "post_processor": {"type": "TemplateProcessing", "single": template, "pair": template,
+                           "special_tokens": names},
+        "decoder": None, "model": {"type": "WordLevel", "vocab": words, "unk_token": "[U]"},
+    }  # fmt: skip
+    path.write_text(json.dumps(content))
+    return path
 
 
 def linear_forms(dtype="float32", opset=21, even=False):

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "ptq/runtime/executor.h"
+#include "ptq/evaluate/model_runner.h"
 
 namespace ptq {
 
@@ -30,27 +30,9 @@ struct LanguageModelScore {
                                              std::span<const float> reference,
                                              std::span<const int64_t> ids);
 
-/// The output that holds next-token logits: named so, else the only float output of rank 3.
-/// Throws UnsupportedError when the model has none.
-[[nodiscard]] ValueId LogitsOutput(const Graph& graph);
-
-/// A model with its weights loaded once for all texts.
-class LogitsRunner {
- public:
-  explicit LogitsRunner(const std::filesystem::path& source);
-  ~LogitsRunner();
-  /// Logits [T, V] of one text.
-  [[nodiscard]] Tensor Run(const std::vector<int64_t>& ids) const;
-  [[nodiscard]] const Graph& graph() const;
-
- private:
-  struct State;
-  std::unique_ptr<State> state_;
-};
-
-/// Scores a model on texts, one at a time on each thread; sums are taken in the texts' order.
-/// `reference` may be null.
-[[nodiscard]] LanguageModelScore Evaluate(const LogitsRunner& model, const LogitsRunner* reference,
+/// Scores language models on texts of token ids, one at a time on each thread; sums are taken in
+/// the texts' order. `reference` may be null. Throws what ModelRunner::Run and ScoreLogits throw.
+[[nodiscard]] LanguageModelScore Evaluate(const ModelRunner& model, const ModelRunner* reference,
                                           const std::vector<std::vector<int64_t>>& texts);
 
 }  // namespace ptq

@@ -1,7 +1,10 @@
 // Gets token ids to run a model on: the file, the tokenizer beside the model, the defaults.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <vector>
 
 #include "ptq/model/graph.h"
 #include "ptq/text/calibration.h"
@@ -15,6 +18,20 @@ namespace ptq {
                                          const std::filesystem::path& model,
                                          const std::filesystem::path& tokenizer,
                                          int64_t vocabulary);
+
+/// Pairs of sentences as token ids.
+struct PairSamples {
+  std::vector<std::vector<int64_t>> ids;  ///< [2N]: i and N + i are a pair; none is empty
+  std::vector<double> scores;             ///< [N], as ReadSentencePairs gives them
+};
+
+/// The pairs of `options.file`, each sentence tokenized on its own with special tokens and cut to
+/// `options.seq_len`; nothing when the file is not one of pairs. Throws as ReadSamples and
+/// ReadSentencePairs do.
+[[nodiscard]] std::optional<PairSamples> ReadPairSamples(const CalibrationOptions& options,
+                                                         const std::filesystem::path& model,
+                                                         const std::filesystem::path& tokenizer,
+                                                         int64_t vocabulary);
 
 /// Rows of the table that input_ids index, 0 where the graph does not show it.
 [[nodiscard]] int64_t VocabularySize(const Graph& graph);

@@ -59,26 +59,12 @@ TEST(LanguageModelScore, MergesSums) {
 
 TEST(Evaluate, FindsAModelEqualToItself) {
   const testing::TempDirectory directory;
-  const LogitsRunner model(directory.Write("model.onnx", testing::ToyDecoder(1).Bytes()));
+  const ModelRunner model(directory.Write("model.onnx", testing::ToyDecoder(1).Bytes()));
   const auto score = Evaluate(model, &model, {{1, 2, 3, 4}, {9, 8}, {5}});
   EXPECT_EQ(score.tokens, 4);
   EXPECT_EQ(score.kl, 0);
   EXPECT_EQ(score.same_top, 4);
   EXPECT_GT(score.Perplexity(), 1);
-}
-
-TEST(LogitsOutput, PrefersTheName) {
-  const Model model = testing::ToyDecoder(1).Output("b0_h", {-1, -1, 32}).Build();
-  const Graph graph(model);
-  EXPECT_EQ(LogitsOutput(graph), graph.Find("logits"));
-}
-
-TEST(LogitsOutput, RefusesAModelWithoutAny) {
-  testing::GraphBuilder b;
-  b.Input("x", {2, 3}).Op("Relu", {"x"}, "y").Output("y", {2, 3});
-  const Model model = b.Build();
-  const Graph graph(model);
-  EXPECT_THROW((void)LogitsOutput(graph), UnsupportedError);
 }
 
 }  // namespace

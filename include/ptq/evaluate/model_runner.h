@@ -1,0 +1,40 @@
+// A model that is loaded once and run on one text after the other.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "ptq/evaluate/task.h"
+#include "ptq/tensor/tensor.h"
+
+namespace ptq {
+
+/// Holds the weights as float32. Only the steps that the judged output needs are run.
+class ModelRunner {
+ public:
+  /// Throws what Model::Load, ChooseOutput and Feeder throw.
+  explicit ModelRunner(const std::filesystem::path& source, EvalTask task = EvalTask::kAuto);
+  ~ModelRunner();
+  ModelRunner(const ModelRunner&) = delete;
+  ModelRunner& operator=(const ModelRunner&) = delete;
+
+  /// The judged output for one text of T tokens, float32: [T, V] or [T, H], a row for each token,
+  /// or [1, H] where the model itself makes one vector of a text. Const and thread-safe.
+  /// Throws UnsupportedError for an output of another shape.
+  [[nodiscard]] Tensor Run(const std::vector<int64_t>& ids) const;
+
+  [[nodiscard]] EvalTask task() const;  ///< as chosen: never kAuto
+  [[nodiscard]] const Graph& graph() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// Texts that run at the same time; a fixed number, so that memory does not grow with the threads.
+inline constexpr int64_t kTextsAtOnce = 8;
+
+}  // namespace ptq

@@ -1,0 +1,73 @@
+#include "ptq/evaluate/task.h"
+
+#include "support/model_builder.h"
+#include <gtest/gtest.h>
+
+#include "ptq/base/error.h"
+
+namespace ptq {
+namespace {
+
+/// Ids [B, T] to an output [B, T, `width`] of a name, with a table of 96 rows.
+testing::GraphBuilder Tokens(const std::string& name, int64_t width) {
+  testing::GraphBuilder b;
+  b.Input("input_ids", {-1, -1}, DType::kInt64).Random("table", {96, width});
+  b.Op("Gather", {"table", "input_ids"}, name).Output(name, {-1, -1, width});
+  return b;
+}
+
+EvalOutput Chosen(const testing::GraphBuilder& builder, EvalTask task = EvalTask::kAuto) {
+  const Model model = builder.Build();
+  return ChooseOutput(Graph(model), task);
+}
+
+TEST(LogitsOutput, PrefersTheName) {
+  const Model model = testing::ToyDecoder(1).Output("b0_h", {-1, -1, 32}).Build();
+  const Graph graph(model);
+  EXPECT_EQ(LogitsOutput(graph), graph.Find("logits"));
+}
+
+TEST(LogitsOutput, RefusesAModelWithoutAny) {
+  testing::GraphBuilder b;
+  b.Input("x", {2, 3}).Op("Relu", {"x"}, "y").Output("y", {2, 3});
+  const Model model = b.Build();
+  const Graph graph(model);
+  EXPECT_THROW((void)LogitsOutput(graph), UnsupportedError);
+}
+
+TEST(ChooseOutput, TakesLogitsOverTheVocabularyForALanguageModel) {
+  EXPECT_EQ(Chosen(testing::ToyDecoder(1)).task, EvalTask::kLanguageModel);
+  EXPECT_EQ(Chosen(Tokens("scores", 96)).task, EvalTask::kLanguageModel);
+  EXPECT_EQ(Chosen(Tokens("logits", 64)).task, EvalTask::kLanguageModel);
+}
+
+TEST(ChooseOutput, TakesAnythingElseForAnEncoder) {
+  EXPECT_EQ(Chosen(Tokens("last_hidden_state", 32)).task, EvalTask::kEmbedding);
+  EXPECT_EQ(Chosen(Tokens("logits", 9)).task, EvalTask::kEmbedding);
+}
+
+TEST(ChooseOutput, FollowsTheTaskThatIsAskedFor) {
+  EXPECT_EQ(Chosen(testing::ToyDecoder(1), EvalTask::kEmbedding).task, EvalTask::kEmbedding);
+  EXPECT_EQ(Chosen(Tokens("states", 32), EvalTask::kLanguageModel).task, EvalTask::kLanguageModel);
+}
+
+TEST(ChooseOutput, JudgesAnEncoderByItsFirstOutput) {
+  const Model model =
+      Tokens("states", 32).Op("Relu", {"states"}, "more").Output("more", {-1, -1, 32}).Build();
+  const Graph graph(model);
+  EXPECT_EQ(ChooseOutput(graph, EvalTask::kAuto).value, graph.Find("states"));
+}
+
+TEST(ChooseOutput, RefusesOutputsThatAreNeither) {
+  testing::GraphBuilder integers;
+  integers.Input("x", {2, 3}, DType::kInt64)
+      .Op("Neg", {"x"}, "y")
+      .Output("y", {2, 3}, DType::kInt64);
+  EXPECT_THROW((void)Chosen(integers), UnsupportedError);
+  testing::GraphBuilder images;
+  images.Input("x", {1, 3, 8, 8}).Op("Relu", {"x"}, "y").Output("y", {1, 3, 8, 8});
+  EXPECT_THROW((void)Chosen(images), UnsupportedError);
+}
+
+}  // namespace
+}  // namespace ptq
