@@ -55,7 +55,7 @@ struct LinearMetadata {
     double alpha = 0;
     std::string fold = "none";  ///< none, gain, rows, mul
     bool bias_corrected = false;
-    double loss_before = 0;     ///< of round-to-nearest
+    double loss_before = 0;  ///< of round-to-nearest
     double loss_after = 0;
     double energy = 0;
     int64_t calibration_tokens = 0;  ///< seen at the site

@@ -21,7 +21,7 @@ struct LinearOutcome {
   double energy = 0;    ///< tr(WHWᵀ) or ‖W‖²: losses relative to it are comparable
   std::string scaling = "none";
   double alpha = 0;
-  std::string fold;    ///< where 1/s went: "gain", "rows", "mul"; empty when not scaled
+  std::string fold;  ///< where 1/s went: "gain", "rows", "mul"; empty when not scaled
   bool bias_corrected = false;
   int64_t tokens = 0;  ///< calibration tokens seen at its site
   std::string note;    ///< why it was rounded to nearest where the method would do more
