@@ -21,6 +21,8 @@ constexpr int64_t kProgramBytes = 72 << 20;
 constexpr int64_t kRowPages = 64 << 10;
 /// Tokens whose activations are held when memory is no concern.
 constexpr int64_t kMicroBatchTokens = 2048;
+/// Copies of a tile of rows that two threads make of it.
+constexpr int64_t kRowBuffers = 16;
 constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
 
 /// Sizes of one segment.
@@ -30,9 +32,10 @@ struct SegmentSize {
   int64_t stored = 0;    ///< bytes of all those weights in the file
   int64_t grams = 0;     ///< bytes
   int64_t largest_gram = 0;
-  int64_t site = 0;    ///< weight elements of its largest site
-  int64_t tables = 0;  ///< bytes that rows are gathered from
-  int64_t inputs = 0;  ///< widths of its sites' activations, and of its linears' outputs
+  int64_t row_tile = 0;  ///< bytes of the rows that are quantized together
+  int64_t site = 0;      ///< weight elements of its largest site
+  int64_t tables = 0;    ///< bytes that rows are gathered from
+  int64_t inputs = 0;    ///< widths of its sites' activations, and of its linears' outputs
   int64_t outputs = 0;
 };
 
@@ -57,6 +60,7 @@ std::vector<SegmentSize> SizesOf(const Executor& executor, const Plan& plan) {
     size.site = std::max(size.site, elements);
     size.grams += k * k * 4;
     size.largest_gram = std::max(size.largest_gram, k * k * 4);
+    size.row_tile = std::max(size.row_tile, std::clamp<int64_t>(k / 4, 64, 512) * k * 4);
     size.inputs += k;
   }
   for (size_t i = 0; i < sizes.size(); ++i) {
@@ -84,8 +88,8 @@ int64_t LargestSegment(const std::vector<SegmentSize>& sizes, const MemoryPlan& 
                             std::max(size.outputs * tokens * 4, memory.idle_bytes) +
                             std::min(size.tables, tokens * kRowPages);
     int64_t search = size.stored + size.codes + size.site + (calibration.statistics ? grams : 0);
-    // A factor in double, what is made of it, and the corrected weights.
-    if (factorises) search += 3 * size.largest_gram;
+    // A factor in double, what is made of it, tiles of rows at work, and the corrected weights.
+    if (factorises) search += 3 * size.largest_gram + kRowBuffers * size.row_tile;
     if (method.propagate) search += 4 * size.site + 4 * size.elements;
     largest = std::max({largest, search + memory.idle_bytes, tokens > 0 ? observe : 0});
   }

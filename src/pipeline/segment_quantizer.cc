@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include "ptq/base/half.h"
+#include "ptq/base/interrupt.h"
 #include "ptq/base/parallel.h"
 #include "ptq/emit/metadata.h"
 #include "ptq/runtime/stored_matrix.h"
@@ -131,6 +132,7 @@ SegmentResult SegmentQuantizer::Quantize(std::span<const size_t> sites,
                                          StatisticsBySite statistics) {
   SegmentResult result;
   for (const size_t index : sites) {
+    CheckInterrupt();  // a site may take minutes
     const Site& site = plan_.sites[index];
     const Seen seen = SeenAt(site, statistics);
     std::vector<int> own;
