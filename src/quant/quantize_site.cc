@@ -20,6 +20,9 @@ constexpr int64_t kScreenRows = 16;
 constexpr size_t kScreened = 12;
 constexpr int64_t kSearchRows = 64;
 constexpr size_t kShortList = 4;
+/// What the search's score, which is that of rounding to nearest, must fall to for the method's own
+/// rounding to be tried: what it gains shows then.
+constexpr double kPromising = 0.9;
 
 /// The rows that stand for a linear in the search, evenly spread.
 struct Sample {
@@ -42,11 +45,12 @@ class SiteQuantizer {
                                                  const RowPieces& pieces) const;
   [[nodiscard]] std::vector<size_t> ShortList(
       const std::vector<ScalingCandidate>& candidates) const;
-  bool TryScale(const ScalingCandidate& candidate, double none_score, SiteResult& result) const;
+  enum class Trial { kTaken, kDoesNotPay, kHarmsOne };
+  Trial TryScale(const ScalingCandidate& candidate, double none_score, SiteResult& result) const;
   [[nodiscard]] double Score(const std::vector<double>& losses) const;
   /// Whether a scale pays; it cannot where nothing is lost without.
-  [[nodiscard]] bool Pays(double score, double none_score) const {
-    return score < none_score && score <= pieces_.rounding.accept_scale * none_score;
+  [[nodiscard]] static bool Pays(double score, double none_score, double part) {
+    return score < none_score && score <= part * none_score;
   }
 
   const SiteProblem& problem_;
@@ -175,15 +179,16 @@ std::vector<size_t> SiteQuantizer::ShortList(
   order.push_back(none);
   score(order, samples, search_);
   order.pop_back();
-  std::erase_if(order, [&](size_t c) { return !Pays(scores[c], scores[none]); });
+  const double promising = std::max(kPromising, pieces_.rounding.accept_scale);
+  std::erase_if(order, [&](size_t c) { return !Pays(scores[c], scores[none], promising); });
   keep_best(order, kShortList);
   return order;
 }
 
 /// Quantizes all linears under a scale. Takes it over into `result` (which holds the unscaled
 /// outcome) when it pays and leaves no linear worse than round-to-nearest.
-bool SiteQuantizer::TryScale(const ScalingCandidate& candidate, double none_score,
-                             SiteResult& result) const {
+SiteQuantizer::Trial SiteQuantizer::TryScale(const ScalingCandidate& candidate, double none_score,
+                                             SiteResult& result) const {
   const RowMethod method(gram_, candidate.s, pieces_);
   std::vector<LinearQuantization> outcomes;
   std::vector<double> losses;
@@ -191,9 +196,9 @@ bool SiteQuantizer::TryScale(const ScalingCandidate& candidate, double none_scor
     const LinearProblem& linear = problem_.linears[i];
     outcomes.push_back(QuantizeLinear(method, Task(i, linear.w)));
     losses.push_back(outcomes.back().shrunk_loss);
-    if (!(outcomes.back().loss <= result.linears[i].loss_rtn)) return false;
+    if (!(outcomes.back().loss <= result.linears[i].loss_rtn)) return Trial::kHarmsOne;
   }
-  if (!Pays(Score(losses), none_score)) return false;
+  if (!Pays(Score(losses), none_score, pieces_.rounding.accept_scale)) return Trial::kDoesNotPay;
   for (size_t i = 0; i < outcomes.size(); ++i) {
     result.linears[i].q = std::move(outcomes[i].q);
     result.linears[i].loss = outcomes[i].loss;
@@ -201,7 +206,7 @@ bool SiteQuantizer::TryScale(const ScalingCandidate& candidate, double none_scor
   result.scale = candidate.s;
   result.scaling = candidate.name;
   result.alpha = candidate.alpha;
-  return true;
+  return Trial::kTaken;
 }
 
 SiteResult SiteQuantizer::Run() {
@@ -222,7 +227,8 @@ SiteResult SiteQuantizer::Run() {
   if (candidates.empty()) return result;
   const double none_score = Score(losses);
   for (const size_t candidate : ShortList(candidates)) {
-    if (TryScale(candidates[candidate], none_score, result)) break;
+    // The best candidate by the search does not pay: neither do those behind it.
+    if (TryScale(candidates[candidate], none_score, result) != Trial::kHarmsOne) break;
   }
   return result;
 }
