@@ -6,6 +6,7 @@
 
 #include "checkpoint.h"
 #include "companions.h"
+#include "few_tokens.h"
 #include "memory_plan.h"
 #include "run_context.h"
 #include "segment_search.h"
@@ -34,9 +35,6 @@ namespace {
 /// Largest relative difference that reordering of float32 sums, and roundings to binary16, explain.
 constexpr double kFloatTolerance = 1e-3;
 constexpr double kHalfTolerance = 2e-2;
-/// Tokens for each input of the widest layer below which more of them would help much
-/// (docs/quality.md).
-constexpr int64_t kFewTokens = 4;
 
 void CheckSpecs(const Plan& plan, const LinearFormat& format) {
   for (const Linear& linear : plan.linears) {
@@ -204,7 +202,6 @@ class Road {
       report_.tokens = provenance.at("tokens").get<int64_t>();
     }
     if (!search_.note().empty()) report_.notes.push_back(search_.note());
-    if (!provenance.is_null()) NoteFewTokens();
     if (!context_.makers.empty() && calibration != nullptr) {
       report_.notes.push_back("inputs made by " + Joined(context_.makers));
     }
@@ -232,18 +229,6 @@ class Road {
     } catch (const UnsupportedError& error) {
       DoWithoutVerification(error);
     }
-  }
-
-  void NoteFewTokens() {
-    int64_t widest = 0;
-    for (const Site& site : report_.plan.sites) {
-      widest = std::max(widest, report_.plan.linears[size_t(site.linears.front())].k);
-    }
-    if (report_.tokens >= kFewTokens * widest) return;
-    report_.notes.push_back(std::to_string(report_.tokens) + " tokens are few for layers of " +
-                            std::to_string(widest) + " inputs: the result gets better up to some " +
-                            std::to_string(kFewTokens * widest) +
-                            " (--calib-samples, --seq-len, more text)");
   }
 
   void DoWithoutVerification(const Error& error) {
@@ -305,6 +290,8 @@ class Road {
       outcome.bytes_before = before;
       outcome.bytes_after = after;
     }
+    const std::string few = FewTokensNote(report_.plan, report_.outcomes);
+    if (!few.empty()) report_.notes.push_back(few);
     metadata_ = Describe();
     for (const auto& [key, value] : MetadataProps(metadata_)) output_.SetMetadata(key, value);
     output_.Finish();

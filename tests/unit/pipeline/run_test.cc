@@ -179,7 +179,7 @@ TEST_F(RunTest, SaysWhenTokensAreFew) {
     recipe.calibration.samples = samples;
     return ptq::Run(recipe).notes;
   };
-  EXPECT_THAT(notes(1), ::testing::Contains(::testing::HasSubstr("12 tokens are few")));
+  EXPECT_THAT(notes(1), ::testing::Contains(::testing::HasSubstr("linears saw few tokens")));
 }
 
 TEST_F(RunTest, LeavesNothingBehindWhenItFails) {
