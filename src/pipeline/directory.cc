@@ -14,6 +14,7 @@
 #include "ptq/base/file.h"
 #include "ptq/base/hash.h"
 #include "ptq/base/memory.h"
+#include "ptq/base/staged_directory.h"
 #include "ptq/emit/metadata.h"
 #include "ptq/emit/output_model.h"
 #include "ptq/emit/sidecars.h"

@@ -21,6 +21,7 @@
 #include "ptq/base/interrupt.h"
 #include "ptq/base/memory.h"
 #include "ptq/base/progress.h"
+#include "ptq/base/staged_directory.h"
 #include "ptq/base/stopwatch.h"
 #include "ptq/emit/metadata.h"
 #include "ptq/emit/output_model.h"

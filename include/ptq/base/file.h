@@ -1,4 +1,4 @@
-// Mapped reads, appended writes and the staged directory that becomes the output in one rename.
+// Mapped reads, appended writes, and files that are complete or absent.
 #pragma once
 
 #include <cstddef>
@@ -80,6 +80,10 @@ class FileWriter {
 /// Makes a file that somebody else wrote durable. Throws OutputError.
 void SyncFile(const std::filesystem::path& path);
 
+/// Makes renames within a directory (empty: the working directory) durable. A file system that
+/// cannot is no reason to fail.
+void SyncDirectory(const std::filesystem::path& directory);
+
 /// Writes a whole file, which the system brings to the disk some time. Throws OutputError.
 void WriteFile(const std::filesystem::path& path, std::string_view text);
 
@@ -106,34 +110,5 @@ class AtomicFile {
 
 /// The same for a text. Throws OutputError.
 void WriteFileAtomically(const std::filesystem::path& path, std::string_view text);
-
-/// A directory ".<name>.part" next to `destination` that becomes it at Commit. It is removed with
-/// this object unless Commit or Keep was called; a killed process leaves it, and it is taken over
-/// by the next run: emptied, or as it is when that one resumes. Throws OutputError when the parent
-/// cannot be written, another process works in the directory, or the destination exists and is not
-/// empty (unless `overwrite`, which replaces it at Commit).
-class StagedDirectory {
- public:
-  StagedDirectory(std::filesystem::path destination, bool overwrite, bool resume = false);
-  ~StagedDirectory();
-  StagedDirectory(const StagedDirectory&) = delete;
-  StagedDirectory& operator=(const StagedDirectory&) = delete;
-
-  [[nodiscard]] const std::filesystem::path& path() const { return staging_; }
-  /// Leaves the directory for another run to resume.
-  void Keep() { keep_ = true; }
-  /// Whether Commit would replace something.
-  [[nodiscard]] bool Replaces() const;
-  /// `durable`: every file is on the disk before anything gets its final name.
-  void Commit(bool durable = true);
-
- private:
-  void Lock();
-  std::filesystem::path destination_;
-  std::filesystem::path staging_;
-  bool overwrite_;
-  bool keep_ = false;
-  int lock_ = -1;
-};
 
 }  // namespace ptq
