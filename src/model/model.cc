@@ -11,6 +11,7 @@
 #include "linear_forms.h"
 #include "scopes.h"
 
+#include "ptq/base/confined_path.h"
 #include "ptq/base/error.h"
 
 namespace ptq {
@@ -67,9 +68,20 @@ void CollectTensors(const onnx::GraphProto& graph, const auto& visit) {
   for (const auto& node : graph.node()) {
     for (const auto& attribute : node.attribute()) {
       if (attribute.has_t()) visit(attribute.t());
+      for (const auto& tensor : attribute.tensors()) visit(tensor);
       if (attribute.has_g()) CollectTensors(attribute.g(), visit);
     }
   }
+}
+
+/// Calls `visit` with each tensor in a file, and that file's name.
+void CollectExternal(const onnx::GraphProto& graph, const auto& visit) {
+  CollectTensors(graph, [&](const onnx::TensorProto& tensor) {
+    if (tensor.data_location() != onnx::TensorProto::EXTERNAL) return;
+    for (const auto& entry : tensor.external_data()) {
+      if (entry.key() == "location" && !entry.value().empty()) visit(tensor, entry.value());
+    }
+  });
 }
 
 }  // namespace
@@ -80,6 +92,9 @@ Model Model::Load(const std::filesystem::path& path, bool dequantize) {
   model.proto_ = std::make_unique<onnx::ModelProto>(Parse(model.path_));
   model.weights_ = std::make_unique<WeightReader>(model.path_);
   model.Normalize(dequantize);
+  CollectExternal(model.graph(), [](const onnx::TensorProto& tensor, const std::string& name) {
+    (void)ConfinedName(name, "tensor '" + tensor.name() + "': external data");
+  });
   return model;
 }
 
@@ -124,11 +139,8 @@ onnx::ModelProto Model::CopyStructure() const {
 
 std::vector<std::string> Model::ExternalFiles() const {
   std::set<std::string> names;
-  CollectTensors(graph(), [&](const onnx::TensorProto& tensor) {
-    if (tensor.data_location() != onnx::TensorProto::EXTERNAL) return;
-    for (const auto& entry : tensor.external_data()) {
-      if (entry.key() == "location") names.insert(entry.value());
-    }
+  CollectExternal(graph(), [&](const onnx::TensorProto&, const std::string& name) {
+    names.insert(ConfinedName(name, "external data").generic_string());
   });
   names.erase(path_.filename().string());  // weights of the model file itself
   return {names.begin(), names.end()};

@@ -3,6 +3,7 @@
 
 #include "dequantize.h"
 
+#include "ptq/base/confined_path.h"
 #include "ptq/base/error.h"
 #include "ptq/model/model.h"
 
@@ -102,26 +103,13 @@ Tensor FromTypedFields(const onnx::TensorProto& proto, DType dtype, Shape shape)
 
 WeightReader::External WeightReader::Locate(const onnx::TensorProto& proto) const {
   const ExternalKeys keys = ParseKeys(proto);
-  const std::filesystem::path relative = std::filesystem::path(keys.location).lexically_normal();
-  if (keys.location.empty()) {
-    throw InputError("tensor '" + proto.name() + "': external data without a location");
-  }
-  if (relative.is_absolute() || *relative.begin() == "..") {
-    throw InputError("tensor '" + proto.name() + "': external data '" + keys.location +
-                     "' lies outside the model's directory; such models are refused");
-  }
+  const std::string what = "tensor '" + proto.name() + "': external data";
+  if (keys.location.empty()) throw InputError(what + " without a location");
+  const std::filesystem::path relative = ConfinedName(keys.location, what);
   auto& file = files_[relative.string()];
   if (file == nullptr) {
-    const auto path = directory_ / relative;
+    const auto path = ConfinedFile(directory_, keys.location, what);
     std::error_code error;
-    const auto real = std::filesystem::weakly_canonical(path, error);
-    const auto root = std::filesystem::weakly_canonical(
-        directory_.empty() ? std::filesystem::path(".") : directory_, error);
-    const auto inside = real.lexically_relative(root);
-    if (inside.empty() || *inside.begin() == "..") {
-      throw InputError("tensor '" + proto.name() + "': external data '" + keys.location +
-                       "' leads outside the model's directory through a link; refused");
-    }
     if (!std::filesystem::exists(path, error)) {
       throw InputError("external data file '" + path.string() + "' is missing (tensor '" +
                        proto.name() + "'); copy it next to the model");

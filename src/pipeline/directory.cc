@@ -10,6 +10,7 @@
 #include "shared_weights.h"
 #include <spdlog/spdlog.h>
 
+#include "ptq/base/confined_path.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/hash.h"
@@ -136,12 +137,17 @@ class DirectoryRoad {
 
  private:
   void Copy(size_t model, const fs::path& destination) {
+    fs::remove_all(destination);  // what an interrupted run copied
     fs::create_directories(destination);
     const Model& source = companions_.source(model).model;
     const Json metadata = {{"notes", {unchanged_[model] + "; copied"}}};
     for (const std::string& name : source.ExternalFiles()) {
+      const fs::path file = ConfinedFile(source.directory(), name, "external data");
+      if (!fs::exists(file)) {
+        throw InputError("external data file '" + file.string() + "' is missing; copy it there");
+      }
       fs::create_directories((destination / name).parent_path());
-      fs::copy_file(source.directory() / name, destination / name);
+      fs::copy_file(file, destination / name);
     }
     fs::copy_file(source.path(), destination / source.path().filename());
     WriteFileAtomically(destination / kMetadataFileName, metadata.dump());

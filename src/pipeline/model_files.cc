@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
+#include "ptq/base/confined_path.h"
 #include "ptq/base/file.h"
 #include "ptq/pipeline/directory.h"
 
@@ -61,9 +62,9 @@ std::vector<fs::path> GenAiFiles(const fs::path& directory) {
   if (config.is_object() && config.contains("model")) CollectFileNames(config["model"], names);
   std::vector<fs::path> files;
   for (const std::string& name : names) {
-    if (name.ends_with(".onnx") && fs::exists(directory / name, error)) {
-      files.push_back(directory / name);
-    }
+    if (!name.ends_with(".onnx")) continue;
+    fs::path file = directory / ConfinedName(name, "'" + path.string() + "': model");
+    if (fs::exists(file, error)) files.push_back(std::move(file));
   }
   return files;
 }
