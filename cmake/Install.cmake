@@ -1,4 +1,4 @@
-# Installs the library, its headers and package, the program, its calibration data and documents.
+# Installs the library, its headers and package, the program and its documents.
 include(CMakePackageConfigHelpers)
 
 set(ptq_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/ptq")
@@ -33,10 +33,6 @@ install(
   DESTINATION "${ptq_package_dir}"
 )
 
-# The program looks for share/ptq/calibration beside its own bin/.
-install(
-  DIRECTORY "${PROJECT_SOURCE_DIR}/data/calibration" DESTINATION "${CMAKE_INSTALL_DATADIR}/ptq"
-)
 install(
   FILES "${PROJECT_SOURCE_DIR}/README.md" "${PROJECT_SOURCE_DIR}/LICENSE"
   DESTINATION "${CMAKE_INSTALL_DOCDIR}"

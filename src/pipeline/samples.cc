@@ -39,19 +39,6 @@ TextTools LoadTextTools(const std::filesystem::path& model,
   return tools;
 }
 
-/// The calibration set that is installed with the program, or that of the source tree.
-std::filesystem::path DefaultCalibrationFile() {
-  constexpr const char* kFile = "calibration/prompts.jsonl";
-  std::error_code error;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
-  for (const auto& directory :
-       {program.parent_path().parent_path() / "share/ptq", std::filesystem::path(PTQ_DATA_DIR)}) {
-    if (std::filesystem::exists(directory / kFile, error)) return directory / kFile;
-  }
-  throw InputError(
-      "the calibration set that belongs to this program is not installed; give --calib");
-}
-
 void CheckSentence(const std::vector<int64_t>& ids, int64_t vocabulary, const std::string& where) {
   if (ids.empty()) throw InputError(where + ": a sentence has no tokens");
   for (const int64_t id : ids) {
@@ -66,12 +53,12 @@ void CheckSentence(const std::vector<int64_t>& ids, int64_t vocabulary, const st
 
 CalibrationSet ReadSamples(CalibrationOptions options, const std::filesystem::path& model,
                            const std::filesystem::path& tokenizer, int64_t vocabulary) {
-  if (options.file.empty()) options.file = DefaultCalibrationFile();
   options.vocab_size = vocabulary;
   const std::string extension = options.file.extension().string();
   if (extension == ".npz" || extension == ".npy") return ReadCalibration(options, nullptr, nullptr);
   std::error_code error;
-  if (options.file != "-" && !std::filesystem::exists(options.file, error)) {
+  const bool on_disk = !options.file.empty() && options.file != "-";
+  if (on_disk && !std::filesystem::exists(options.file, error)) {
     throw InputError("file '" + options.file.string() + "' does not exist");
   }
   const TextTools tools = LoadTextTools(model, tokenizer);

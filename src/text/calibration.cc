@@ -9,6 +9,7 @@
 #include <span>
 #include <utility>
 
+#include "built_in_prompts.h"
 #include "calibration_ids.h"
 #include "calibration_text.h"
 #include <nlohmann/json.hpp>
@@ -199,11 +200,14 @@ Source ReadTexts(const CalibrationOptions& options, const Tokenizer* tokenizer,
                      ": calibration text needs the model's tokenizer; put tokenizer.json beside "
                      "the model, or give token ids as .npz or .npy");
   }
-  const std::string bytes = ReadTextFile(options.file);
-  TextFile file = ParseCalibrationText(bytes, provenance.file, options.file.extension().string(),
+  const bool built_in = options.file.empty();
+  const std::string read = built_in ? "" : ReadTextFile(options.file);
+  const std::string_view bytes = built_in ? BuiltInPrompts() : read;
+  TextFile file = ParseCalibrationText(bytes, provenance.file,
+                                       built_in ? ".jsonl" : options.file.extension().string(),
                                        options.split, chat_template);
   provenance.format = file.format;
-  provenance.file_sha256 = Sha256Hex(std::string_view(bytes));
+  provenance.file_sha256 = Sha256Hex(bytes);
   provenance.options.split = file.split;
   provenance.texts_empty = file.empty;
   provenance.texts_read = static_cast<int64_t>(file.texts.size());
@@ -239,6 +243,11 @@ void CheckOptions(const CalibrationOptions& options) {
   if (options.seq_len < 1) throw UsageError("calibration samples need at least 1 token");
 }
 
+std::string NameOf(const std::filesystem::path& file) {
+  if (file.empty()) return "built-in";
+  return file == "-" ? "standard input" : file.filename().string();
+}
+
 const char* NameOf(TextSplit split) {
   switch (split) {
     case TextSplit::kAuto: return "auto";
@@ -257,7 +266,7 @@ CalibrationSet ReadCalibration(const CalibrationOptions& options, const Tokenize
   CalibrationSet set;
   CalibrationProvenance& provenance = set.provenance;
   provenance.options = options;
-  provenance.file = options.file == "-" ? "standard input" : options.file.filename().string();
+  provenance.file = NameOf(options.file);
 
   std::mt19937_64 generator(options.seed);
   const std::string extension = options.file.extension().string();

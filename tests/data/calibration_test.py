@@ -1,4 +1,4 @@
-"""Checks the calibration prompts that are installed with the program (standard library only)."""
+"""Checks the calibration prompts inside the program (standard library only)."""
 
 import json
 import math

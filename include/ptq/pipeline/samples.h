@@ -11,7 +11,7 @@
 
 namespace ptq {
 
-/// Reads `options.file` (empty: the set installed with the program) with the tokenizer at
+/// Reads `options.file` (empty: the prompts inside the program) with the tokenizer at
 /// `tokenizer` (empty: beside `model`), and checks ids against the model's vocabulary.
 /// Throws InputError or UsageError with what to do when text cannot be tokenised.
 [[nodiscard]] CalibrationSet ReadSamples(CalibrationOptions options,

@@ -29,9 +29,11 @@ enum class LongText {
 };
 
 struct CalibrationOptions {
-  std::filesystem::path file;  ///< .txt, .jsonl, .json, .npz, .npy; others are sniffed; "-" = stdin
-  int64_t samples = 128;       ///< at most this many
-  int64_t seq_len = 512;       ///< tokens of the longest sample
+  /// .txt, .jsonl, .json, .npz, .npy; others are sniffed; "-" = standard input; empty = the prompts
+  /// inside the program
+  std::filesystem::path file;
+  int64_t samples = 128;  ///< at most this many
+  int64_t seq_len = 512;  ///< tokens of the longest sample
   uint64_t seed = 13;
   TextSplit split = TextSplit::kAuto;
   LongText long_text = LongText::kWindow;
@@ -53,7 +55,7 @@ struct LengthBin {
 
 /// What was used, for the metadata.
 struct CalibrationProvenance {
-  std::string file;         ///< the name without its directories; "standard input" for "-"
+  std::string file;         ///< the name without its directories, "standard input" or "built-in"
   std::string format;       ///< "txt", "jsonl", "json", "npz" or "npy"
   std::string file_sha256;  ///< of the bytes read
   /// Of the samples: for each one its length, then its ids, all as little-endian 64-bit integers.
