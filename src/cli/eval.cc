@@ -9,8 +9,10 @@
 #include "ptq/cli/command.h"
 #include "ptq/evaluate/embeddings.h"
 #include "ptq/evaluate/language_model.h"
+#include "ptq/evaluate/scores.h"
+#include "ptq/evaluate/sentence_modules.h"
 #include "ptq/pipeline/samples.h"
-#include "ptq/report/table.h"
+#include "ptq/report/eval_report.h"
 
 namespace ptq {
 namespace {
@@ -21,94 +23,14 @@ struct EvalTexts {
   std::vector<double> gold;
 };
 
-nlohmann::ordered_json ToJson(const LanguageModelScore& score, size_t texts) {
-  nlohmann::ordered_json json;
-  json["task"] = "lm";
-  json["texts"] = texts;
-  json["tokens"] = score.tokens;
-  json["perplexity"] = score.Perplexity();
-  if (score.compared) {
-    json["kl"] = score.MeanKl();
-    json["top1_agreement"] = score.TopAgreement();
-  }
-  json["units"] = {{"perplexity", "exp of the mean nats per token"}};
-  if (score.compared) {
-    json["units"]["kl"] = "nats per token";
-    json["units"]["top1_agreement"] = "share of tokens";
-  }
-  return json;
-}
-
-std::string ToText(const LanguageModelScore& score, size_t texts) {
-  std::string text = "texts         " + std::to_string(texts) + " (" +
-                     std::to_string(score.tokens) + " predicted tokens)\n" + "perplexity    " +
-                     FormatNumber(score.Perplexity(), 6) + '\n';
-  if (score.compared) {
-    text += "KL            " + FormatNumber(score.MeanKl(), 4) + " nats per token\n" +
-            "top-1 agrees  " + FormatPercent(score.TopAgreement()) + '\n';
-  }
-  return text;
-}
-
-nlohmann::ordered_json ToJson(const EmbeddingScore& score, const EvalTexts& texts) {
-  nlohmann::ordered_json json;
-  nlohmann::ordered_json units = nlohmann::ordered_json::object();
-  const auto put = [&](const char* name, const std::optional<double>& value, const char* unit) {
-    if (value.has_value()) {
-      json[name] = *value;
-    } else {
-      json[name] = nullptr;
-    }
-    units[name] = unit;
-  };
-  json["task"] = "embed";
-  json["texts"] = texts.ids.size();
-  if (score.cosine_mean.has_value()) {
-    put("cosine_mean", score.cosine_mean, "cosine, -1 to 1");
-    put("cosine_least", score.cosine_least, "cosine, -1 to 1");
-    put("top10_overlap", score.top10_overlap, "share of the 10 nearest texts");
-  }
-  if (!texts.gold.empty()) {
-    json["pairs"] = texts.gold.size();
-    put("spearman", score.spearman, "correlation of ranks, -1 to 1");
-    if (score.cosine_mean.has_value()) {
-      put("reference_spearman", score.reference_spearman, "correlation of ranks, -1 to 1");
-    }
-  }
-  json["units"] = std::move(units);
-  return json;
-}
-
-std::string ToText(const EmbeddingScore& score, const EvalTexts& texts) {
-  const auto number = [](const std::optional<double>& value) {
-    return value.has_value() ? FormatNumber(*value, 5) : std::string("-");
-  };
-  std::string text = "texts         " + std::to_string(texts.ids.size());
-  if (!texts.gold.empty()) text += " (" + std::to_string(texts.gold.size()) + " pairs)";
-  text += '\n';
-  if (score.cosine_mean.has_value()) {
-    text += "cosine        " + number(score.cosine_mean) + " mean, " + number(score.cosine_least) +
-            " least\n";
-  }
-  if (score.top10_overlap.has_value()) {
-    text += "top-10        " + FormatPercent(*score.top10_overlap) + " of neighbours agree\n";
-  }
-  if (!texts.gold.empty()) {
-    text += "Spearman      " + number(score.spearman);
-    if (score.cosine_mean.has_value()) {
-      text += " (reference " + number(score.reference_spearman) + ")";
-    }
-    text += '\n';
-  }
-  return text;
-}
-
 class EvalCommand : public Command {
  public:
   explicit EvalCommand(CLI::App& app) {
     app.add_option("--src,src", source_, "Model: an .onnx file or its directory")->required();
-    app.add_option("--against", reference_,
-                   "Reference model, for KL divergence and top-1 agreement, or cosines");
+    app.add_option(
+        "--against", reference_,
+        "Reference model, for KL divergence and top-1 agreement, cosines, or differences "
+        "of scores");
     app.add_option("--text", options_.file,
                    "Texts: .txt (blank lines separate), .jsonl, or token ids as .npz or .npy; for "
                    "an encoder also pairs of sentences with scores: .jsonl, .tsv or .csv")
@@ -116,9 +38,23 @@ class EvalCommand : public Command {
     AddChoice<EvalTask>(app, "--task", task_,
                         {{"auto", EvalTask::kAuto},
                          {"lm", EvalTask::kLanguageModel},
-                         {"embed", EvalTask::kEmbedding}},
-                        "lm: next-token logits; embed: sentence embeddings; auto: as the model's "
-                        "outputs suggest");
+                         {"embed", EvalTask::kEmbedding},
+                         {"score", EvalTask::kScore}},
+                        "lm: next-token logits; embed: sentence embeddings; score: rerankers, "
+                        "regressors and classifiers; auto: as the model's outputs suggest");
+    app.add_option("--output", output_,
+                   "Output of the model to judge; default: the one that users consume");
+    AddChoice<std::optional<Pooling>>(
+        app, "--pooling", pooling_,
+        {{"auto", std::nullopt},
+         {"mean", Pooling::kMean},
+         {"cls", Pooling::kCls},
+         {"max", Pooling::kMax},
+         {"last", Pooling::kLastToken},
+         {"weighted-mean", Pooling::kWeightedMean},
+         {"mean-sqrt-len", Pooling::kMeanSqrtLength}},
+        "How the states of tokens become an embedding; auto: as modules.json beside the model "
+        "says, else their mean");
     app.add_option("--tokenizer", tokenizer_,
                    "tokenizer.json or its directory; default: beside the model");
     app.add_option("--seq-len", options_.seq_len, "Tokens of a text at most; the rest is cut off")
@@ -129,15 +65,21 @@ class EvalCommand : public Command {
 
   ExitCode Run(const GlobalOptions& global) override {
     const ThreadLimit threads(global.threads);
-    const ModelRunner model(source_, task_);
+    const bool pools = pooling_.has_value();
+    const EvalTask task = pools && task_ == EvalTask::kAuto ? EvalTask::kEmbedding : task_;
+    const ModelRunner model(source_, task, output_, pools);
     const EvalTexts texts = ReadTexts(model);
     std::optional<ModelRunner> reference;
-    if (!reference_.empty()) reference.emplace(reference_, model.task());
+    if (!reference_.empty()) reference.emplace(reference_, model.task(), output_, pools);
     const ModelRunner* other = reference.has_value() ? &*reference : nullptr;
-    if (model.task() == EvalTask::kLanguageModel) {
-      Print(ScoreLanguageModel(model, other, texts), texts.ids.size());
-    } else {
-      Print(ScoreEncoder(model, other, texts), texts);
+    EvalSubject subject{texts.ids.size(), texts.gold.size(), model.output(), "", other != nullptr};
+    switch (model.task()) {
+      case EvalTask::kLanguageModel: Print(ScoreLanguageModel(model, other, texts), subject); break;
+      case EvalTask::kScore:
+        Print(CompareScores(model, other, texts.ids, texts.gold), subject);
+        break;
+      case EvalTask::kAuto:
+      case EvalTask::kEmbedding: Print(ScoreEncoder(model, other, texts, subject), subject);
     }
     return ExitCode::kDone;
   }
@@ -154,12 +96,16 @@ class EvalCommand : public Command {
       }
       throw UsageError("'" + options.file.string() +
                        "' holds pairs of sentences, which only an encoder is judged by; '" +
-                       source_.string() + "' gives next-token logits (--task embed overrides)");
+                       source_.string() + "' gives " +
+                       (model.task() == EvalTask::kScore ? "scores" : "next-token logits") +
+                       " (--task embed overrides)");
     }
-    if (model.task() == EvalTask::kEmbedding && reference_.empty()) {
+    if (model.task() != EvalTask::kLanguageModel && reference_.empty()) {
       throw UsageError(
-          "embeddings of single texts need another model's: give --against, or pairs "
-          "of sentences with scores as --text");
+          model.task() == EvalTask::kScore
+              ? "scores of single texts need another model's: give --against"
+              : "embeddings of single texts need another model's: give --against, or pairs "
+                "of sentences with scores as --text");
     }
     return {ReadSamples(options, source_, tokenizer_, vocabulary).ids, {}};
   }
@@ -172,27 +118,41 @@ class EvalCommand : public Command {
     throw InputError("'" + options_.file.string() + "' holds no text of two tokens or more");
   }
 
-  [[nodiscard]] static EmbeddingScore ScoreEncoder(const ModelRunner& model,
-                                                   const ModelRunner* reference,
-                                                   const EvalTexts& texts) {
-    const Embeddings own = Embed(model, texts.ids);
+  /// The modules beside either model; the same for both, so that only the models differ.
+  [[nodiscard]] SentenceModules FindModules(const ModelRunner& model) const {
+    if (pooling_.has_value()) return SentenceModules(*pooling_);
+    if (!model.by_token()) return SentenceModules(Pooling::kMean);  // has nothing to do
+    if (auto modules = SentenceModules::Find(source_)) return *std::move(modules);
+    if (!reference_.empty()) {
+      if (auto modules = SentenceModules::Find(reference_)) return *std::move(modules);
+    }
+    return SentenceModules(Pooling::kMean);
+  }
+
+  [[nodiscard]] EmbeddingScore ScoreEncoder(const ModelRunner& model, const ModelRunner* reference,
+                                            const EvalTexts& texts, EvalSubject& subject) const {
+    const SentenceModules modules = FindModules(model);
+    if (model.by_token()) subject.pooling = modules.Description();
+    const Embeddings own = Embed(model, modules, texts.ids);
     if (reference == nullptr) return ScoreEmbeddings(own, nullptr, texts.gold);
-    const Embeddings other = Embed(*reference, texts.ids);
+    const Embeddings other = Embed(*reference, modules, texts.ids);
     return ScoreEmbeddings(own, &other, texts.gold);
   }
 
-  template <class Score, class Texts>
-  void Print(const Score& score, const Texts& texts) const {
+  template <class Score>
+  void Print(const Score& score, const EvalSubject& subject) const {
     if (json_) {
-      std::cout << ToJson(score, texts).dump(2) << '\n';
+      std::cout << EvalJson(score, subject).dump(2) << '\n';
     } else {
-      std::cout << ToText(score, texts);
+      std::cout << EvalText(score, subject);
     }
   }
 
   std::filesystem::path source_, reference_, tokenizer_;
   CalibrationOptions options_;
   EvalTask task_ = EvalTask::kAuto;
+  std::string output_;
+  std::optional<Pooling> pooling_;
   bool json_ = false;
 };
 

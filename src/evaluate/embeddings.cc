@@ -45,18 +45,12 @@ void CompareWith(const Embeddings& reference, const Embeddings& model, Embedding
 
 }  // namespace
 
-bool PoolInto(std::span<const float> output, std::span<float> result) {
-  const size_t width = result.size();
-  std::vector<double> sum(width, 0);
-  for (size_t i = 0; i < output.size(); i += width) {
-    for (size_t j = 0; j < width; ++j) sum[j] += double{output[i + j]};
-  }
+bool NormalizeInto(std::span<const double> vector, std::span<float> result) {
   double square = 0;
-  for (const double x : sum) square += x * x;
-  // The number of rows cancels: only the direction is left.
+  for (const double x : vector) square += x * x;
   const double norm = std::sqrt(square);
   if (!std::isfinite(norm) || norm == 0) return false;
-  for (size_t j = 0; j < width; ++j) result[j] = static_cast<float>(sum[j] / norm);
+  for (size_t j = 0; j < vector.size(); ++j) result[j] = static_cast<float>(vector[j] / norm);
   return true;
 }
 
@@ -66,7 +60,8 @@ double Dot(std::span<const float> a, std::span<const float> b) {
   return sum;
 }
 
-Embeddings Embed(const ModelRunner& model, const std::vector<std::vector<int64_t>>& texts) {
+Embeddings Embed(const ModelRunner& model, const SentenceModules& modules,
+                 const std::vector<std::vector<int64_t>>& texts) {
   Embeddings result;
   Progress progress("evaluating", static_cast<int64_t>(texts.size()));
   for (size_t begin = 0; begin < texts.size(); begin += size_t(kTextsAtOnce)) {
@@ -74,8 +69,12 @@ Embeddings Embed(const ModelRunner& model, const std::vector<std::vector<int64_t
     std::vector<std::vector<float>> rows(count);
     ParallelFor(int64_t(count), [&](int64_t i) {
       const Tensor output = model.Run(texts[begin + size_t(i)]);
-      rows[size_t(i)].resize(size_t(output.dim(1)));
-      if (PoolInto(output.data<float>(), rows[size_t(i)])) return;
+      const std::span<const float> values = output.data<float>();
+      const std::vector<double> vector = output.rank() == 1
+                                             ? std::vector<double>(values.begin(), values.end())
+                                             : modules.Apply(values, output.dim(1));
+      rows[size_t(i)].resize(vector.size());
+      if (NormalizeInto(vector, rows[size_t(i)])) return;
       throw InputError("'" + model.graph().model().path().string() + "': the embedding of text " +
                        std::to_string(begin + size_t(i) + 1) + " is zero or not finite");
     });

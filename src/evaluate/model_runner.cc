@@ -7,12 +7,12 @@
 namespace ptq {
 
 struct ModelRunner::State {
-  State(const std::filesystem::path& source, EvalTask task)
+  State(const std::filesystem::path& source, EvalTask task, const std::string& name, bool by_token)
       : model(Model::Load(source)),
         graph(model),
         executor(graph),
         feeder(graph, ReadFeedHints(model.directory())),
-        output(ChooseOutput(graph, task)) {
+        output(ChooseOutput(graph, task, name, by_token)) {
     Segment whole;
     whole.end = int(executor.plan().steps().size());
     job = executor.MakeJob(whole, {output.value}, {});
@@ -27,13 +27,19 @@ struct ModelRunner::State {
   Values constants;
 };
 
-ModelRunner::ModelRunner(const std::filesystem::path& source, EvalTask task)
-    : state_(std::make_unique<State>(source, task)) {}
+ModelRunner::ModelRunner(const std::filesystem::path& source, EvalTask task,
+                         const std::string& output, bool by_token)
+    : state_(std::make_unique<State>(source, task, output, by_token)) {}
 
 ModelRunner::~ModelRunner() = default;
 
 EvalTask ModelRunner::task() const { return state_->output.task; }
 const Graph& ModelRunner::graph() const { return state_->graph; }
+const std::string& ModelRunner::output() const { return graph().value(state_->output.value).name; }
+bool ModelRunner::by_token() const {
+  const auto declared = graph().DeclaredType(state_->output.value);
+  return !declared.shape.has_value() || declared.shape->size() == 3;
+}
 
 Tensor ModelRunner::Run(const std::vector<int64_t>& ids) const {
   const auto length = static_cast<int64_t>(ids.size());
@@ -43,12 +49,15 @@ Tensor ModelRunner::Run(const std::vector<int64_t>& ids) const {
   Tensor output = outputs.at(value).ToFloat32();
   const bool per_token = output.rank() == 3 && output.dim(0) == 1 && output.dim(1) == length;
   if (per_token) return output.Reshaped({length, output.dim(2)});
-  if (task == EvalTask::kEmbedding && output.rank() == 2 && output.dim(0) == 1) return output;
+  const bool of_text = task == EvalTask::kScore ? output.rank() > 0 && output.dim(0) == 1
+                                                : task == EvalTask::kEmbedding &&
+                                                      output.rank() == 2 && output.dim(0) == 1;
+  if (of_text) return output.Reshaped({output.size()});
   throw UnsupportedError("'" + graph().model().path().string() + "': output '" +
                          graph().value(value).name + "' has shape " + ToString(output.shape()) +
                          " for one text of " + std::to_string(length) +
                          " tokens, expected a row for each token" +
-                         (task == EvalTask::kEmbedding ? ", or one for the text" : ""));
+                         (task != EvalTask::kLanguageModel ? ", or one for the text" : ""));
 }
 
 }  // namespace ptq

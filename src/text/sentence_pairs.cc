@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <initializer_list>
+#include <span>
 #include <string_view>
 
+#include "csv.h"
 #include "lines.h"
 #include "utf8.h"
 #include <nlohmann/json.hpp>
@@ -19,10 +22,24 @@ using Json = nlohmann::json;
 
 /// Places of the fields of a line.
 struct Columns {
-  size_t first = 5;
-  size_t second = 6;
-  size_t score = 4;
+  size_t first;
+  size_t second;
+  size_t score;
 };
+constexpr Columns kStsColumns{5, 6, 4};
+constexpr Columns kThreeColumns{0, 1, 2};
+
+std::string_view Trimmed(std::string_view text) {
+  const size_t begin = text.find_first_not_of(kBlank);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(kBlank) + 1 - begin);
+}
+
+std::string LowerCase(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) c = c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c;
+  return lower;
+}
 
 void Add(SentencePairs& pairs, std::string first, std::string second, double score,
          const std::string& where) {
@@ -56,44 +73,92 @@ void AddEntry(SentencePairs& pairs, std::string_view line, const std::string& wh
       entry["score"].get<double>(), where);
 }
 
-// ---- Tab-separated fields -----------------------------------------------------------------------
+// ---- Separated fields ---------------------------------------------------------------------------
 
-std::vector<std::string_view> Fields(std::string_view line) {
-  std::vector<std::string_view> fields;
-  for (size_t begin = 0; begin <= line.size();) {
-    const size_t end = std::min(line.find('\t', begin), line.size());
-    fields.push_back(line.substr(begin, end - begin));
-    begin = end + 1;
+/// Fields between tabs, without quotes, as the STS benchmark is written.
+std::vector<CsvRecord> ReadTabs(std::string_view text) {
+  std::vector<CsvRecord> records;
+  int64_t number = 0;
+  for (const std::string_view line : Lines(text)) {
+    CsvRecord record{{}, ++number};
+    for (size_t begin = 0; begin <= line.size();) {
+      const size_t end = std::min(line.find('\t', begin), line.size());
+      record.fields.emplace_back(line.substr(begin, end - begin));
+      begin = end + 1;
+    }
+    if (!IsBlank(line)) records.push_back(std::move(record));
   }
-  return fields;
+  return records;
 }
 
 /// The places that a line of names tells; nothing when it holds no names.
-std::optional<Columns> NamedColumns(const std::vector<std::string_view>& fields) {
-  const auto place = [&](std::string_view name) {
-    return size_t(std::ranges::find(fields, name) - fields.begin());
+std::optional<Columns> NamedColumns(const std::vector<std::string>& fields) {
+  const auto place = [&](std::initializer_list<std::string_view> names) {
+    for (const std::string_view name : names) {
+      const auto found = std::ranges::find_if(
+          fields, [&](const std::string& field) { return LowerCase(Trimmed(field)) == name; });
+      if (found != fields.end()) return size_t(found - fields.begin());
+    }
+    return fields.size();
   };
-  const Columns columns{place("sentence1"), place("sentence2"), place("score")};
+  const Columns columns{place({"sentence1"}), place({"sentence2"}),
+                        place({"score", "similarity_score", "label"})};
   const bool complete = std::max({columns.first, columns.second, columns.score}) < fields.size();
   return complete ? std::optional(columns) : std::nullopt;
 }
 
-void AddFields(SentencePairs& pairs, const std::vector<std::string_view>& fields,
-               const Columns& columns, const std::string& where) {
+/// Tabs where the first line has some, else commas, or semicolons where it has no comma.
+char SeparatorOf(std::string_view text) {
+  const std::string_view first = text.substr(0, text.find('\n'));
+  for (const char separator : {'\t', ',', ';'}) {
+    if (first.find(separator) != std::string_view::npos) return separator;
+  }
+  return ',';
+}
+
+const char* NameOf(char separator) {
+  if (separator == '\t') return "tabs";
+  return separator == ';' ? "semicolons" : "commas";
+}
+
+void AddFields(SentencePairs& pairs, const std::vector<std::string>& fields, const Columns& columns,
+               char separator, const std::string& where) {
   const size_t needed = 1 + std::max({columns.first, columns.second, columns.score});
   if (fields.size() < needed) {
-    throw InputError(where + ": " + std::to_string(fields.size()) +
-                     " fields separated by tabs, expected " + std::to_string(needed) +
-                     " as in the STS benchmark, or a first line with the names sentence1, "
-                     "sentence2 and score");
+    throw InputError(where + ": " + std::to_string(fields.size()) + " fields separated by " +
+                     NameOf(separator) + ", expected " + std::to_string(needed) +
+                     (needed > kStsColumns.second ? " as in the STS benchmark" : "") +
+                     ", or a first line with the names sentence1, sentence2 and score");
   }
-  const std::string_view text = fields[columns.score];
+  const std::string_view text = Trimmed(fields[columns.score]);
   double score = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), score);
-  if (error != std::errc() || end != text.data() + text.size()) {
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) {
     throw InputError(where + ": the score '" + std::string(text) + "' is not a number");
   }
-  Add(pairs, std::string(fields[columns.first]), std::string(fields[columns.second]), score, where);
+  Add(pairs, fields[columns.first], fields[columns.second], score, where);
+}
+
+SentencePairs ReadFields(std::string_view text, bool tabs, const std::string& name) {
+  const char separator = tabs ? '\t' : SeparatorOf(text);
+  const auto records = separator == '\t' ? ReadTabs(text) : ReadCsv(text, separator, name);
+  SentencePairs pairs;
+  if (records.empty()) return pairs;
+  const auto named = NamedColumns(records.front().fields);
+  const bool three = separator != '\t' && records.front().fields.size() == 3;
+  const Columns columns = named.value_or(three ? kThreeColumns : kStsColumns);
+  for (const CsvRecord& record : std::span(records).subspan(named.has_value() ? 1 : 0)) {
+    AddFields(pairs, record.fields, columns, separator, name + ":" + std::to_string(record.line));
+  }
+  return pairs;
+}
+
+SentencePairs ReadJsonLines(const std::vector<std::string_view>& lines, const std::string& name) {
+  SentencePairs pairs;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (!IsBlank(lines[i])) AddEntry(pairs, lines[i], name + ":" + std::to_string(i + 1));
+  }
+  return pairs;
 }
 
 }  // namespace
@@ -111,25 +176,8 @@ std::optional<SentencePairs> ReadSentencePairs(const std::filesystem::path& file
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // byte order mark
   const std::vector<std::string_view> lines = Lines(text);
   if (json && !StartsWithAPair(lines)) return std::nullopt;
-
-  SentencePairs pairs;
-  Columns columns;
-  for (size_t i = 0; i < lines.size(); ++i) {
-    if (IsBlank(lines[i])) continue;
-    const std::string where = name + ":" + std::to_string(i + 1);
-    if (json) {
-      AddEntry(pairs, lines[i], where);
-      continue;
-    }
-    const auto fields = Fields(lines[i]);
-    if (i == 0) {
-      if (const auto named = NamedColumns(fields)) {
-        columns = *named;
-        continue;
-      }
-    }
-    AddFields(pairs, fields, columns, where);
-  }
+  SentencePairs pairs =
+      json ? ReadJsonLines(lines, name) : ReadFields(text, extension == ".tsv", name);
   if (pairs.scores.empty()) throw InputError(name + ": no pairs of sentences");
   return pairs;
 }

@@ -154,6 +154,35 @@ def encoder(hidden=64, ffn=96, seed=5):
     return b.model(inputs, [output])
 
 
+def with_heads(model, heads, hidden=64, seed=6):
+    """`model` (an encoder), with more outputs made of its last hidden state.
+
+    heads: output name -> (kind, width); kind "sentence" takes the mean of all tokens through a
+    product and tanh, "first" the first token through a product, "tokens" each token."""
+    rng = np.random.default_rng(seed)
+    for name, (kind, width) in heads.items():
+        weight = (rng.standard_normal((hidden, width)) * 0.3).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(weight, f"{name}.weight"))
+        x = "last_hidden_state"
+        if kind == "first":
+            index = numpy_helper.from_array(np.array(0, np.int64), f"{name}.index")
+            model.graph.initializer.append(index)
+            x = f"{name}_x"
+            model.graph.node.append(
+                helper.make_node("Gather", ["last_hidden_state", index.name], [x], axis=1)
+            )
+        elif kind == "sentence":
+            x = f"{name}_x"
+            model.graph.node.append(
+                helper.make_node("ReduceMean", ["last_hidden_state", "middle"], [x], keepdims=0)
+            )
+        product = helper.make_node("MatMul", [x, f"{name}.weight"], [name], name=f"/{name}/MatMul")
+        model.graph.node.append(product)
+        shape = ["batch", "length", width] if kind == "tokens" else ["batch", width]
+        model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    return model
+
+
 def word_tokenizer(path):
     """A tokenizer.json whose words w0 ... w91 are the tokens 0 ... 91, put between [B] and [E]."""
     words = {f"w{i}": i for i in range(VOCABULARY - 4)} | {"[U]": 92, "[B]": 93, "[E]": 94}

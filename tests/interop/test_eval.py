@@ -6,6 +6,7 @@ shared/tools/measure.py prints, for TinyStories and for MiniLM (in the folder MI
 shared/tools/export_minilm.py); what is absent is skipped. Every figure must agree within 0.1 %.
 """
 
+import csv
 import importlib.util
 import json
 import os
@@ -19,7 +20,7 @@ pytest.importorskip("onnxruntime")
 tokenizers = pytest.importorskip("tokenizers")
 from quantize_cli import QUANTIZE, REPOSITORY, SHARED, quantize, quantized, session  # noqa: E402
 from quantize_cli import summarize  # noqa: E402
-from small_models import encoder, save, word_tokenizer  # noqa: E402
+from small_models import encoder, save, with_heads, word_tokenizer  # noqa: E402
 
 DEMO = REPOSITORY / "data" / "demo"
 BERT = SHARED / "onnx" / "exports" / "bert-ts11"
@@ -210,13 +211,19 @@ def write_pairs(path, sentences, gold):
     pairs = zip(sentences[: len(gold)], sentences[len(gold) :], gold)
     if path.suffix == ".jsonl":
         lines = [json.dumps({"sentence1": a, "sentence2": b, "score": g}) for a, b, g in pairs]
+    elif path.name == "quoted.csv":
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
+            writer.writerow(["sentence1", "sentence2", "score"])
+            writer.writerows(pairs)
+        return path
     else:
         lines = [f"main\tset\t2012\t{i}\t{g}\t{a}\t{b}" for i, (a, b, g) in enumerate(pairs)]
     path.write_text("\n".join(lines) + "\n")
     return path
 
 
-@pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.csv"])
+@pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.csv", "quoted.csv"])
 def test_encoder_on_pairs(small, tmp_path, name):
     pairs = write_pairs(tmp_path / name, small.sentences, small.gold)
     found = evaluated(small.out, "--against", small.source, "--text", pairs)
@@ -239,6 +246,206 @@ def test_encoder_on_token_ids(small, tmp_path):
     found = evaluated(small.out, "--against", small.source, "--text", ids)
     expected = encoder_figures(small.out, small.source, small.rows)
     agree("small encoder, token ids", found, expected)
+
+
+# ---- What the modules beside an encoder say -------------------------------------------------------
+
+DENSE = (48, 64)
+
+
+def pooled(states, modes):
+    """The ways of sentence-transformers on one text's states [T, H], one behind the other."""
+    states = states.astype(np.float64)
+    weights = np.arange(1, len(states) + 1)[:, None]
+    ways = {
+        "pooling_mode_cls_token": lambda: states[0],
+        "pooling_mode_max_tokens": lambda: states.max(axis=0),
+        "pooling_mode_mean_tokens": lambda: states.mean(axis=0),
+        "pooling_mode_mean_sqrt_len_tokens": lambda: states.sum(axis=0) / np.sqrt(len(states)),
+        "pooling_mode_weightedmean_tokens": lambda: (states * weights).sum(axis=0) / weights.sum(),
+        "pooling_mode_lasttoken": lambda: states[-1],
+    }
+    return np.concatenate([way() for mode, way in ways.items() if mode in modes])
+
+
+def write_modules(folder, modes, dense=None):
+    """modules.json with its folders; `dense`: weight, bias, activation, numpy type."""
+    kinds = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    kinds += [("2_Dense", "Dense")] if dense else []
+    kinds += [("3_Normalize", "Normalize")]
+    entries = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate(kinds)
+    ]
+    (folder / "modules.json").write_text(json.dumps(entries))
+    (folder / "1_Pooling").mkdir()
+    config = {mode: mode in modes for mode in POOLING_MODES}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(config | {"include_prompt": True}))
+    if dense is None:
+        return
+    weight, bias, activation, dtype = dense
+    (folder / "2_Dense").mkdir()
+    config = {"in_features": weight.shape[1], "out_features": weight.shape[0], "bias": True,
+              "activation_function": activation}  # fmt: skip
+    (folder / "2_Dense" / "config.json").write_text(json.dumps(config))
+    arrays = {"linear.weight": weight.astype(dtype), "linear.bias": bias.astype(dtype)}
+    write_safetensors(folder / "2_Dense" / "model.safetensors", arrays)
+
+
+def write_safetensors(path, arrays):
+    header, data = {"__metadata__": {"format": "pt"}}, b""
+    for name, array in arrays.items():
+        raw = array.tobytes()
+        header[name] = {"dtype": {"float32": "F32", "float16": "F16"}[str(array.dtype)],
+                        "shape": array.shape, "data_offsets": [len(data), len(data) + len(raw)]}  # fmt: skip
+        data += raw
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+POOLING_MODES = [
+    "pooling_mode_cls_token",
+    "pooling_mode_max_tokens",
+    "pooling_mode_mean_tokens",
+    "pooling_mode_mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens",
+    "pooling_mode_lasttoken",
+]
+
+
+def vector_figures(own, other, gold=None):
+    """What is measured of embeddings that need not be normalised."""
+    own, other = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (own, other))
+    cosines = np.sum(own * other, axis=1)
+    figures = {"cosine_mean": cosines.mean(), "cosine_least": cosines.min(),
+               "top10_overlap": overlap(own, other)}  # fmt: skip
+    if gold is not None:
+        figures |= {"spearman": spearman(own, gold), "reference_spearman": spearman(other, gold)}
+    return figures
+
+
+def of_each_text(model, rows, output, function=lambda x: x):
+    """function(the output for one text), for each text alone."""
+    s = session(model / "model.onnx")
+    found = []
+    for row in rows:
+        ids = np.array([row], np.int64)
+        found.append(function(s.run([output], feeds_of(s, ids, np.ones_like(ids)))[0][0]))
+    return np.array(found, np.float64)
+
+
+@pytest.mark.parametrize("beside", ["source", "out"])
+@pytest.mark.parametrize(
+    "modes",
+    [[mode] for mode in POOLING_MODES] + [["pooling_mode_mean_tokens", "pooling_mode_max_tokens"]],
+    ids=lambda modes: "+".join(m.removeprefix("pooling_mode_") for m in modes),
+)
+def test_pooling_beside_the_model(small, tmp_path, modes, beside):
+    write_modules(getattr(small, beside), modes)
+    pairs = write_pairs(tmp_path / "pairs.jsonl", small.sentences, small.gold)
+    found = evaluated(small.out, "--against", small.source, "--text", pairs)
+    own, other = (
+        of_each_text(m, small.rows, "last_hidden_state", lambda x: pooled(x, modes))
+        for m in (small.out, small.source)
+    )
+    agree(f"pooling {found['pooling']}", found, vector_figures(own, other, small.gold))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("activation", ["activation.Tanh", "linear.Identity"])
+def test_dense_layer_behind_the_pooling(small, tmp_path, activation, dtype):
+    rng = np.random.default_rng(4)
+    weight, bias = rng.standard_normal(DENSE) * 0.1, rng.standard_normal(DENSE[0]) * 0.1
+    weight, bias = weight.astype(dtype), bias.astype(dtype)
+    modes = ["pooling_mode_lasttoken"]
+    write_modules(small.source, modes, (weight, bias, f"torch.nn.modules.{activation}", dtype))
+    pairs = write_pairs(tmp_path / "pairs.jsonl", small.sentences, small.gold)
+    found = evaluated(small.out, "--against", small.source, "--text", pairs)
+    assert found["pooling"] == "last, dense 48 x 64"
+
+    def embedding(states):
+        y = weight.astype(np.float64) @ pooled(states, modes) + bias.astype(np.float64)
+        return np.tanh(y) if activation.endswith("Tanh") else y
+
+    own, other = (
+        of_each_text(m, small.rows, "last_hidden_state", embedding)
+        for m in (small.out, small.source)
+    )
+    agree(f"dense {activation}", found, vector_figures(own, other, small.gold))
+
+
+def quantized_with_heads(tmp_path, heads, **options):
+    """An encoder with heads of which the heads alone are quantized, to few bits."""
+    source = save(with_heads(encoder(), heads), tmp_path / "source")
+    word_tokenizer(source / "tokenizer.json")
+    patterns = [part for name in heads for part in ("--include", f"*{name}*")]
+    arguments = [*ROUND_TO_NEAREST, "--bits", 2, "--group-size", 32, *patterns]
+    quantized(source, tmp_path / "out", *arguments)
+    rng = np.random.default_rng(9)
+    rows = [rng.integers(0, 92, rng.integers(1, 20)).tolist() for _ in range(60)]
+    return source, tmp_path / "out", rows, write_ids(tmp_path / "ids.npz", rows)
+
+
+@pytest.mark.parametrize("name", ["sentence_embedding", "text_embeds"])
+def test_output_that_users_consume(tmp_path, name):
+    """The states are untouched; only the embedding that the model itself makes is different."""
+    source, out, rows, ids = quantized_with_heads(tmp_path, {name: ("sentence", 40)})
+    write_modules(source, ["pooling_mode_cls_token"])  # the graph holds the pooling already
+    found = evaluated(out, "--against", source, "--text", ids)
+    assert (found["output"], found["pooling"]) == (name, None)
+    own, other = (of_each_text(m, rows, name) for m in (out, source))
+    expected = vector_figures(own, other)
+    assert expected["cosine_least"] < 0.999
+    agree(name, found, expected)
+    options = ["--against", source, "--text", ids]
+    states = evaluated(out, *options, "--output", "last_hidden_state")
+    assert (states["pooling"], states["cosine_least"]) == ("cls", pytest.approx(1, abs=1e-6))
+    states = evaluated(out, *options, "--pooling", "max")
+    assert (states["output"], states["pooling"]) == ("last_hidden_state", "max")
+
+
+def score_figures(own, other):
+    difference = np.abs(own - other)
+    return {
+        "difference_mean": difference.mean(),
+        "difference_largest": difference.max(),
+        "reference_spread": other.std(),
+    }
+
+
+def test_scores_of_a_reranker(tmp_path):
+    """One number for a text: cosines of those are 1 or -1, whatever the numbers."""
+    source, out, rows, ids = quantized_with_heads(tmp_path, {"logits": ("first", 1)})
+    found = evaluated(out, "--against", source, "--text", ids)
+    assert (found["task"], found["output"], found["width"]) == ("score", "logits", 1)
+    assert "cosine_mean" not in found
+    own, other = (of_each_text(m, rows, "logits")[:, 0] for m in (out, source))
+    expected = score_figures(own, other)
+    expected["rank_correlation"] = np.corrcoef(ordinal(own), ordinal(other))[0, 1]
+    assert expected["rank_correlation"] < 1
+    agree("reranker", found, expected)
+
+
+@pytest.mark.parametrize("kind", ["first", "tokens"])
+def test_scores_of_a_classifier(tmp_path, kind):
+    source, out, rows, ids = quantized_with_heads(tmp_path, {"logits": (kind, 5)})
+    found = evaluated(out, "--against", source, "--text", ids)
+    assert (found["task"], found["width"]) == ("score", 5)
+    sessions = [session(m / "model.onnx") for m in (out, source)]
+    own, other = (
+        np.concatenate(
+            [
+                s.run(["logits"], feeds_of(s, np.array([row]), np.ones((1, len(row)), np.int64)))[0]
+                .astype(np.float64)
+                .reshape(-1, 5)
+                for row in rows
+            ]
+        )
+        for s in sessions
+    )
+    expected = score_figures(own, other)
+    expected["top1_agreement"] = (own.argmax(axis=1) == other.argmax(axis=1)).mean()
+    agree(f"classifier of {kind}", found, expected)
 
 
 @pytest.mark.skipif(not BERT.exists(), reason=f"{BERT} is absent")

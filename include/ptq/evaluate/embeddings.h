@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ptq/evaluate/model_runner.h"
+#include "ptq/evaluate/sentence_modules.h"
 
 namespace ptq {
 
@@ -22,17 +23,19 @@ struct Embeddings {
   }
 };
 
-/// Writes the mean of the rows of `output` [T, H] divided by its Euclidean norm into `result` [H];
-/// sums in double. False, and `result` undefined, when the mean is zero or not finite.
-[[nodiscard]] bool PoolInto(std::span<const float> output, std::span<float> result);
+/// Writes `vector` divided by its Euclidean norm into `result`, of the same size. False, and
+/// `result` undefined, when it is zero or not finite.
+[[nodiscard]] bool NormalizeInto(std::span<const double> vector, std::span<float> result);
 
 /// Σ a·b in double: the cosine of the angle between two vectors of length 1.
 [[nodiscard]] double Dot(std::span<const float> a, std::span<const float> b);
 
 /// The embeddings of texts of token ids, in their order. A text runs alone, so nothing is padded
-/// and every row of the output belongs to a token. Besides the result, memory does not grow with
-/// the number of texts. Throws InputError for a text whose embedding is zero or not finite.
-[[nodiscard]] Embeddings Embed(const ModelRunner& model,
+/// and every row of the output belongs to a token. `modules` make one vector of these states; where
+/// the model itself gives one vector for a text, that is taken as it is. Besides the result, memory
+/// does not grow with the number of texts. Throws InputError for a text whose embedding is zero or
+/// not finite.
+[[nodiscard]] Embeddings Embed(const ModelRunner& model, const SentenceModules& modules,
                                const std::vector<std::vector<int64_t>>& texts);
 
 /// What two models, or a model and gold scores, have in common; all of it without a unit.

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "ptq/evaluate/task.h"
@@ -15,18 +16,23 @@ namespace ptq {
 /// Holds the weights as float32. Only the steps that the judged output needs are run.
 class ModelRunner {
  public:
-  /// Throws what Model::Load, ChooseOutput and Feeder throw.
-  explicit ModelRunner(const std::filesystem::path& source, EvalTask task = EvalTask::kAuto);
+  /// `task`, `output` and `by_token` are ChooseOutput's. Throws what Model::Load, ChooseOutput and
+  /// Feeder throw.
+  explicit ModelRunner(const std::filesystem::path& source, EvalTask task = EvalTask::kAuto,
+                       const std::string& output = "", bool by_token = false);
   ~ModelRunner();
   ModelRunner(const ModelRunner&) = delete;
   ModelRunner& operator=(const ModelRunner&) = delete;
 
   /// The judged output for one text of T tokens, float32: [T, V] or [T, H], a row for each token,
-  /// or [1, H] where the model itself makes one vector of a text. Const and thread-safe.
+  /// or [H] where the model itself makes one vector of a text. Const and thread-safe.
   /// Throws UnsupportedError for an output of another shape.
   [[nodiscard]] Tensor Run(const std::vector<int64_t>& ids) const;
 
-  [[nodiscard]] EvalTask task() const;  ///< as chosen: never kAuto
+  [[nodiscard]] EvalTask task() const;              ///< as chosen: never kAuto
+  [[nodiscard]] const std::string& output() const;  ///< name of the judged output
+  /// Whether that has a row for each token, as far as the model declares it.
+  [[nodiscard]] bool by_token() const;
   [[nodiscard]] const Graph& graph() const;
 
  private:

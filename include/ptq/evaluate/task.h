@@ -1,6 +1,8 @@
 // Tells by which measure a model can be judged, and on which of its outputs.
 #pragma once
 
+#include <string>
+
 #include "ptq/model/graph.h"
 
 namespace ptq {
@@ -9,6 +11,7 @@ enum class EvalTask {
   kAuto,           ///< what the model's outputs suggest
   kLanguageModel,  ///< next-token logits [B, T, V]: perplexity, KL divergence, top-1 agreement
   kEmbedding,      ///< [B, T, H] or [B, H]: sentence embeddings, their cosines and ranks
+  kScore,          ///< [B], [B, C] or [B, T, C]: numbers that mean something by themselves
 };
 
 struct EvalOutput {
@@ -20,10 +23,15 @@ struct EvalOutput {
 /// Throws UnsupportedError when the model has none.
 [[nodiscard]] ValueId LogitsOutput(const Graph& graph);
 
-/// What `task` reads of the model: LogitsOutput, or for embeddings the first output. kAuto takes a
-/// model for a language model when an output [B, T, V] is named "logits" or is as wide as the table
-/// that the token ids index, and for an encoder otherwise. Throws UnsupportedError when the model
-/// has no such output.
-[[nodiscard]] EvalOutput ChooseOutput(const Graph& graph, EvalTask task);
+/// What `task` reads of the model: LogitsOutput; for embeddings the output that is named as one of
+/// a text ("sentence_embedding", "text_embeds" …), else the states of tokens, else the first
+/// output; for scores the output named "logits", else the first. kAuto takes a model for a language
+/// model when an output [B, T, V] is named "logits" or is as wide as the table that the token ids
+/// index, for one that gives scores when there are other logits or the output is of width 1, and
+/// for an encoder otherwise. `output` names the output instead. With `by_token`, for kEmbedding,
+/// only outputs with a state for each token are considered. Throws UnsupportedError when the model
+/// has no such output, UsageError for a name that it does not have.
+[[nodiscard]] EvalOutput ChooseOutput(const Graph& graph, EvalTask task,
+                                      const std::string& output = "", bool by_token = false);
 
 }  // namespace ptq

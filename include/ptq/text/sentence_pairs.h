@@ -18,9 +18,12 @@ struct SentencePairs {
 /// The pairs of a file, or nothing when it is not one of pairs:
 ///   .jsonl       objects with "sentence1", "sentence2" and "score", if the first one has
 ///                "sentence1";
-///   .tsv, .csv   fields separated by tabs and not quoted: by the names sentence1, sentence2 and
-///                score where the first line has them, else as in the STS benchmark, where the
-///                fifth field is the score and the sixth and seventh are the sentences.
+///   .tsv, .csv   fields separated by tabs and not quoted, or, in a .csv whose first line has no
+///                tab, by commas (or semicolons) and quoted as in RFC 4180. Columns go by the names
+///                sentence1, sentence2 and score (or similarity_score, label) where the first line
+///                has them. Without names, three fields between commas are both
+///                sentences and the score; others are as in the STS benchmark, where the fifth
+///                field is the score and the sixth and seventh are the sentences.
 /// Throws InputError, with the line, for a missing, empty or malformed file.
 [[nodiscard]] std::optional<SentencePairs> ReadSentencePairs(const std::filesystem::path& file);
 

@@ -31,33 +31,27 @@ Embeddings AtAngles(std::initializer_list<double> degrees) {
   return embeddings;
 }
 
-TEST(PoolInto, TakesTheMeanOfAllTokensAndNormalises) {
+using Doubles = std::vector<double>;
+
+TEST(NormalizeInto, DividesByTheLength) {
   Floats result(2);
-  ASSERT_TRUE(PoolInto(Floats{1, 10, 3, -2, 5, 4}, result));  // mean (3, 4), norm 5
-  EXPECT_FLOAT_EQ(result[0], 0.6f);
-  EXPECT_FLOAT_EQ(result[1], 0.8f);
+  ASSERT_TRUE(NormalizeInto(Doubles{3, -4}, result));
+  EXPECT_EQ(result, (Floats{0.6f, -0.8f}));
 }
 
-TEST(PoolInto, OnlyNormalisesASingleRow) {
-  Floats result(3);
-  ASSERT_TRUE(PoolInto(Floats{0, 0, -7}, result));
-  EXPECT_EQ(result, (Floats{0, 0, -1}));
-}
-
-TEST(PoolInto, NeitherOverflowsNorUnderflows) {
+TEST(NormalizeInto, NeitherOverflowsNorUnderflows) {
   Floats result(2);
-  ASSERT_TRUE(PoolInto(Floats{3e38f, 3e38f, 3e38f, 3e38f}, result));
+  ASSERT_TRUE(NormalizeInto(Doubles{6e38, 6e38}, result));
   EXPECT_FLOAT_EQ(result[0], std::sqrt(0.5f));
-  ASSERT_TRUE(PoolInto(Floats{1e-30f, 0}, result));
+  ASSERT_TRUE(NormalizeInto(Doubles{1e-30, 0}, result));
   EXPECT_EQ(result, (Floats{1, 0}));
 }
 
-TEST(PoolInto, RefusesWhatHasNoDirection) {
+TEST(NormalizeInto, RefusesWhatHasNoDirection) {
   Floats result(2);
-  EXPECT_FALSE(PoolInto(Floats{0, 0}, result));
-  EXPECT_FALSE(PoolInto(Floats{1, -1, -1, 1}, result));
-  EXPECT_FALSE(PoolInto(Floats{1, std::numeric_limits<float>::quiet_NaN()}, result));
-  EXPECT_FALSE(PoolInto(Floats{1, std::numeric_limits<float>::infinity()}, result));
+  EXPECT_FALSE(NormalizeInto(Doubles{0, 0}, result));
+  EXPECT_FALSE(NormalizeInto(Doubles{1, std::nan("")}, result));
+  EXPECT_FALSE(NormalizeInto(Doubles{1, std::numeric_limits<double>::infinity()}, result));
 }
 
 TEST(ScoreEmbeddings, GivesTheMeanAndTheLeastCosine) {
@@ -112,7 +106,7 @@ TEST(Embed, PoolsTheOutputOfEveryTextInOrder) {
   std::vector<std::vector<int64_t>> texts(20, {0});
   texts[1] = {0, 1};
   texts[19] = {2, 2, 2};
-  const Embeddings found = Embed(model, texts);
+  const Embeddings found = Embed(model, SentenceModules(Pooling::kMean), texts);
   EXPECT_EQ(found.width, 2);
   EXPECT_EQ(found.count(), 20);
   EXPECT_FLOAT_EQ(found.row(0)[0], 1);
@@ -130,7 +124,7 @@ TEST(Embed, TakesTheVectorThatTheModelMakesOfAText) {
   b.Op("ReduceMax", {"states"}, "sentence_embedding").Ints("axes", {1}).Int("keepdims", 0);
   b.Output("sentence_embedding", {-1, 2});
   const ModelRunner model(directory.Write("model.onnx", b.Bytes()));
-  const Embeddings found = Embed(model, {{1}, {0, 1}});
+  const Embeddings found = Embed(model, SentenceModules(Pooling::kMean), {{1}, {0, 1}});
   EXPECT_FLOAT_EQ(found.row(0)[0], -0.6f);
   EXPECT_FLOAT_EQ(found.row(1)[0], 0.6f);
 }
@@ -140,7 +134,7 @@ TEST(Embed, NamesATextWithoutADirection) {
   const Tensor table = Tensor::From<float>({2, 2}, {1, 0, 0, 0});
   const ModelRunner model(directory.Write("model.onnx", Lookup(table).Bytes()));
   try {
-    (void)Embed(model, {{0}, {1, 1}});
+    (void)Embed(model, SentenceModules(Pooling::kMean), {{0}, {1, 1}});
     FAIL();
   } catch (const InputError& error) {
     EXPECT_NE(std::string(error.what()).find("embedding of text 2"), std::string::npos);

@@ -21,6 +21,28 @@ EvalOutput Chosen(const testing::GraphBuilder& builder, EvalTask task = EvalTask
   return ChooseOutput(Graph(model), task);
 }
 
+/// An output and its declared shape.
+using Output = std::pair<std::string, Shape>;
+
+/// The task and the name of the output that is chosen of these.
+std::pair<EvalTask, std::string> ChosenOf(const std::vector<Output>& outputs,
+                                          const std::string& name = "", bool by_token = false,
+                                          EvalTask task = EvalTask::kAuto) {
+  testing::GraphBuilder b;
+  b.Input("input_ids", {-1, -1}, DType::kInt64).Random("table", {96, 32});
+  b.Op("Gather", {"table", "input_ids"}, "states");
+  for (const auto& [output, shape] : outputs)
+    b.Op("Relu", {"states"}, output).Output(output, shape);
+  const Model model = b.Build();
+  const Graph graph(model);
+  const EvalOutput chosen = ChooseOutput(graph, task, name, by_token);
+  return {chosen.task, graph.value(chosen.value).name};
+}
+
+const Output kStates = {"last_hidden_state", {-1, -1, 32}};
+const Output kPooler = {"pooler_output", {-1, 32}};
+const Output kSentence = {"sentence_embedding", {-1, 32}};
+
 TEST(LogitsOutput, PrefersTheName) {
   const Model model = testing::ToyDecoder(1).Output("b0_h", {-1, -1, 32}).Build();
   const Graph graph(model);
@@ -43,12 +65,41 @@ TEST(ChooseOutput, TakesLogitsOverTheVocabularyForALanguageModel) {
 
 TEST(ChooseOutput, TakesAnythingElseForAnEncoder) {
   EXPECT_EQ(Chosen(Tokens("last_hidden_state", 32)).task, EvalTask::kEmbedding);
-  EXPECT_EQ(Chosen(Tokens("logits", 9)).task, EvalTask::kEmbedding);
+  EXPECT_EQ(Chosen(Tokens("anything", 9)).task, EvalTask::kEmbedding);
 }
 
 TEST(ChooseOutput, FollowsTheTaskThatIsAskedFor) {
   EXPECT_EQ(Chosen(testing::ToyDecoder(1), EvalTask::kEmbedding).task, EvalTask::kEmbedding);
   EXPECT_EQ(Chosen(Tokens("states", 32), EvalTask::kLanguageModel).task, EvalTask::kLanguageModel);
+}
+
+using Choice = std::pair<EvalTask, std::string>;
+
+TEST(ChooseOutput, TakesTheEmbeddingOfATextThatUsersConsume) {
+  const auto embeds = [](const char* name) { return Choice{EvalTask::kEmbedding, name}; };
+  EXPECT_EQ(ChosenOf({kStates, kSentence}), embeds("sentence_embedding"));
+  EXPECT_EQ(ChosenOf({kPooler, {"text_embeds", {-1, 32}}, kStates}), embeds("text_embeds"));
+  EXPECT_EQ(ChosenOf({kPooler, kStates}), embeds("last_hidden_state"));
+  EXPECT_EQ(ChosenOf({kPooler}), embeds("pooler_output"));
+  EXPECT_EQ(ChosenOf({kSentence, kStates}, "", /*by_token=*/true, EvalTask::kEmbedding),
+            embeds("last_hidden_state"));
+}
+
+TEST(ChooseOutput, TakesOtherLogitsAndSingleNumbersForScores) {
+  const auto scores = [](const char* name) { return Choice{EvalTask::kScore, name}; };
+  EXPECT_EQ(ChosenOf({{"logits", {-1, 1}}}), scores("logits"));
+  EXPECT_EQ(ChosenOf({{"logits", {-1, -1, 9}}, kStates}), scores("logits"));
+  EXPECT_EQ(ChosenOf({{"score", {-1, 1}}}), scores("score"));
+  EXPECT_EQ(ChosenOf({{"score", {-1}}}), scores("score"));
+  EXPECT_EQ(ChosenOf({{"score", {-1, 5}}}, "", false, EvalTask::kScore), scores("score"));
+}
+
+TEST(ChooseOutput, TakesTheOutputOfThatName) {
+  EXPECT_EQ(ChosenOf({kStates, kPooler, kSentence}, "pooler_output"),
+            (Choice{EvalTask::kEmbedding, "pooler_output"}));
+  EXPECT_EQ(ChosenOf({kSentence, {"logits", {-1, 2}}}, "logits"),
+            (Choice{EvalTask::kScore, "logits"}));
+  EXPECT_THROW((void)ChosenOf({kStates, kPooler}, "pooled"), UsageError);
 }
 
 TEST(ChooseOutput, JudgesAnEncoderByItsFirstOutput) {

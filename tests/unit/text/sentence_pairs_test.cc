@@ -57,6 +57,30 @@ TEST(ReadSentencePairs, ReadsColumnsByTheirNames) {
   EXPECT_THAT(pairs->scores, ElementsAre(3));
 }
 
+TEST(ReadSentencePairs, ReadsQuotedFieldsBetweenCommas) {
+  const auto pairs = Read("dev.csv",
+                          "split,Sentence1,sentence2,score\r\n"
+                          "dev,\"A man, a \"\"hat\"\".\",B,4.5\r\n"
+                          "\r\n"
+                          "dev,\"two\nlines\", C ,\"0\"\n"
+                          "dev,D,\"\t\"\"\",-1");
+  ASSERT_TRUE(pairs.has_value());
+  EXPECT_THAT(pairs->first, ElementsAre("A man, a \"hat\".", "two\nlines", "D"));
+  EXPECT_THAT(pairs->second, ElementsAre("B", " C ", "\t\""));
+  EXPECT_THAT(pairs->scores, ElementsAre(4.5, 0, -1));
+}
+
+TEST(ReadSentencePairs, ReadsOtherNamesSeparatorsAndNoNames) {
+  const auto named = Read("a.csv", "sentence1;sentence2;similarity_score\nA, a;B;2\n");
+  ASSERT_TRUE(named.has_value());
+  EXPECT_THAT(named->first, ElementsAre("A, a"));
+  EXPECT_THAT(named->scores, ElementsAre(2));
+  const auto plain = Read("a.csv", "\"A, a\",B,3\nC,D,1\n");
+  ASSERT_TRUE(plain.has_value());
+  EXPECT_THAT(plain->first, ElementsAre("A, a", "C"));
+  EXPECT_THAT(plain->scores, ElementsAre(3, 1));
+}
+
 TEST(ReadSentencePairs, LeavesOtherFilesToTheReadersOfTexts) {
   EXPECT_FALSE(Read("a.jsonl", "{\"text\": \"A\"}\n").has_value());
   EXPECT_FALSE(Read("a.jsonl", "not json\n").has_value());
@@ -74,7 +98,10 @@ TEST(ReadSentencePairs, SaysWhatIsWrongAndWhere) {
               HasSubstr("a.jsonl:1: no number \"score\""));
   EXPECT_THAT(ErrorFor("a.jsonl", R"({"sentence1": " ", "sentence2": "B", "score": 1})"),
               HasSubstr("a.jsonl:1: a sentence is empty"));
-  EXPECT_THAT(ErrorFor("a.csv", "A,B,3\n"), HasSubstr("a.csv:1: 1 fields separated by tabs"));
+  EXPECT_THAT(ErrorFor("a.csv", "A,B\n"), HasSubstr("a.csv:1: 2 fields separated by commas"));
+  EXPECT_THAT(ErrorFor("a.csv", "A,B,3\nC,D\n"), HasSubstr("a.csv:2: 2 fields"));
+  EXPECT_THAT(ErrorFor("a.csv", "A,B,3\n\"C\n,D,1\n"), HasSubstr("a.csv:2: a quote"));
+  EXPECT_THAT(ErrorFor("a.tsv", "A,B,3\n"), HasSubstr("a.tsv:1: 1 fields separated by tabs"));
   EXPECT_THAT(ErrorFor("a.tsv", "\t\t\t\tmuch\tA\tB\n"), HasSubstr("'much' is not a number"));
   EXPECT_THAT(ErrorFor("a.tsv", "\t\t\t\tnan\tA\tB\n"), HasSubstr("the score is not finite"));
   EXPECT_THAT(ErrorFor("a.tsv", "score\tsentence1\tsentence2\n"), HasSubstr("no pairs"));
