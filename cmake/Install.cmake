@@ -45,8 +45,17 @@ install(
 install(
   FILES "${PROJECT_SOURCE_DIR}/docs/man/quantize.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1"
 )
+# Each asks the program itself, so that it knows what the installed version knows.
 install(
   FILES "${PROJECT_SOURCE_DIR}/tools/completion/quantize.bash"
   DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions"
   RENAME quantize
+)
+install(
+  FILES "${PROJECT_SOURCE_DIR}/tools/completion/_quantize"
+  DESTINATION "${CMAKE_INSTALL_DATADIR}/zsh/site-functions"
+)
+install(
+  FILES "${PROJECT_SOURCE_DIR}/tools/completion/quantize.fish"
+  DESTINATION "${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d"
 )

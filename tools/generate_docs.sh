@@ -1,5 +1,6 @@
 #!/bin/bash
-# Writes docs/cli.md, docs/supported-operators.md and docs/man/quantize.1 from the program itself.
+# Writes docs/cli.md, docs/recipe.md, docs/supported-operators.md and docs/man/quantize.1 from the
+# program itself.
 #   tools/generate_docs.sh [QUANTIZE] [OUTPUT_DIRECTORY]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -7,8 +8,7 @@ quantize=${1:-build/release/tools/quantize/quantize}
 docs=${2:-docs}
 mkdir -p "$docs/man"
 
-commands() { "$quantize" --help | sed -n '/^Subcommands:/,$p' | awk '/^  [a-z]/ {print $1}'; }
-description() { "$quantize" --help | sed -n '/^Subcommands:/,$p' | awk -v c="$1" '$1 == c {$1 = ""; sub(/^ +/, ""); print}'; }
+commands() { "$quantize" help | sed -n '/^Commands:/,/^$/p' | awk '/^  [a-z]/ {print $1}'; }
 
 statuses() {  # STATUS TAB MEANING
   printf '%s\t%s\n' \
@@ -29,7 +29,9 @@ cli_page() {
   echo "Written by \`tools/generate_docs.sh\` from the program's own help."
   echo
   echo "Results go to standard output, messages to standard error. An error is one line that says"
-  echo "what, where and what to do."
+  echo "what, where and what to do; with \`--json\` standard output holds it in parts"
+  echo "([json-output.md](json-output.md)). Options stand anywhere, \`_\` and \`-\` are the same in their"
+  echo "names, and \`--config\` reads them from a file ([recipe.md](recipe.md))."
   echo
   echo "| exit status | meaning |"
   echo "|---|---|"
@@ -44,21 +46,6 @@ cli_page() {
   done
 }
 
-man_page() {
-  local version
-  version=$("$quantize" --version | awk 'NR == 1 {print $2}')
-  echo ".TH QUANTIZE 1 \"\" \"quantize $version\" \"User commands\""
-  printf '.SH NAME\nquantize \\- quantize ONNX transformer models after training\n'
-  printf '.SH SYNOPSIS\n.B quantize\n.I command\n[options]\n.SH COMMANDS\n'
-  for command in $(commands); do
-    printf '.SS %s\n%s.\n.PP\n.nf\n' "$command" "$(description "$command")"
-    "$quantize" "$command" --help | sed -n '/^Positionals:\|^Options:/,$p' | sed -e 's/\\/\\\\/g' -e 's/-/\\-/g' -e "s/^\([.']\)/\\\\\&\1/"
-    echo .fi
-  done
-  echo ".SH EXIT STATUS"
-  statuses | awk -F'\t' '{print ".TP\n" $1 "\n" $2}'
-}
-
 operators_page() {  # the program's table, with the number of cases of each operator
   awk -F'\t' 'NR == FNR {cases[$1 "::" $2] = $3; next}
     !/^\|/ {print; next}
@@ -71,5 +58,6 @@ operators_page() {  # the program's table, with the number of cases of each oper
 }
 
 cli_page >"$docs/cli.md"
-man_page >"$docs/man/quantize.1"
+"$quantize" help --format man >"$docs/man/quantize.1"
+"$quantize" help --format recipe >"$docs/recipe.md"
 operators_page >"$docs/supported-operators.md"

@@ -1,9 +1,12 @@
+#include <algorithm>
 #include <iostream>
 #include <map>
-#include <set>
 #include <string>
+#include <vector>
 
-#include "config_file.h"
+#include "help.h"
+#include "values.h"
+#include "words.h"
 #include <google/protobuf/stubs/logging.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
@@ -15,6 +18,13 @@
 namespace ptq {
 namespace {
 
+constexpr char kExamples[] =
+    "Examples:\n"
+    "  quantize run model/                  4-bit weights, beside the model\n"
+    "  quantize run model/ out/ --dry-run   what would be done, and how large\n"
+    "  quantize inspect out/                what was done\n"
+    "  quantize help run                    all options of run";
+
 void SetUpLogging(const GlobalOptions& global) {
   // Results go to standard output, so everything else goes to standard error.
   auto logger = spdlog::stderr_color_st("quantize");
@@ -25,53 +35,64 @@ void SetUpLogging(const GlobalOptions& global) {
   spdlog::set_default_logger(std::move(logger));
 }
 
+void AddGlobalOptions(CLI::App& app, GlobalOptions& global) {
+  app.set_help_flag("-h,--help", "Show this help and end");
+  app.get_help_ptr()->group("General");
+  app.option_defaults()->group("General");
+  app.add_flag_callback(
+      "-V,--version", [] {}, "Show the versions of the program and its libraries and end");
+  AddWhole(app, "--threads", global.threads, {.least = 0, .most = 4096},
+           "Threads to use; 0: all processors")
+      ->default_str("0");
+  app.add_flag("-v,--verbose", global.verbose, "Log more");
+  app.add_flag("-q,--quiet", global.quiet, "Log errors only");
+  // The parser reads it (words.h).
+  app.add_option("--config",
+                 "Take options from a recipe file, .toml or .json, or from the "
+                 "metadata of a result (its directory will do)")
+      ->type_name(kFileType);
+}
+
+const CommandEntry& EntryOf(const CLI::App& command) {
+  return *std::ranges::find(CommandEntries(), command.get_name(), &CommandEntry::name);
+}
+
 }  // namespace
 
 int RunCommandLine(int argc, const char* const* argv, Ranks& ranks) {
   if (!ranks.is_root()) std::cout.rdbuf(nullptr);  // every rank would say the same
   // A malformed protobuf is reported once, by us.
   google::protobuf::SetLogHandler(nullptr);
-  CLI::App app{"Quantizes ONNX transformer models after training.", "quantize"};
-  app.require_subcommand(1);
-  app.set_version_flag("--version", VersionText());
-  app.fallthrough();
+  CLI::App app{"Quantizes ONNX transformer models after training", "quantize"};
+  app.formatter(std::make_shared<HelpFormatter>(HelpWidth()));
+  app.footer(kExamples);
   GlobalOptions global{ranks};
-  app.add_option("--threads", global.threads, "Threads to use; 0 means all processors")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  app.add_flag("-v,--verbose", global.verbose, "Log more");
-  app.add_flag("-q,--quiet", global.quiet, "Log errors only");
-
-  app.config_formatter(std::make_shared<ConfigFile>(std::vector<std::string>{"run"}));
-  app.set_config("--config", "", "Read options of run from a file: recipe.toml or recipe.json");
-  app.allow_config_extras(CLI::config_extras_mode::error);
-
+  AddGlobalOptions(app, global);
   std::map<const CLI::App*, std::unique_ptr<Command>> commands;
-  std::set<const CLI::App*> shared;
   for (const CommandEntry& entry : CommandEntries()) {
     CLI::App* sub = app.add_subcommand(std::string(entry.name), std::string(entry.description));
     commands[sub] = entry.make(*sub);
-    if (entry.shares_work) shared.insert(sub);
   }
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error, std::cout, std::cerr);
-    if (app.get_subcommands().empty() && !app.remaining().empty()) {
-      throw UsageError("there is no command '" + app.remaining().front() +
-                       "'; see quantize --help");
-    }
-    throw UsageError(std::string(error.what()) + "; see quantize --help");
+  const ParsedWords parsed = ParseWords(app, {argv + std::min(1, argc), argv + argc});
+  if (parsed.help) {
+    std::cout << (parsed.command == nullptr ? app : *parsed.command).help();
+    return 0;
+  }
+  if (parsed.version) {
+    std::cout << VersionText() << '\n';
+    return 0;
+  }
+  if (parsed.command == nullptr) {
+    std::cout << app.help();
+    throw UsageError("no command is given; name one, as in 'quantize run model.onnx'");
   }
   SetUpLogging(global);
   WatchForInterrupt();
-  const CLI::App* const chosen = app.get_subcommands().front();
-  if (ranks.size() > 1 && !shared.contains(chosen)) {
-    throw UsageError("several ranks have nothing to share in '" + chosen->get_name() +
+  if (ranks.size() > 1 && !EntryOf(*parsed.command).shares_work) {
+    throw UsageError("several ranks have nothing to share in '" + parsed.command->get_name() +
                      "'; start it without mpirun");
   }
-  Command& command = *commands.at(chosen);
-  return static_cast<int>(command.Run(global));
+  return static_cast<int>(commands.at(parsed.command)->Run(global));
 }
 
 }  // namespace ptq

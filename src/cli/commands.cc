@@ -3,12 +3,15 @@
 
 namespace ptq {
 
+std::unique_ptr<Command> MakeCompletionCommand(CLI::App& app);
 std::unique_ptr<Command> MakeEvalCommand(CLI::App& app);
 std::unique_ptr<Command> MakeForwardCommand(CLI::App& app);
+std::unique_ptr<Command> MakeHelpCommand(CLI::App& app);
 std::unique_ptr<Command> MakeInspectCommand(CLI::App& app);
 std::unique_ptr<Command> MakeOperatorsCommand(CLI::App& app);
 std::unique_ptr<Command> MakeRunCommand(CLI::App& app);
 std::unique_ptr<Command> MakeStatsCommand(CLI::App& app);
+std::unique_ptr<Command> MakeVersionCommand(CLI::App& app);
 
 std::span<const CommandEntry> CommandEntries() {
   static constexpr CommandEntry kEntries[] = {
@@ -20,6 +23,9 @@ std::span<const CommandEntry> CommandEntries() {
       {"inspect", "Show a model, or what was done to it", MakeInspectCommand},
       {"forward", "Run a model on given arrays with the tool's own executor", MakeForwardCommand},
       {"operators", "List the operators that the executor runs", MakeOperatorsCommand},
+      {"version", "Show the versions of the program and its libraries", MakeVersionCommand},
+      {"help", "Show the options of a command", MakeHelpCommand},
+      {"completion", "Print a script that completes words in a shell", MakeCompletionCommand},
   };
   return kEntries;
 }

@@ -2,9 +2,12 @@
 #include <limits>
 #include <optional>
 
-#include "choice.h"
+#include "json_output.h"
+#include "recipe_options.h"
+#include "values.h"
 #include <nlohmann/json.hpp>
 
+#include "ptq/base/hash.h"
 #include "ptq/base/parallel.h"
 #include "ptq/cli/command.h"
 #include "ptq/evaluate/embeddings.h"
@@ -26,15 +29,22 @@ struct EvalTexts {
 class EvalCommand : public Command {
  public:
   explicit EvalCommand(CLI::App& app) {
-    app.add_option("--src,src", source_, "Model: an .onnx file or its directory")->required();
+    app.option_defaults()->group("Input");
+    app.add_option("--src,src", source_, "Model: an .onnx file or its directory")
+        ->type_name(kModelType)
+        ->required();
     app.add_option(
-        "--against", reference_,
-        "Reference model, for KL divergence and top-1 agreement, cosines, or differences "
-        "of scores");
+           "--against", reference_,
+           "Reference model, for KL divergence and top-1 agreement, cosines, or differences "
+           "of scores")
+        ->type_name(kModelType);
     app.add_option("--text", options_.file,
                    "Texts: .txt (blank lines separate), .jsonl, or token ids as .npz or .npy; for "
                    "an encoder also pairs of sentences with scores: .jsonl, .tsv or .csv")
+        ->type_name(kFileType)
         ->required();
+    AddTokenizerOption(app, tokenizer_);
+    app.option_defaults()->group("Evaluation");
     AddChoice<EvalTask>(app, "--task", task_,
                         {{"auto", EvalTask::kAuto},
                          {"lm", EvalTask::kLanguageModel},
@@ -42,8 +52,9 @@ class EvalCommand : public Command {
                          {"score", EvalTask::kScore}},
                         "lm: next-token logits; embed: sentence embeddings; score: rerankers, "
                         "regressors and classifiers; auto: as the model's outputs suggest");
-    app.add_option("--output", output_,
-                   "Output of the model to judge; default: the one that users consume");
+    app.add_option("--output", output_, "Output of the model to judge")
+        ->type_name("NAME")
+        ->default_str("the one that users consume");
     AddChoice<std::optional<Pooling>>(
         app, "--pooling", pooling_,
         {{"auto", std::nullopt},
@@ -55,12 +66,14 @@ class EvalCommand : public Command {
          {"mean-sqrt-len", Pooling::kMeanSqrtLength}},
         "How the states of tokens become an embedding; auto: as modules.json beside the model "
         "says, else their mean");
-    app.add_option("--tokenizer", tokenizer_,
-                   "tokenizer.json or its directory; default: beside the model");
-    app.add_option("--seq-len", options_.seq_len, "Tokens of a text at most; the rest is cut off")
-        ->check(CLI::PositiveNumber)
-        ->capture_default_str();
+    AddWhole(app, "--seq-len", options_.seq_len, {.least = 1},
+             "Tokens of a text at most; the rest is cut off")
+        ->default_str("512");
     app.add_flag("--json", json_, "Print JSON instead of text");
+    app.footer(
+        "Examples:\n"
+        "  quantize eval out/ --against model/ --text held-out.txt\n"
+        "  quantize eval encoder-out/ --text sts.tsv --json");
   }
 
   ExitCode Run(const GlobalOptions& global) override {
@@ -142,7 +155,12 @@ class EvalCommand : public Command {
   template <class Score>
   void Print(const Score& score, const EvalSubject& subject) const {
     if (json_) {
-      std::cout << EvalJson(score, subject).dump(2) << '\n';
+      nlohmann::ordered_json json = {{"source", SourceJson(source_)}, {"reference", nullptr}};
+      if (!reference_.empty()) json["reference"] = SourceJson(reference_);
+      json["text"] = {{"file", options_.file.filename().string()}, {"sha256", nullptr}};
+      if (options_.file != "-") json["text"]["sha256"] = Sha256OfFile(options_.file);
+      json.update(EvalJson(score, subject));
+      PrintJson("eval", json);
     } else {
       std::cout << EvalText(score, subject);
     }

@@ -5,6 +5,11 @@
 #include <iostream>
 #include <map>
 
+#include "json_output.h"
+#include "values.h"
+#include <nlohmann/json.hpp>
+
+#include "ptq/base/hash.h"
 #include "ptq/base/parallel.h"
 #include "ptq/cli/command.h"
 #include "ptq/runtime/executor.h"
@@ -53,14 +58,24 @@ Difference Compare(const Tensor& got, const Tensor& expected, const std::string&
 class ForwardCommand : public Command {
  public:
   explicit ForwardCommand(CLI::App& app) {
-    app.add_option("--src,src", source_, "Model file or directory")->required();
-    app.add_option("--inputs", inputs_, "Arrays to feed: .npz with in.<name> (or <name>)")
+    app.option_defaults()->group("Input and output");
+    app.add_option("--src,src", source_, "Model file or directory")
+        ->type_name(kModelType)
         ->required();
-    app.add_option("--out", out_, "Write the outputs here as out.<name> (.npz)");
+    app.add_option("--inputs", inputs_, "Arrays to feed: .npz with in.<name> (or <name>)")
+        ->type_name(kFileType)
+        ->required();
+    app.add_option("-o,--output,--out", out_, "Write the outputs here as out.<name> (.npz)")
+        ->type_name(kFileType);
     app.add_flag(
         "--against", against_,
         "Compare with the out.<name> arrays of --inputs: max |difference|, relative to the "
         "largest expected value, and cosine");
+    app.add_flag("--json", json_, "Print JSON instead of text");
+    app.footer(
+        "Examples:\n"
+        "  quantize forward model.onnx --inputs in.npz --out out.npz\n"
+        "  quantize forward out/ --inputs expected.npz --against");
   }
 
   ExitCode Run(const GlobalOptions& global) override {
@@ -82,33 +97,79 @@ class ForwardCommand : public Command {
     const Graph graph(model);
     const Executor executor(graph);
     const auto outputs = RunModel(executor, feeds);
-    if (against_) PrintComparison(outputs, expected);
+    const auto rows = against_ ? CompareAll(outputs, expected) : std::vector<Row>();
     if (!out_.empty()) {
       std::map<std::string, Tensor> named;
       for (const auto& [name, tensor] : outputs) named[std::string(kOutput) + name] = tensor;
       WriteNpz(out_, named);
     }
+    if (json_) {
+      PrintAsJson(model, outputs, rows);
+    } else if (against_) {
+      PrintTable(rows);
+    }
     return ExitCode::kDone;
   }
 
  private:
-  void PrintComparison(const std::map<std::string, Tensor>& outputs,
-                       const std::map<std::string, Tensor>& expected) const {
-    std::cout << std::left << std::setw(32) << "output" << std::right << std::setw(14)
-              << "max |diff|" << std::setw(14) << "relative" << std::setw(16) << "cosine" << '\n';
+  struct Row {
+    std::string name;
+    Difference difference;
+    [[nodiscard]] double relative() const {
+      return difference.max_expected > 0 ? difference.max_abs / difference.max_expected
+                                         : difference.max_abs;
+    }
+  };
+
+  static std::vector<Row> CompareAll(const std::map<std::string, Tensor>& outputs,
+                                     const std::map<std::string, Tensor>& expected) {
+    std::vector<Row> rows;
     for (const auto& [name, tensor] : expected) {
       const auto found = outputs.find(name);
       if (found == outputs.end()) throw InputError("the model has no output '" + name + "'");
-      const Difference d = Compare(found->second, tensor, name);
-      const double relative = d.max_expected > 0 ? d.max_abs / d.max_expected : d.max_abs;
-      std::cout << std::left << std::setw(32) << name << std::right << std::scientific
-                << std::setprecision(3) << std::setw(14) << d.max_abs << std::setw(14) << relative
-                << std::fixed << std::setprecision(9) << std::setw(16) << d.cosine << '\n';
+      rows.push_back({name, Compare(found->second, tensor, name)});
     }
+    return rows;
+  }
+
+  static void PrintTable(const std::vector<Row>& rows) {
+    std::cout << std::left << std::setw(32) << "output" << std::right << std::setw(14)
+              << "max |diff|" << std::setw(14) << "relative" << std::setw(16) << "cosine" << '\n';
+    for (const Row& row : rows) {
+      std::cout << std::left << std::setw(32) << row.name << std::right << std::scientific
+                << std::setprecision(3) << std::setw(14) << row.difference.max_abs << std::setw(14)
+                << row.relative() << std::fixed << std::setprecision(9) << std::setw(16)
+                << row.difference.cosine << '\n';
+    }
+  }
+
+  void PrintAsJson(const Model& model, const std::map<std::string, Tensor>& outputs,
+                   const std::vector<Row>& rows) const {
+    const auto number = [](double value) {
+      return std::isfinite(value) ? nlohmann::ordered_json(value) : nullptr;
+    };
+    nlohmann::ordered_json json;
+    json["source"] = SourceJson(model);
+    json["inputs"] = {{"file", inputs_}, {"sha256", Sha256OfFile(inputs_)}};
+    json["file"] = out_.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(out_);
+    auto& list = json["outputs"] = nlohmann::ordered_json::array();
+    for (const auto& [name, tensor] : outputs) {
+      nlohmann::ordered_json entry = {
+          {"name", name}, {"type", DTypeName(tensor.dtype())}, {"shape", tensor.shape()}};
+      for (const Row& row : rows) {
+        if (row.name != name) continue;
+        entry["max_difference"] = number(row.difference.max_abs);
+        entry["relative_difference"] = number(row.relative());
+        entry["cosine"] = number(row.difference.cosine);
+      }
+      list.push_back(std::move(entry));
+    }
+    PrintJson("forward", json);
   }
 
   std::string source_, inputs_, out_;
   bool against_ = false;
+  bool json_ = false;
 };
 
 }  // namespace

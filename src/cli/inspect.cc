@@ -1,6 +1,8 @@
 #include <filesystem>
 #include <iostream>
 
+#include "json_output.h"
+#include "values.h"
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/file.h"
@@ -19,8 +21,11 @@ class InspectCommand : public Command {
   explicit InspectCommand(CLI::App& app) {
     app.add_option("path", path_,
                    "A model, a directory written by run, or a quantization_metadata.json")
-        ->required();
-    app.add_flag("--json", json_, "Print JSON instead of text");
+        ->type_name(kFileType)
+        ->required()
+        ->group("Input");
+    app.add_flag("--json", json_, "Print JSON instead of text")->group("Output");
+    app.footer("Examples:\n  quantize inspect model.onnx\n  quantize inspect out/ --json");
   }
 
   ExitCode Run(const GlobalOptions&) override {
@@ -46,7 +51,8 @@ class InspectCommand : public Command {
   void ShowModel() const {
     const Model model = Model::Load(path_);
     const Graph graph(model);
-    nlohmann::ordered_json json = ModelJson(graph);
+    nlohmann::ordered_json json = {{"source", SourceJson(model)}};
+    json.update(ModelJson(graph));
     std::string text = ModelText(graph);
     try {
       Recipe recipe;
@@ -58,7 +64,11 @@ class InspectCommand : public Command {
       json["unsupported"] = error.what();
       text += std::string("\ncannot be quantized: ") + error.what() + '\n';
     }
-    std::cout << (json_ ? json.dump(2) + "\n" : text);
+    if (json_) {
+      PrintJson("inspect", json);
+    } else {
+      std::cout << text;
+    }
   }
 
   std::filesystem::path path_;

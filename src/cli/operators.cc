@@ -4,6 +4,9 @@
 #include <tuple>
 #include <vector>
 
+#include "json_output.h"
+#include <nlohmann/json.hpp>
+
 #include "ptq/cli/command.h"
 #include "ptq/ops/kernel.h"
 #include "ptq/report/table.h"
@@ -14,7 +17,9 @@ namespace {
 class OperatorsCommand : public Command {
  public:
   explicit OperatorsCommand(CLI::App& app) {
+    app.option_defaults()->group("Output");
     app.add_flag("--markdown", markdown_, "Print the page docs/supported-operators.md");
+    app.add_flag("--json", json_, "Print JSON instead of text");
   }
 
   ExitCode Run(const GlobalOptions&) override {
@@ -30,6 +35,15 @@ class OperatorsCommand : public Command {
     rows.emplace_back("ai.onnx", "Scan", "8 and later");
     rows.emplace_back("ai.onnx", "SequenceMap", "17 and later");
     std::ranges::sort(rows);
+    if (json_) {
+      nlohmann::ordered_json json;
+      auto& list = json["operators"] = nlohmann::ordered_json::array();
+      for (const auto& [domain, type, opsets] : rows) {
+        list.push_back({{"domain", domain}, {"operator", type}, {"opsets", opsets}});
+      }
+      PrintJson("operators", json);
+      return ExitCode::kDone;
+    }
     if (markdown_) {
       std::cout << "# Supported operators\n\n"
                    "What the executor runs, from its registry (`quantize operators --markdown` "
@@ -47,6 +61,7 @@ class OperatorsCommand : public Command {
 
  private:
   bool markdown_ = false;
+  bool json_ = false;
 };
 
 }  // namespace

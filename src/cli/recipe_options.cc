@@ -1,108 +1,164 @@
 #include "recipe_options.h"
 
-#include <map>
+#include <string>
+#include <vector>
 
-#include "choice.h"
+#include "values.h"
 
 #include "ptq/emit/linear_format.h"
+#include "ptq/plan/names.h"
+#include "ptq/quant/method_names.h"
 
 namespace ptq {
 namespace {
 
-std::string Joined(const std::vector<std::string>& names) {
-  std::string text;
-  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
-std::string FormatNames() {
+std::vector<std::string> FormatNames() {
   std::vector<std::string> names;
   for (const LinearFormat* format : LinearFormats()) names.emplace_back(format->name());
-  return Joined(names);
+  return names;
 }
 
-int64_t ParseGroupSize(const std::string& text) {
-  static const std::map<std::string, int64_t> kSizes = {{"16", 16},   {"32", 32},   {"64", 64},
-                                                        {"128", 128}, {"256", 256}, {"channel", 0}};
-  const auto found = kSizes.find(text);
-  if (found == kSizes.end()) {
-    throw CLI::ValidationError("--group-size",
-                               "'" + text + "' is not 16, 32, 64, 128, 256 or channel");
+void CheckPattern(const std::string& pattern) {
+  try {
+    (void)NamePattern(pattern);
+  } catch (const UsageError& error) {
+    throw BadValue(error.what());
   }
-  return found->second;
+}
+
+/// Patterns are checked when they are read, before any model is.
+void AddPatterns(CLI::App& app, const std::string& option, std::vector<std::string>& target,
+                 const std::string& description) {
+  app.add_option_function<std::vector<std::string>>(
+         option,
+         [&target](const std::vector<std::string>& patterns) {
+           for (const std::string& pattern : patterns) CheckPattern(pattern);
+           target = patterns;
+         },
+         description)
+      ->type_name("PATTERN");
+}
+
+/// In a file, 0 is what a recipe calls a whole row.
+void AddGroupSize(CLI::App& app, int64_t& target) {
+  static const std::vector<std::string> kNames = {"16", "32", "64", "128", "256", "channel"};
+  static constexpr int64_t kSizes[] = {16, 32, 64, 128, 256, 0};
+  app.add_option_function<std::string>(
+         "--group-size",
+         [&target](const std::string& text) {
+           target = text == "0" ? 0 : kSizes[FindName(text, kNames)];
+         },
+         "Weights that share a scale; channel: a whole row")
+      ->type_name(CLI::detail::join(kNames, "|"))
+      ->default_str("128");
+}
+
+void AddMethodOptions(CLI::App& app, Recipe& recipe) {
+  constexpr char kMethods[] = "the method's";
+  app.option_defaults()->group("Method");
+  AddName(app, "--method", recipe.method, MethodPresetNames(),
+          "How scales and codes are found: a preset of the choices below");
+  AddNames<int>(app, "--bits", recipe.bits, {{"2", 2}, {"3", 3}, {"4", 4}, {"8", 8}},
+                "Bits of a quantized weight; codes of 3 bits are stored in 4")
+      ->default_str("4");
+  AddGroupSize(app, recipe.group_size);
+  app.add_flag("--symmetric,!--asymmetric", recipe.symmetric,
+               "Fixed zero point (default), or one zero point for each group");
+  AddPatterns(app, "--include", recipe.include,
+              "Quantize only linears whose name matches: globs, or /regular expressions/");
+  AddPatterns(app, "--exclude", recipe.exclude, "Leave linears alone whose name matches");
+  AddName(app, "--scaling", recipe.scaling, ScalingNames(), "Scaling of channels")
+      ->default_str(kMethods);
+  AddName(app, "--grid", recipe.grid, GridNames(), "Scales and zero points of groups")
+      ->default_str(kMethods);
+  AddName(app, "--rounding", recipe.rounding, RoundingNames(), "Choice of codes")
+      ->default_str(kMethods);
+  AddWhole(app, "--refine", recipe.refine, {.least = 0, .most = 20},
+           "Rounds in which scales and codes improve each other, 0 to 20")
+      ->default_str(kMethods);
+  AddNames<BiasCorrection>(app, "--bias-correction", recipe.bias_correction,
+                           {{"none", BiasCorrection::kNone},
+                            {"present", BiasCorrection::kPresent},
+                            {"all", BiasCorrection::kAll}},
+                           "Biases that make up for the mean error: none, those of layers that "
+                           "have one, or one for every layer")
+      ->default_str(kMethods);
+  AddReal(app, "--shrinkage", recipe.shrinkage, {.least = 0, .most = 1},
+          "Least part, 0 to 1, by which what the samples say of two channels together is "
+          "discounted: more for texts unlike the model's")
+      ->default_str("0.3 for the installed texts, else 0");
+  app.add_flag_function(
+      "--propagate,!--no-propagate", [&recipe](int64_t count) { recipe.propagate = count > 0; },
+      "Calibrate each layer on what the quantized ones before it give, and correct its weights for "
+      "that, or not; else as the method does");
+  AddRequantizeOption(app, recipe.requantize);
 }
 
 void AddOutputOptions(CLI::App& app, Recipe& recipe) {
-  app.add_option("--bits", recipe.bits,
-                 "Bits of a quantized weight; codes of 3 bits are stored in 4")
-      ->check(CLI::IsMember({2, 3, 4, 8}))
-      ->capture_default_str();
-  app.add_option_function<std::string>(
-         "--group-size",
-         [&recipe](const std::string& text) { recipe.group_size = ParseGroupSize(text); },
-         "Weights that share a scale: 16, 32, 64, 128, 256 or channel (a whole row)")
-      ->default_str("128");
-  app.add_flag("--symmetric,!--asymmetric", recipe.symmetric,
-               "Fixed zero point (default), or one zero point for each group");
-  app.add_option("--format", recipe.format, "Operators written: " + FormatNames())
-      ->capture_default_str();
-  app.add_option(
-         "--accuracy-level", recipe.accuracy_level,
-         "MatMulNBits accuracy_level: 4 computes in int8 (fast), 0 in the activations' type")
-      ->check(CLI::Range(0, 4))
-      ->capture_default_str();
-  AddChoice<Layout>(
-      app, "--layout", recipe.layout,
-      {{"flat", Layout::kFlat}, {"transformers.js", Layout::kTransformersJs}},
-      "flat: model.onnx; transformers.js: onnx/model_q4.onnx (named after the stored bits) and "
-      "an entry in config.json");
+  app.option_defaults()->group("Output");
+  AddName(app, "--format", recipe.format, FormatNames(), "Operators written");
   AddChoice<HeadForm>(app, "--lm-head", recipe.head,
                       {{"fp16", HeadForm::kHalf},
                        {"int8", HeadForm::kInt8},
                        {"int4", HeadForm::kInt4},
                        {"keep", HeadForm::kKeep}},
-                      "The LM head: fp16, int8, int4 or keep");
+                      "Form of the LM head");
   app.add_flag_callback(
       "--keep-lm-head-fp16", [&recipe] { recipe.head = HeadForm::kHalf; },
       "The same as --lm-head fp16");
   AddChoice<bool>(app, "--float", recipe.half_floats, {{"keep", false}, {"fp16", true}},
-                  "Embeddings and other FP32 constants: keep or fp16");
+                  "Embeddings and other FP32 constants");
+  AddWhole(app, "--accuracy-level", recipe.accuracy_level, {.least = 0, .most = 4},
+           "MatMulNBits accuracy_level, 0 to 4: 4 computes in int8 (fast), 0 in the activations' "
+           "type")
+      ->default_str("4");
+  AddChoice<Layout>(
+      app, "--layout", recipe.layout,
+      {{"flat", Layout::kFlat}, {"transformers.js", Layout::kTransformersJs}},
+      "flat: model.onnx; transformers.js: onnx/model_q4.onnx (named after the stored bits) and "
+      "an entry in config.json");
+  app.add_flag("!--no-verify", recipe.verify, "Do not load and run the result once");
+  app.add_flag("--overwrite", recipe.overwrite, "Replace the destination if it exists");
 }
 
 }  // namespace
 
 void AddCalibrationOptions(CLI::App& app, CalibrationOptions& options) {
-  app.add_option(
-      "--calib", options.file,
-      "Calibration data: .txt, .jsonl (text, prompt or messages), .npz or .npy token ids, .npz of "
-      "complete inputs, "
-      "- for standard input; default: the set installed with the program");
-  app.add_option("--calib-samples", options.samples, "Samples to use at most")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--seq-len", options.seq_len, "Tokens of a sample at most")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--seed", options.seed, "Seed of every random choice")->capture_default_str();
+  app.option_defaults()->group("Calibration");
+  app.add_option("--calib", options.file,
+                 "Calibration data: .txt, .jsonl (text, prompt or messages), .npz or .npy token "
+                 "ids, .npz of complete inputs, - for standard input")
+      ->type_name(kFileType)
+      ->default_str("the texts installed with the program");
+  AddWhole(app, "--calib-samples", options.samples, {.least = 1}, "Samples to use at most")
+      ->default_str("128");
+  AddWhole(app, "--seq-len", options.seq_len, {.least = 1}, "Tokens of a sample at most")
+      ->default_str("512");
+  AddWhole(app, "--seed", options.seed, {.least = 0, .most = std::numeric_limits<int64_t>::max()},
+           "Seed of every random choice")
+      ->default_str("13");
   AddChoice<TextSplit>(app, "--calib-split", options.split,
                        {{"auto", TextSplit::kAuto},
                         {"blank-line", TextSplit::kBlankLine},
                         {"line", TextSplit::kLine},
                         {"document", TextSplit::kDocument}},
-                       "What separates the texts of a .txt: auto, blank-line, line or document");
+                       "What separates the texts of a .txt");
   AddChoice<LongText>(app, "--calib-long", options.long_text,
                       {{"window", LongText::kWindow}, {"truncate", LongText::kTruncate}},
-                      "Texts longer than --seq-len: window (cut into samples) or truncate");
+                      "Texts longer than --seq-len: cut into samples, or cut off");
+}
+
+void AddTokenizerOption(CLI::App& app, std::filesystem::path& tokenizer) {
+  app.add_option("--tokenizer", tokenizer, "tokenizer.json or its directory")
+      ->type_name(kFileType)
+      ->default_str("beside the model");
 }
 
 void AddMemoryOption(CLI::App& app, int64_t& budget) {
-  app.add_option(
-         "--memory-budget", budget,
-         "Most resident memory, such as 3GiB or 900MiB; what does not fit is kept in a file "
-         "beside the result, or done in smaller parts")
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
-      ->check(CLI::PositiveNumber)
-      ->option_text("SIZE");
+  AddSize(app, "--memory-budget", budget,
+          "Most resident memory, such as 3GiB or 900MiB; what does not fit is kept in a file "
+          "beside the result, or done in smaller parts")
+      ->group("Run control");
 }
 
 void AddRequantizeOption(CLI::App& app, bool& requantize) {
@@ -111,48 +167,24 @@ void AddRequantizeOption(CLI::App& app, bool& requantize) {
 }
 
 void AddRecipeOptions(CLI::App& app, Recipe& recipe) {
+  app.option_defaults()->group("Input");
   app.add_option("--src,src", recipe.source,
                  "Model: an .onnx file, its directory, or a directory of several models")
+      ->type_name(kModelType)
       ->required();
-  app.add_option("--dst,dst", recipe.destination,
-                 "Directory to write; default: {source}-{method}_w{bits}_g{group size}_head{form}");
-  app.add_option("--method", recipe.method, "Preset: " + Joined(MethodPresetNames()))
-      ->capture_default_str();
-  app.add_option("--scaling", recipe.scaling, "Overrides the method's scaling");
-  app.add_option("--grid", recipe.grid, "Overrides the method's grid");
-  app.add_option("--rounding", recipe.rounding, "Overrides the method's rounding");
-  app.add_option("--refine", recipe.refine,
-                 "Rounds in which scales and codes improve each other; default: the method's")
-      ->check(CLI::Range(0, 20));
-  AddNames<BiasCorrection>(app, "--bias-correction", recipe.bias_correction,
-                           {{"none", BiasCorrection::kNone},
-                            {"present", BiasCorrection::kPresent},
-                            {"all", BiasCorrection::kAll}},
-                           "Biases that make up for the mean error: none, present (of layers that "
-                           "have one) or all; default: the method's");
-  app.add_option("--shrinkage", recipe.shrinkage,
-                 "Least part by which what the samples say of two channels together is "
-                 "discounted: more for texts unlike the model's; default: 0.3 for the installed "
-                 "set, else 0")
-      ->check(CLI::Range(0.0, 1.0));
-  app.add_flag_function(
-      "--propagate,!--no-propagate", [&recipe](int64_t count) { recipe.propagate = count > 0; },
-      "Calibrate each layer on what the quantized ones before it give, and correct its weights for "
-      "that; default: the method's");
-  AddOutputOptions(app, recipe);
-  AddRequantizeOption(app, recipe.requantize);
-  app.add_option("--include", recipe.include,
-                 "Quantize only linears whose name matches: globs, or /regular expressions/");
-  app.add_option("--exclude", recipe.exclude, "Leave linears alone whose name matches");
+  app.add_option("-o,--output,--dst,dst", recipe.destination, "Directory to write")
+      ->type_name(kDirectoryType)
+      ->group("Output")
+      ->default_str("{source}-{method}_w{bits}_g{group size}_head{form}");
+  AddMethodOptions(app, recipe);
   AddCalibrationOptions(app, recipe.calibration);
   app.add_option("--stats", recipe.statistics,
                  "Statistics that quantize stats has collected, instead of calibrating")
+      ->type_name(kFileType)
       ->excludes("--calib");
-  app.add_option("--tokenizer", recipe.tokenizer,
-                 "tokenizer.json or its directory; default: beside the model");
-  app.add_flag("!--no-verify", recipe.verify, "Do not load and run the result once");
+  AddTokenizerOption(app, recipe.tokenizer);
+  AddOutputOptions(app, recipe);
   AddMemoryOption(app, recipe.memory_budget);
-  app.add_flag("--overwrite", recipe.overwrite, "Replace the destination if it exists");
 }
 
 }  // namespace ptq

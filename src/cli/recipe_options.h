@@ -1,6 +1,8 @@
 // The options of `quantize run`, declared once; help, configuration files and defaults follow.
 #pragma once
 
+#include <filesystem>
+
 #include <CLI/CLI.hpp>
 
 #include "ptq/pipeline/recipe.h"
@@ -9,6 +11,9 @@ namespace ptq {
 
 /// Adds every option of a recipe to `app`; `recipe` must outlive it.
 void AddRecipeOptions(CLI::App& app, Recipe& recipe);
+
+/// Adds --tokenizer.
+void AddTokenizerOption(CLI::App& app, std::filesystem::path& tokenizer);
 
 /// Adds --memory-budget.
 void AddMemoryOption(CLI::App& app, int64_t& budget);

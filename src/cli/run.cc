@@ -2,50 +2,81 @@
 
 #include <iostream>
 
+#include "json_output.h"
 #include "recipe_options.h"
+#include "values.h"
 #include <nlohmann/json.hpp>
 
+#include "ptq/base/file.h"
 #include "ptq/base/parallel.h"
 #include "ptq/cli/command.h"
+#include "ptq/emit/linear_format.h"
+#include "ptq/emit/metadata.h"
+#include "ptq/emit/stored_codes.h"
 #include "ptq/pipeline/directory.h"
 #include "ptq/report/directory_report.h"
+#include "ptq/report/run_json.h"
 #include "ptq/report/run_report.h"
 
 namespace ptq {
 namespace {
 
+/// Refuses what needs no model to be known as wrong: bits and groups that the format cannot hold.
+void CheckRecipe(const Recipe& recipe) {
+  FindLinearFormat(recipe.format).CheckSpec(AsStored(PlanOptionsOf(recipe).spec));
+}
+
 class RunCommand : public Command {
  public:
   explicit RunCommand(CLI::App& app) {
     AddRecipeOptions(app, recipe_);
+    app.option_defaults()->group("Run control");
     app.add_flag("--dry-run", dry_run_,
                  "Print the plan with sizes and predicted memory; write nothing");
     app.add_flag("--resume", options_.resume,
                  "Go on with an interrupted run of the same command, after its last finished part");
-    app.add_option("--checkpoint-seconds", options_.checkpoint_seconds,
-                   "Time between two checkpoints: what an interrupted run can lose")
-        ->check(CLI::NonNegativeNumber)
+    AddReal(app, "--checkpoint-seconds", options_.checkpoint_seconds, {.least = 0},
+            "Time between two checkpoints: what an interrupted run can lose")
         ->type_name("SECONDS")
-        ->capture_default_str();
+        ->default_str("2");
     app.add_flag("--json", json_, "Print JSON instead of text");
+    app.footer(
+        "Examples:\n"
+        "  quantize run model/ out/                                4 bits, groups of 128\n"
+        "  quantize run model.onnx out/ --method best --calib texts.jsonl\n"
+        "  quantize run model/ -o out/ --group-size 32 --exclude '*.o_proj'\n"
+        "  quantize run model/ --config out/                       as out/ was made");
   }
 
   ExitCode Run(const GlobalOptions& global) override {
     const ThreadLimit threads(global.ThreadsOfRank());
+    CheckRecipe(recipe_);
     const auto files = ModelFiles(recipe_.source);
     if (files.size() > 1) return RunAll(global);
     recipe_.source = files.front();
     if (dry_run_) {
       const RunReport report = PlanRun(recipe_);
-      std::cout << (json_ ? PlanJson(report).dump(2) + "\n" : PlanText(report));
+      if (json_) {
+        Print(RunJson(report, /*done=*/false), SourceJson(recipe_.source), nullptr);
+      } else {
+        std::cout << PlanText(report);
+      }
+      return ExitCode::kDone;
+    }
+    const RunReport report = ptq::Run(recipe_, options_, global.ranks);
+    if (!global.ranks.is_root()) return ExitCode::kDone;
+    if (json_) {
+      const Json metadata = ReadMetadata(report.destination);
+      Print(RunJson(report, /*done=*/true), metadata.at("source"), metadata.at("calibration"));
     } else {
-      const RunReport report = ptq::Run(recipe_, options_, global.ranks);
-      std::cout << (json_ ? SummaryJson(report).dump(2) + "\n" : SummaryText(report));
+      std::cout << SummaryText(report);
     }
     return ExitCode::kDone;
   }
 
  private:
+  using Json = nlohmann::ordered_json;
+
   /// A directory of several models.
   ExitCode RunAll(const GlobalOptions& global) {
     if (global.ranks.size() > 1) {
@@ -54,12 +85,32 @@ class RunCommand : public Command {
     }
     if (dry_run_) {
       const auto plans = PlanDirectory(recipe_);
-      std::cout << (json_ ? PlansJson(plans).dump(2) + "\n" : PlansText(plans));
+      if (json_) {
+        Print(DirectoryPlanJson(plans), nullptr, nullptr);
+      } else {
+        std::cout << PlansText(plans);
+      }
+      return ExitCode::kDone;
+    }
+    const DirectoryReport report = RunDirectory(recipe_, options_);
+    if (json_) {
+      Print(DirectoryRunJson(report), nullptr, nullptr);
     } else {
-      const DirectoryReport report = RunDirectory(recipe_, options_);
-      std::cout << (json_ ? DirectoryJson(report).dump(2) + "\n" : DirectoryText(report));
+      std::cout << DirectoryText(report);
     }
     return ExitCode::kDone;
+  }
+
+  static Json ReadMetadata(const std::filesystem::path& destination) {
+    return Json::parse(ReadTextFile(destination / kMetadataFileName));
+  }
+
+  /// What stands in front is the request; `calibration`, when it is known, tells where it is from.
+  void Print(Json result, const Json& source, const Json& calibration) const {
+    Json json = {{"dry_run", dry_run_}, {"recipe", ToJson(recipe_)}, {"source", source}};
+    json.update(result);
+    if (calibration.is_object()) json["calibration"] = calibration;
+    PrintJson("run", json);
   }
 
   Recipe recipe_;

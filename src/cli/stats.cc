@@ -1,6 +1,8 @@
 #include <iostream>
 
+#include "json_output.h"
 #include "recipe_options.h"
+#include "values.h"
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/memory.h"
@@ -14,17 +16,25 @@ namespace {
 class StatsCommand : public Command {
  public:
   explicit StatsCommand(CLI::App& app) {
+    app.option_defaults()->group("Input and output");
     auto* source =
-        app.add_option("--src,src", recipe_.source, "Model: an .onnx file or its directory");
-    app.add_option("--out", out_, "File to write; run --stats reads it")->required();
+        app.add_option("--src,src", recipe_.source, "Model: an .onnx file or its directory")
+            ->type_name(kModelType);
+    app.add_option("-o,--output,--out", out_, "File to write; run --stats reads it")
+        ->type_name(kFileType)
+        ->required();
     app.add_option("--merge", merge_, "Add up these files of one model instead of collecting")
+        ->type_name(kFileType)
         ->excludes(source);
-    AddCalibrationOptions(app, recipe_.calibration);
-    app.add_option("--tokenizer", recipe_.tokenizer,
-                   "tokenizer.json or its directory; default: beside the model");
     AddRequantizeOption(app, recipe_.requantize);
+    AddCalibrationOptions(app, recipe_.calibration);
+    AddTokenizerOption(app, recipe_.tokenizer);
     AddMemoryOption(app, recipe_.memory_budget);
-    app.add_flag("--json", json_, "Print JSON instead of text");
+    app.add_flag("--json", json_, "Print JSON instead of text")->group("Run control");
+    app.footer(
+        "Examples:\n"
+        "  quantize stats model/ --out model.stats --calib texts.jsonl\n"
+        "  quantize run model/ out/ --stats model.stats --bits 3");
   }
 
   ExitCode Run(const GlobalOptions& global) override {
@@ -43,14 +53,18 @@ class StatsCommand : public Command {
  private:
   void Print(const CollectReport& report) const {
     if (json_) {
-      const nlohmann::ordered_json json = {{"file", report.file.string()},
-                                           {"sites", report.sites},
-                                           {"samples", report.samples},
-                                           {"tokens", report.tokens},
-                                           {"bytes", report.bytes},
-                                           {"seconds", report.timings.total},
-                                           {"peak_resident_bytes", report.peak_bytes}};
-      std::cout << json.dump(2) << '\n';
+      const bool merged = !merge_.empty();
+      const nlohmann::ordered_json json = {
+          {"recipe", merged ? nullptr : ToJson(recipe_)},
+          {"source", merged ? nullptr : SourceJson(recipe_.source)},
+          {"file", report.file.string()},
+          {"sites", report.sites},
+          {"samples", report.samples},
+          {"tokens", report.tokens},
+          {"bytes", report.bytes},
+          {"seconds", report.timings.total},
+          {"peak_resident_bytes", report.peak_bytes}};
+      PrintJson("stats", json);
       return;
     }
     std::cout << "written       " << report.file.string() << " (" << FormatBytes(report.bytes)

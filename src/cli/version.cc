@@ -1,8 +1,11 @@
 #include "ptq/cli/version.h"
 
 #include <Eigen/Core>
-#include <sstream>
+#include <iostream>
+#include <utility>
+#include <vector>
 
+#include "json_output.h"
 #include <CLI/CLI.hpp>
 #include <cblas.h>
 #include <google/protobuf/stubs/common.h>
@@ -14,35 +17,76 @@
 #include <zip.h>
 
 #include "ptq/base/ranks.h"
+#include "ptq/cli/command.h"
 #include "ptq/text/tokenizer.h"
 
 namespace ptq {
 
-std::string VersionText() {
-  const TextLibraryVersions text_libraries = GetTextLibraryVersions();
+namespace {
+
+/// Names and versions, in the order in which they are shown.
+std::vector<std::pair<std::string, std::string>> Libraries() {
+  const TextLibraryVersions text = GetTextLibraryVersions();
+  const auto dotted = [](int a, int b, int c) {
+    return std::to_string(a) + '.' + std::to_string(b) + '.' + std::to_string(c);
+  };
   const auto or_none = [](const std::string& version) {
     return version.empty() ? std::string("not in this build") : version;
   };
-  std::ostringstream text;
-  text << "quantize " << PTQ_VERSION << '\n'
-       << "  onnx IR      up to " << onnx::IR_VERSION << " known, newer fields kept\n"
-       << "  protobuf     " << google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION)
-       << '\n'
-       << "  Eigen        " << EIGEN_WORLD_VERSION << '.' << EIGEN_MAJOR_VERSION << '.'
-       << EIGEN_MINOR_VERSION << '\n'
-       << "  BLAS         " << openblas_get_config() << '\n'
-       << "  oneTBB       " << TBB_runtime_version() << '\n'
-       << "  CLI11        " << CLI11_VERSION << '\n'
-       << "  spdlog       " << SPDLOG_VER_MAJOR << '.' << SPDLOG_VER_MINOR << '.'
-       << SPDLOG_VER_PATCH << '\n'
-       << "  nlohmann     " << NLOHMANN_JSON_VERSION_MAJOR << '.' << NLOHMANN_JSON_VERSION_MINOR
-       << '.' << NLOHMANN_JSON_VERSION_PATCH << '\n'
-       << "  OpenSSL      " << OpenSSL_version(OPENSSL_VERSION_STRING) << '\n'
-       << "  libzip       " << zip_libzip_version() << '\n'
-       << "  MPI          " << or_none(Ranks::Library()) << '\n'
-       << "  tokenizers   " << or_none(text_libraries.tokenizers) << '\n'
-       << "  minijinja    " << or_none(text_libraries.minijinja);
-  return text.str();
+  return {
+      {"onnx IR", "up to " + std::to_string(onnx::IR_VERSION) + " known, newer fields kept"},
+      {"protobuf", google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION)},
+      {"Eigen", dotted(EIGEN_WORLD_VERSION, EIGEN_MAJOR_VERSION, EIGEN_MINOR_VERSION)},
+      {"BLAS", openblas_get_config()},
+      {"oneTBB", TBB_runtime_version()},
+      {"CLI11", CLI11_VERSION},
+      {"spdlog", dotted(SPDLOG_VER_MAJOR, SPDLOG_VER_MINOR, SPDLOG_VER_PATCH)},
+      {"nlohmann", dotted(NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR,
+                          NLOHMANN_JSON_VERSION_PATCH)},
+      {"OpenSSL", OpenSSL_version(OPENSSL_VERSION_STRING)},
+      {"libzip", zip_libzip_version()},
+      {"MPI", or_none(Ranks::Library())},
+      {"tokenizers", or_none(text.tokenizers)},
+      {"minijinja", or_none(text.minijinja)},
+  };
+}
+
+class VersionCommand : public Command {
+ public:
+  explicit VersionCommand(CLI::App& app) {
+    app.add_flag("--json", json_, "Print JSON instead of text")->group("Output");
+  }
+
+  ExitCode Run(const GlobalOptions&) override {
+    if (!json_) {
+      std::cout << VersionText() << '\n';
+      return ExitCode::kDone;
+    }
+    nlohmann::ordered_json json;
+    json["version"] = VersionNumber();
+    for (const auto& [name, version] : Libraries()) json["libraries"][name] = version;
+    PrintJson("version", json);
+    return ExitCode::kDone;
+  }
+
+ private:
+  bool json_ = false;
+};
+
+}  // namespace
+
+std::string VersionNumber() { return PTQ_VERSION; }
+
+std::string VersionText() {
+  std::string text = "quantize " + VersionNumber();
+  for (const auto& [name, version] : Libraries()) {
+    text += "\n  " + name + std::string(13 - name.size(), ' ') + version;
+  }
+  return text;
+}
+
+std::unique_ptr<Command> MakeVersionCommand(CLI::App& app) {
+  return std::make_unique<VersionCommand>(app);
 }
 
 }  // namespace ptq

@@ -5,6 +5,7 @@
 #include "pieces.h"
 
 #include "ptq/base/error.h"
+#include "ptq/quant/method_names.h"
 
 namespace ptq {
 namespace {
@@ -57,6 +58,13 @@ constexpr RoundingEntry kRoundings[] = {
 #undef PTQ_PRESET
 
 template <typename Entries>
+std::vector<std::string> NamesOf(const Entries& entries) {
+  std::vector<std::string> names;
+  for (const auto& entry : entries) names.emplace_back(entry.name);
+  return names;
+}
+
+template <typename Entries>
 const auto& Find(const Entries& entries, std::string_view name, std::string_view what) {
   const auto found = std::ranges::find_if(entries, [&](const auto& e) { return e.name == name; });
   if (found != std::end(entries)) return *found;
@@ -88,11 +96,10 @@ Method MethodFromPreset(std::string_view name) {
           preset.propagate};
 }
 
-std::vector<std::string> MethodPresetNames() {
-  std::vector<std::string> names;
-  for (const Preset& preset : kPresets) names.emplace_back(preset.name);
-  return names;
-}
+std::vector<std::string> MethodPresetNames() { return NamesOf(kPresets); }
+std::vector<std::string> ScalingNames() { return NamesOf(kScalings); }
+std::vector<std::string> GridNames() { return NamesOf(kGrids); }
+std::vector<std::string> RoundingNames() { return NamesOf(kRoundings); }
 
 bool NeedsStatistics(const Method& method) {
   return FindScaling(method.scaling).needs_statistics || FindGrid(method.grid).needs_statistics ||

@@ -47,16 +47,6 @@ std::string PlansText(const std::vector<std::pair<std::string, RunReport>>& plan
   return text.str();
 }
 
-Json PlansJson(const std::vector<std::pair<std::string, RunReport>>& plans) {
-  Json models = Json::array();
-  for (const auto& [file, report] : plans) {
-    Json entry = PlanJson(report);
-    entry["file"] = file;
-    models.push_back(std::move(entry));
-  }
-  return {{"models", models}};
-}
-
 std::string DirectoryText(const DirectoryReport& report) {
   std::ostringstream text;
   for (const Json& model : report.metadata.at("models")) {
@@ -80,24 +70,6 @@ std::string DirectoryText(const DirectoryReport& report) {
        << "time            " << FormatSeconds(report.seconds) << '\n'
        << "peak memory     " << FormatBytes(report.peak_bytes) << '\n';
   return text.str();
-}
-
-Json DirectoryJson(const DirectoryReport& report) {
-  Json json;
-  json["destination"] = report.destination.string();
-  json["bytes_before"] = report.bytes_before;
-  json["bytes_after"] = report.bytes_after;
-  json["seconds"]["total"] = report.seconds;
-  json["peak_resident_bytes"] = report.peak_bytes;
-  Json& models = json["models"] = Json::array();
-  for (const Json& model : report.metadata.at("models")) {
-    Json entry;
-    for (const char* key : {"file", "totals", "calibration", "verification", "notes"}) {
-      if (model.contains(key)) entry[key] = model[key];
-    }
-    models.push_back(std::move(entry));
-  }
-  return json;
 }
 
 }  // namespace ptq

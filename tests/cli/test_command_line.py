@@ -19,13 +19,6 @@ pytestmark = pytest.mark.skipif(
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
 
 
-def commands():
-    if not QUANTIZE.exists():
-        return []
-    text = quantize("--help").stdout
-    return re.findall(r"^  (\w+) ", text[text.index("Subcommands:") :], re.MULTILINE)
-
-
 def assert_golden(name, text):
     path = GOLDEN / f"{name}.txt"
     if os.environ.get("PTQ_UPDATE_GOLDEN"):
@@ -67,24 +60,14 @@ def test_version_names_the_libraries():
     assert all(re.search(r"\d|not in this build", line) for line in text.splitlines())
 
 
-def test_help():
-    assert_golden("help", succeeded(quantize("--help")))
-
-
-@pytest.mark.parametrize("command", commands())
-def test_help_of_command(command):
-    assert_golden(f"help_{command}", succeeded(quantize(command, "--help")))
-
-
 # ---- Usage errors -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "arguments,word",
     [
-        ([], "subcommand"),
         (["fly"], "fly"),
-        (["run"], "src"),
+        (["run"], "SRC"),
         (["run", "SRC", "--bits", "5"], "--bits"),
         (["run", "SRC", "--group-size", "33"], "--group-size"),
         (["run", "SRC", "--method", "magic"], "magic"),
@@ -104,7 +87,7 @@ def test_help_of_command(command):
         (["run", "SRC", "--method", "rtn", "--include", "/no_such/"], "/no_such/"),
         (["run", "SRC", "--method", "rtn", "--exclude", "/(/"], "/(/"),
         (["forward", "SRC"], "inputs"),
-        (["inspect"], "path"),
+        (["inspect"], "PATH"),
     ],
     ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else "",
 )
@@ -202,8 +185,10 @@ def test_json_report(source, tmp_path):
     done = quantize("run", source, tmp_path / "out", "--calib", ids, "--group-size", 32, "--json")
     report = json.loads(done.stdout)
     assert done.returncode == 0
-    assert report["linears"] == {**report["linears"], "quantized": 7, "fp16": 1, "kept": 0}
-    assert report["calibration"] == {"samples": 8, "tokens": 8 * 24}
+    counts = {"linears_quantized": 7, "linears_fp16": 1, "linears_kept": 0}
+    assert report["totals"] == {**report["totals"], **counts}
+    calibration = report["calibration"]
+    assert (calibration["samples"], calibration["tokens"]) == (8, 8 * 24)
     assert report["bytes_after"] < report["bytes_before"]
     assert report["relative_loss"] <= report["relative_loss_rtn"]
     assert report["verification"]["done"] is True
@@ -278,15 +263,62 @@ def test_recipe_of_a_result_makes_the_same_result(source, tmp_path):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
 
+@pytest.mark.parametrize("form", ["whole metadata", "directory", "report"])
+def test_recipe_within_something_larger(source, tmp_path, form):
+    arguments = ["--method", "rtn", "--bits", 8, "--group-size", "channel", "--exclude", "*.o_proj"]
+    done = quantize("run", source, tmp_path / "first", "--json", *arguments)
+    (tmp_path / "report.json").write_text(succeeded(done))
+    recipe = {
+        "whole metadata": tmp_path / "first" / "quantization_metadata.json",
+        "directory": tmp_path / "first",
+        "report": tmp_path / "report.json",
+    }[form]
+    succeeded(quantize("run", source, tmp_path / "second", "--config", recipe))
+    assert metadata(tmp_path / "first")["recipe"] == metadata(tmp_path / "second")["recipe"]
+
+
 @pytest.mark.parametrize(
-    "name,content",
-    [("recipe.json", '{"bits": '), ("recipe.json", '{"bitz": 4}'), ("recipe.toml", "bitz = 4\n")],
+    "name,content,words",
+    [
+        ("r.json", '{"bits": ', ["'r.json' line 1", "not valid JSON"]),
+        ("r.json", '{\n"bitz": 4}', ["'r.json' line 2", "'bitz'", "did you mean 'bits'?"]),
+        ("r.toml", "seed = 1\nbitz = 4\n", ["'r.toml' line 2", "'bitz'", "did you mean 'bits'?"]),
+        ("r.toml", "bits 4\n", ["'r.toml' line 1", "'='"]),
+        ("r.toml", "\nbits = 5\n", ["'r.toml' line 2: bits: '5' is none of 2, 3, 4, 8"]),
+        ("r.toml", 'bits = "four"\n', ["'r.toml' line 1: bits: 'four' is none of"]),
+        ("r.toml", "seq_len = 4.5\n", ["'r.toml' line 1: seq_len: '4.5' is not a whole number"]),
+        ("r.toml", 'requantize = "maybe"\n', ["line 1", "true or false", "'maybe'"]),
+        ("r.toml", "bits = true\n", ["line 1: 'bits' needs a value", "not true"]),
+        ("r.toml", "bits = [4, 8]\n", ["line 1: 'bits' takes one value, not a list"]),
+        ("r.toml", 'exclude = ["/(/"]\n', ["line 1: exclude: '/(/' is not a valid regular"]),
+        ("r.toml", "bits = 4\nbits = 8\n", ["line 2: 'bits' stands twice"]),
+        ("r.json", '{"method": "awqq"}', ["line 1: method: 'awqq'", "did you mean 'awq'?"]),
+        ("r.json", '{"config": "other.toml"}', ["'config'"]),
+        ("r.json", '{"bits": {"a": 4}}', ["line 1", "'a'"]),
+    ],
 )
-def test_bad_recipe_file(source, tmp_path, name, content):
+def test_bad_recipe_file(source, tmp_path, name, content, words):
     (tmp_path / name).write_text(content)
-    done = quantize("--config", tmp_path / name, "run", source, tmp_path / "out")
-    failed(done, 2)
+    done = quantize("--config", name, "run", "tiny", "out", cwd=tmp_path)
+    failed(done, 2, *words)
     assert not (tmp_path / "out").exists()
+
+
+def test_recipe_for_other_commands(source, tmp_path):
+    """They take the keys that they have, also those below their own names."""
+    (tmp_path / "r.toml").write_text('bits = 8\ncalib_samples = 5\n[stats]\nseq_len = 9\n')
+    ids = calibration_ids(tmp_path / "ids.npy")
+    arguments = ["--calib", ids, "-o", tmp_path / "x.stats", "--json", "--config"]
+    found = json.loads(succeeded(quantize("stats", source, *arguments, tmp_path / "r.toml")))
+    assert (found["samples"], found["tokens"]) == (5, 5 * 9)
+
+
+def test_the_command_line_wins_where_options_exclude_each_other(source, tmp_path):
+    ids = calibration_ids(tmp_path / "ids.npy")
+    succeeded(quantize("stats", source, "-q", "-o", tmp_path / "x.stats", "--calib", ids))
+    (tmp_path / "r.toml").write_text('calib = "absent.txt"\n')
+    arguments = ["-q", "--config", tmp_path / "r.toml", "--stats", tmp_path / "x.stats"]
+    succeeded(quantize("run", source, tmp_path / "out", *arguments))
 
 
 def test_missing_recipe_file(source, tmp_path):

@@ -120,14 +120,14 @@ def check_report(report, described):
     """The report and the metadata count alike, and say why a linear is kept."""
     kept = [linear for linear in described["linears"] if linear["decision"] == "keep"]
     assert all(linear["reason"] for linear in kept)
-    assert report["linears"]["kept"] == len(kept)
+    assert report["totals"]["linears_kept"] == len(kept)
 
 
 def counts_of(report, described):
-    linears, counts = described["linears"], report["linears"]
+    linears, counts = described["linears"], report["totals"]
     text = (
-        f"{len(linears)} linears: {counts['quantized']} quantized, {counts['fp16']} fp16, "
-        f"{counts['kept']} kept"
+        f"{len(linears)} linears: {counts['linears_quantized']} quantized, "
+        f"{counts['linears_fp16']} fp16, {counts['linears_kept']} kept"
     )
     reasons = collections.Counter(x["reason"] for x in linears if x["decision"] == "keep")
     return text + "".join(f" ({n} × {reason})" for reason, n in reasons.most_common())
@@ -151,7 +151,7 @@ def quantize_and_run(folder, bits, form, scratch, limit):
     report = quantized(folder, destination, *arguments, "--accuracy-level", 0)
     described = check_metadata(destination)
     check_report(report, described)
-    check_operators(destination, form, report["linears"]["quantized"])
+    check_operators(destination, form, report["totals"]["linears_quantized"])
     return report, described, compare_with_own_executor(folder, destination, scratch, limit)
 
 
@@ -167,7 +167,7 @@ def calibrate_and_run(folder, scratch, limit, samples=16, length=48, vocabulary=
     report = quantized(folder, destination, *arguments, "--calib", scratch / "ids.npy")
     described = check_metadata(destination)
     check_report(report, described)
-    if report["linears"]["quantized"] == 0:
+    if report["totals"]["linears_quantized"] == 0:
         return report, described, compare_with_own_executor(folder, destination, scratch, limit)
     calibration = described["calibration"]
     assert calibration["samples"] == samples or calibration["notes"]

@@ -121,7 +121,7 @@ def tensors_of(graph):
 def test_quantized_runs_in_onnx_runtime(name, bits, form, tmp_path):
     limit = limit_for(name, 2e-2, 2e-4)
     report, described, cosine = quantize_and_run(EXPORTS / name, bits, form, tmp_path, limit)
-    assert report["linears"]["quantized"] > 0
+    assert report["totals"]["linears_quantized"] > 0
     RESULTS[name]["counts"] = counts_of(report, described)
     RESULTS[name][bits, form] = f"cosine {cosine:.5f}"
     assert cosine >= LEAST_COSINE[bits].get(name, 0.999 if bits == 8 else 0.9)
@@ -143,7 +143,7 @@ def test_branches_share_the_codes_of_their_weights(name, form, tmp_path):
         for node in nodes_of(written)
         if node.op_type == operator
     ]
-    assert len(codes) == report["linears"]["quantized"]
+    assert len(codes) == report["totals"]["linears_quantized"]
     original = onnx.load(source / "model.onnx")
     # The LM head has the vocabulary as a dimension; some are the embedding's table, transposed.
     vocabulary = arrays_of(EXPORTS / name)[1]["logits"].shape[-1]
@@ -166,6 +166,6 @@ def test_calibrated_runs_in_onnx_runtime(name, tmp_path):
         pytest.skip(f"{EXPORTS / name} is absent")
     limit = limit_for(name, 2e-2, 2e-4)
     report, described, cosine = calibrate_and_run(EXPORTS / name, tmp_path, limit)
-    assert report["linears"]["quantized"] > 0
+    assert report["totals"]["linears_quantized"] > 0
     RESULTS[name]["calibrated"] = f"cosine {cosine:.5f}"
     assert cosine >= 0.9

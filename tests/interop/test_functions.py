@@ -242,7 +242,7 @@ def test_runs_as_in_onnx_runtime(build, tmp_path):
         report = quantized(tmp_path / "source", destination, *arguments, "--lm-head", "int8")
         written = onnx.load(destination / "model.onnx")
         assert not written.functions
-        assert report["linears"]["quantized"] > 0 and report["linears"]["kept"] == 0
+        assert report["totals"]["linears_quantized"] > 0 and report["totals"]["linears_kept"] == 0
         got = run_session(session(destination / "model.onnx"), feeds)
         for name, array in expected.items():
             assert relative_error(got[name], array) <= 0.05, f"{form}: {name}"

@@ -58,7 +58,7 @@ def test_quantized_form_runs_and_is_close(name, bits, form, tmp_path):
     arguments += ["--lm-head", f"int{max(bits, 4)}"]
     report = quantized(source, destination, "--method", "rtn", *arguments)
     kept = [x for x in check_metadata(destination)["linears"] if x["decision"] == "keep"]
-    assert (report["linears"]["quantized"], kept) == (linears, [])
+    assert (report["totals"]["linears_quantized"], kept) == (linears, [])
     feeds = feeds_of(model)
     written = session(destination / "model.onnx")
     assert ports(written) == ports(session(source / "model.onnx"))
@@ -80,7 +80,7 @@ def test_calibrated_form_is_no_worse_than_nearest(name, form, tmp_path):
     arguments = ["--bits", 4, "--group-size", 16, "--format", form, "--calib", ids, *COMMON]
     arguments += ["--lm-head", "int4"]
     report = quantized(source, destination, "--method", "awq", *arguments)
-    assert report["linears"]["quantized"] == linears
+    assert report["totals"]["linears_quantized"] == linears
     for linear in check_metadata(destination)["linears"]:
         found = linear["quantized"]
         assert found["calibration_tokens"] > 0, linear["name"]
@@ -104,7 +104,7 @@ def test_what_is_excluded_stays_as_it_was(name, tmp_path):
     model.graph.output.append(onnx.helper.make_tensor_value_info("z", kind, None))
     source, destination = save(model, tmp_path / "source"), tmp_path / "out"
     arguments = ["--method", "rtn", "--include", "plain", *COMMON]
-    assert quantized(source, destination, *arguments)["linears"]["quantized"] == 1
+    assert quantized(source, destination, *arguments)["totals"]["linears_quantized"] == 1
     written = onnx.load(destination / "model.onnx")
 
     def shape_of(nodes):

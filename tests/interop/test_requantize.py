@@ -176,7 +176,7 @@ def test_requantized_model_computes_what_the_source_does(source, tmp_path, optio
         source, tmp_path / "out", "--requantize", "--group-size", "32", "--lm-head", "keep",
         "--calib", ids, *options,
     )  # fmt: skip
-    assert report["linears"]["quantized"] == LINEARS
+    assert report["totals"]["linears_quantized"] == LINEARS
     assert report["verification"]["done"]
     check_metadata(tmp_path / "out")
     result = cosine(outputs(tmp_path / "out"), outputs(source))

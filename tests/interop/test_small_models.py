@@ -79,7 +79,7 @@ def test_every_form_of_product(tmp_path, bits, symmetry, form, group):
     report, described, _ = check(
         model, tmp_path, *RTN, *arguments, least_cosine={2: 0.6, 3: 0.9, 4: 0.98, 8: 0.9999}[bits]
     )
-    assert report["linears"]["quantized"] == len(FORMS)
+    assert report["totals"]["linears_quantized"] == len(FORMS)
     nodes = [linear["node"] for linear in described["linears"]]
     assert sorted(nodes) == sorted(FORMS)
 
@@ -90,7 +90,7 @@ def test_every_form_of_product_in_fp16(tmp_path, bits, form):
     model = linear_forms("float16")
     arguments = ["--bits", bits, "--format", form, "--group-size", 32]
     report, _, _ = check(model, tmp_path, *RTN, *arguments, limit=2e-3, least_cosine=0.98)
-    assert report["linears"]["quantized"] == len(FORMS)
+    assert report["totals"]["linears_quantized"] == len(FORMS)
 
 
 def test_one_weight_used_twice_is_stored_once(tmp_path):
@@ -131,7 +131,7 @@ def test_decoder_with_awq(tmp_path, floats, storage, form):
     report, described, _ = check(
         model, tmp_path, *arguments, limit=limit, least_cosine=0.95, external=external
     )
-    assert report["linears"]["quantized"] == 7
+    assert report["totals"]["linears_quantized"] == 7
     names = [linear["name"] for linear in described["linears"]]
     assert names[0] == "model.layers.0.self_attn.q_proj" and names[-1] == "lm_head"
     for linear in described["linears"]:
@@ -166,7 +166,7 @@ def test_head_forms(tmp_path, head, form, tied):
     report, described, _ = check(
         llama(tied=tied), tmp_path, *RTN, *arguments, least_cosine=0.99 if head == "int4" else 0.999
     )
-    assert report["linears"]["quantized"] == HEADS[head]
+    assert report["totals"]["linears_quantized"] == HEADS[head]
     last = described["linears"][-1]
     expected = {"fp16": "fp16", "keep": "keep"}.get(head, "quantize")
     assert last["decision"] == expected
@@ -237,7 +237,7 @@ def test_linears_inside_branches_are_quantized_with_one_set_of_codes(tmp_path, f
     report, described, written = check(
         with_branches(), tmp_path, *RTN, *arguments, least_cosine=0.999
     )
-    assert report["linears"]["quantized"] == 3
+    assert report["totals"]["linears_quantized"] == 3
     assert not any(linear["decision"] == "keep" for linear in described["linears"])
     names = [tensor.name for tensor in written.graph.initializer]
     # The codes of QDQ stand in the branches, as the runtime wants them.
@@ -250,7 +250,7 @@ def test_linears_inside_branches_are_quantized_with_one_set_of_codes(tmp_path, f
 def test_linears_inside_functions_are_quantized(tmp_path, form):
     arguments = ["--bits", 8, "--group-size", 32, "--format", form]
     report, _, _ = check(with_function(), tmp_path, *RTN, *arguments, least_cosine=0.999)
-    assert report["linears"]["quantized"] == 2
+    assert report["totals"]["linears_quantized"] == 2
 
 
 def test_exclusion_leaves_the_weight_bit_for_bit(tmp_path):
@@ -260,7 +260,7 @@ def test_exclusion_leaves_the_weight_bit_for_bit(tmp_path):
     decisions = {linear["name"]: linear["decision"] for linear in described["linears"]}
     assert decisions["model.layers.0.self_attn.o_proj"] == "keep"
     assert decisions["model.layers.0.mlp.up_proj"] == "keep"
-    assert report["linears"]["quantized"] == 3
+    assert report["totals"]["linears_quantized"] == 3
     name = "model.layers.0.self_attn.o_proj.weight"
     arrays = [
         numpy_helper.to_array(t)

@@ -12,8 +12,11 @@
 namespace {
 
 /// Of several ranks that fail, one reports it, and all end with its status.
-int Fail(std::optional<ptq::Ranks>& ranks, ptq::ExitCode code, const char* what) {
-  if (!ranks.has_value() || ranks->Fail(code)) std::cerr << "quantize: " << what << '\n';
+int Fail(std::optional<ptq::Ranks>& ranks, ptq::ExitCode code, const char* what, bool json) {
+  if (!ranks.has_value() || ranks->Fail(code)) {
+    std::cerr << "quantize: " << what << '\n';
+    if (json) ptq::PrintErrorJson(code, what);
+  }
   return static_cast<int>(code);
 }
 
@@ -21,6 +24,7 @@ int Fail(std::optional<ptq::Ranks>& ranks, ptq::ExitCode code, const char* what)
 
 int main(int argc, char** argv) {
   ptq::KeepFreedMemory();
+  const bool json = ptq::WantsJson(argc, argv);
   std::optional<ptq::Ranks> ranks;
   try {
     ranks.emplace();
@@ -30,12 +34,12 @@ int main(int argc, char** argv) {
   } catch (const ptq::OtherRankFailed& error) {
     return static_cast<int>(error.code());
   } catch (const ptq::Error& error) {
-    return Fail(ranks, error.code(), error.what());
+    return Fail(ranks, error.code(), error.what(), json);
   } catch (const std::bad_alloc&) {
     return Fail(ranks, ptq::ExitCode::kResource,
-                "out of memory; lower --seq-len or --calib-samples, or free memory");
+                "out of memory; lower --seq-len or --calib-samples, or free memory", json);
   } catch (const std::exception& error) {
     const std::string text = "internal error: " + std::string(error.what()) + "; please report it";
-    return Fail(ranks, ptq::ExitCode::kInternal, text.c_str());
+    return Fail(ranks, ptq::ExitCode::kInternal, text.c_str(), json);
   }
 }

@@ -46,4 +46,9 @@ struct CommandEntry {
 /// output.
 [[nodiscard]] int RunCommandLine(int argc, const char* const* argv, Ranks& ranks);
 
+/// Whether --json is among the words, even if they cannot be understood.
+[[nodiscard]] bool WantsJson(int argc, const char* const* argv);
+/// Writes an error to standard output as scripts read it (docs/json-output.md).
+void PrintErrorJson(ExitCode code, std::string_view message);
+
 }  // namespace ptq

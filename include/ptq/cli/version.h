@@ -5,6 +5,8 @@
 
 namespace ptq {
 
+/// "1.2.3".
+[[nodiscard]] std::string VersionNumber();
 /// Several lines: the program's version, then one library a line.
 [[nodiscard]] std::string VersionText();
 

@@ -5,19 +5,14 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
-
 #include "ptq/pipeline/directory.h"
 
 namespace ptq {
 
 /// The plan of each model, by file name.
 [[nodiscard]] std::string PlansText(const std::vector<std::pair<std::string, RunReport>>& plans);
-[[nodiscard]] nlohmann::ordered_json PlansJson(
-    const std::vector<std::pair<std::string, RunReport>>& plans);
 
 /// A few lines for the whole, and some for each model: linears, sizes, what it was calibrated with.
 [[nodiscard]] std::string DirectoryText(const DirectoryReport& report);
-[[nodiscard]] nlohmann::ordered_json DirectoryJson(const DirectoryReport& report);
 
 }  // namespace ptq
