@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "ptq/base/error.h"
+#include "ptq/base/file_kind.h"
 
 namespace ptq {
 namespace {
@@ -57,8 +58,10 @@ std::shared_ptr<const MappedFile> MappedFile::Open(const std::filesystem::path& 
     }
   }
   ::close(fd);
-  return std::shared_ptr<const MappedFile>(
+  std::shared_ptr<const MappedFile> file(
       new MappedFile(path, static_cast<const std::byte*>(data), size));
+  RefuseGitLfsPointer(HeadOf(file->bytes()), path);
+  return file;
 }
 
 MappedFile::~MappedFile() {

@@ -7,6 +7,7 @@
 
 #include "dequantize.h"
 #include "detach_weights.h"
+#include "foreign_model.h"
 #include "function_inliner.h"
 #include "linear_forms.h"
 #include "scopes.h"
@@ -30,7 +31,7 @@ std::vector<std::filesystem::path> OnnxFilesIn(const std::filesystem::path& dire
 std::filesystem::path FindModelFile(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
-    throw InputError("model '" + path.string() + "' does not exist");
+    throw InputError(WhyMissing(path));
   }
   if (!std::filesystem::is_directory(path, error)) return path;
   for (const auto& directory : {path, path / "onnx"}) {
@@ -44,12 +45,13 @@ std::filesystem::path FindModelFile(const std::filesystem::path& path) {
                        found.front().string() + "'");
     }
   }
-  throw InputError("no .onnx file in '" + path.string() + "'");
+  throw InputError(WhyNoModelIn(path));
 }
 
 onnx::ModelProto Parse(const std::filesystem::path& path) {
   const auto file = MappedFile::Open(path);
   const auto bytes = file->bytes();
+  if (const std::string why = WhyForeign(path, bytes); !why.empty()) throw InputError(why);
   if (bytes.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
     throw InputError("'" + path.string() +
                      "' is larger than 2 GiB, the limit of a protobuf file; save it with external "
@@ -57,8 +59,7 @@ onnx::ModelProto Parse(const std::filesystem::path& path) {
   }
   std::optional<onnx::ModelProto> proto = ParseDetached(bytes, path.filename().string());
   if (!proto.has_value() || !proto->has_graph() || proto->ir_version() == 0) {
-    throw InputError("'" + path.string() +
-                     "' is not an ONNX model, or it is truncated: its protobuf does not parse");
+    throw InputError(WhyUnreadable(path, bytes));
   }
   return std::move(*proto);
 }

@@ -5,6 +5,7 @@
 
 #include "ptq/base/confined_path.h"
 #include "ptq/base/error.h"
+#include "ptq/base/file_kind.h"
 #include "ptq/model/model.h"
 
 namespace ptq {
@@ -115,6 +116,10 @@ WeightReader::External WeightReader::Locate(const onnx::TensorProto& proto) cons
                        proto.name() + "'); copy it next to the model");
     }
     file = MappedFile::Open(path);
+    if (KindOf(HeadOf(file->bytes())) == FileKind::kHtml) {
+      throw InputError("external data file '" + path.string() +
+                       "' is an HTML page, such as that of an error; download the file itself");
+    }
   }
   const auto bytes = file->bytes();
   const auto size = static_cast<int64_t>(bytes.size());

@@ -13,7 +13,7 @@
 namespace ptq {
 
 /// A whole file mapped read-only. Shared by every tensor that points into it; unmapped with the
-/// last of them. Throws InputError when the file is missing or unreadable.
+/// last of them. Throws InputError when the file is missing or unreadable, or a Git LFS pointer.
 class MappedFile {
  public:
   [[nodiscard]] static std::shared_ptr<const MappedFile> Open(const std::filesystem::path& path);
