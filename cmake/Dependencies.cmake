@@ -9,6 +9,7 @@ find_package(spdlog REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(ZLIB REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
 
@@ -35,6 +36,7 @@ target_link_libraries(
             CLI11::CLI11
             OpenSSL::Crypto
             PkgConfig::LIBZIP
+            ZLIB::ZLIB
 )
 if(PTQ_MPI)
   find_package(MPI REQUIRED COMPONENTS C)

@@ -13,7 +13,7 @@ ptq_packages() {  # SET... -> one package a line
       build)
         printf '%s\n' g++ cmake ninja-build pkg-config ca-certificates libonnx-dev libprotobuf-dev \
           protobuf-compiler libeigen3-dev libopenblas-dev libtbb-dev libcli11-dev libspdlog-dev \
-          nlohmann-json3-dev libzip-dev libssl-dev
+          nlohmann-json3-dev libzip-dev zlib1g-dev libssl-dev
         ptq_has_recent_cargo || printf '%s\n' cargo-web rustc-web
         ;;
       tests)

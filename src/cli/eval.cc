@@ -38,7 +38,7 @@ class EvalCommand : public Command {
            "Reference model, for KL divergence and top-1 agreement, cosines, or differences "
            "of scores")
         ->type_name(kModelType);
-    app.add_option("--text", options_.file,
+    app.add_option("--text", text_,
                    "Texts: .txt (blank lines separate), .jsonl, or token ids as .npz or .npy; for "
                    "an encoder also pairs of sentences with scores: .jsonl, .tsv or .csv")
         ->type_name(kFileType)
@@ -100,6 +100,7 @@ class EvalCommand : public Command {
  private:
   [[nodiscard]] EvalTexts ReadTexts(const ModelRunner& model) const {
     CalibrationOptions options = options_;
+    options.files = {text_};
     options.samples = std::numeric_limits<int32_t>::max();
     options.long_text = LongText::kTruncate;
     const int64_t vocabulary = VocabularySize(model.graph());
@@ -107,7 +108,7 @@ class EvalCommand : public Command {
       if (model.task() == EvalTask::kEmbedding) {
         return {std::move(pairs->ids), std::move(pairs->scores)};
       }
-      throw UsageError("'" + options.file.string() +
+      throw UsageError("'" + text_.string() +
                        "' holds pairs of sentences, which only an encoder is judged by; '" +
                        source_.string() + "' gives " +
                        (model.task() == EvalTask::kScore ? "scores" : "next-token logits") +
@@ -128,7 +129,7 @@ class EvalCommand : public Command {
                                                       const EvalTexts& texts) const {
     const LanguageModelScore score = Evaluate(model, reference, texts.ids);
     if (score.tokens > 0) return score;
-    throw InputError("'" + options_.file.string() + "' holds no text of two tokens or more");
+    throw InputError("'" + text_.string() + "' holds no text of two tokens or more");
   }
 
   /// The modules beside either model; the same for both, so that only the models differ.
@@ -157,8 +158,8 @@ class EvalCommand : public Command {
     if (json_) {
       nlohmann::ordered_json json = {{"source", SourceJson(source_)}, {"reference", nullptr}};
       if (!reference_.empty()) json["reference"] = SourceJson(reference_);
-      json["text"] = {{"file", options_.file.filename().string()}, {"sha256", nullptr}};
-      if (options_.file != "-") json["text"]["sha256"] = Sha256OfFile(options_.file);
+      json["text"] = {{"file", text_.filename().string()}, {"sha256", nullptr}};
+      if (text_ != "-") json["text"]["sha256"] = Sha256OfFile(text_);
       json.update(EvalJson(score, subject));
       PrintJson("eval", json);
     } else {
@@ -166,7 +167,7 @@ class EvalCommand : public Command {
     }
   }
 
-  std::filesystem::path source_, reference_, tokenizer_;
+  std::filesystem::path source_, reference_, text_, tokenizer_;
   CalibrationOptions options_;
   EvalTask task_ = EvalTask::kAuto;
   std::string output_;

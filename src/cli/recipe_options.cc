@@ -65,8 +65,10 @@ void AddMethodOptions(CLI::App& app, Recipe& recipe) {
   app.add_flag("--symmetric,!--asymmetric", recipe.symmetric,
                "Fixed zero point (default), or one zero point for each group");
   AddPatterns(app, "--include", recipe.include,
-              "Quantize only linears whose name matches: globs, or /regular expressions/");
-  AddPatterns(app, "--exclude", recipe.exclude, "Leave linears alone whose name matches");
+              "Quantize only linears whose name, or whose ONNX node's name, matches: globs, or "
+              "/regular expressions/");
+  AddPatterns(app, "--exclude", recipe.exclude,
+              "Leave linears alone whose name, or whose ONNX node's name, matches");
   AddName(app, "--scaling", recipe.scaling, ScalingNames(), "Scaling of channels")
       ->default_str(kMethods);
   AddName(app, "--grid", recipe.grid, GridNames(), "Scales and zero points of groups")
@@ -125,10 +127,13 @@ void AddOutputOptions(CLI::App& app, Recipe& recipe) {
 
 void AddCalibrationOptions(CLI::App& app, CalibrationOptions& options) {
   app.option_defaults()->group("Calibration");
-  app.add_option("--calib", options.file,
-                 "Calibration data: .txt, .jsonl (text, prompt or messages), .npz or .npy token "
-                 "ids, .npz of complete inputs, - for standard input")
+  app.add_option("--calib", options.files,
+                 "Calibration data, told apart by content: text, JSON lines (text, prompt or "
+                 "messages), a .csv or .tsv with a text column, each also as .gz; .npz or .npy "
+                 "token ids, .npz of complete inputs; - for standard input. Several share the "
+                 "samples evenly")
       ->type_name(kFileType)
+      ->allow_extra_args(false)
       ->default_str("the texts installed with the program");
   AddWhole(app, "--calib-samples", options.samples, {.least = 1}, "Samples to use at most")
       ->default_str("128");

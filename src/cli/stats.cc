@@ -61,6 +61,7 @@ class StatsCommand : public Command {
           {"sites", report.sites},
           {"samples", report.samples},
           {"tokens", report.tokens},
+          {"notes", report.notes},
           {"bytes", report.bytes},
           {"seconds", report.timings.total},
           {"peak_resident_bytes", report.peak_bytes}};
@@ -70,8 +71,9 @@ class StatsCommand : public Command {
     std::cout << "written       " << report.file.string() << " (" << FormatBytes(report.bytes)
               << ")\n"
               << "sites         " << report.sites << '\n'
-              << "calibration   " << report.samples << " samples, " << report.tokens << " tokens\n"
-              << "time          " << FormatSeconds(report.timings.total) << '\n'
+              << "calibration   " << report.samples << " samples, " << report.tokens << " tokens\n";
+    for (const std::string& note : report.notes) std::cout << "note          " << note << '\n';
+    std::cout << "time          " << FormatSeconds(report.timings.total) << '\n'
               << "peak memory   " << FormatBytes(report.peak_bytes) << '\n';
   }
 

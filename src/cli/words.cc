@@ -203,7 +203,7 @@ class WordParser {
            (i == first ? !IsKnownOption(words_[i + 1]) : !LooksLikeOption(words_[i + 1]))) {
       if (words_[++i].empty()) throw UsageError(NeedsValue(option, parts.shown));
       Add(option, parts.shown, words_[i]);
-      if (!IsList(option)) return i;
+      if (!IsList(option) || !option.get_allow_extra_args()) return i;
     }
     if (i == first) throw UsageError(NeedsValue(option, parts.shown));
     if (i > first + 1) greedy_ = parts.shown;

@@ -28,7 +28,7 @@ CalibrationSet ReadForAll(const Source& source, const Recipe& recipe, Ranks& ran
     options.fixed_rows = fixed.batch;
     options.fixed_length = fixed.length;
     if (fixed.length > 0) options.seq_len = fixed.length;
-    samples = ReadSamples(options, recipe.source, recipe.tokenizer, VocabularySize(source.graph));
+    samples = ReadSamples(options, recipe.source, recipe.tokenizer, context.vocabulary);
   }
   if (ranks.size() == 1) return samples;
   std::string bytes;

@@ -24,6 +24,7 @@ CollectReport Finished(const StatisticsFile& file, const std::filesystem::path& 
   const auto& calibration = file.provenance().at("calibration");
   report.samples = calibration.at("samples").get<int64_t>();
   report.tokens = calibration.at("tokens").get<int64_t>();
+  if (calibration.contains("notes")) calibration.at("notes").get_to(report.notes);
   std::error_code error;
   report.bytes = int64_t(std::filesystem::file_size(path, error));
   return report;

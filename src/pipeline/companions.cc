@@ -8,6 +8,7 @@
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/emit/sidecars.h"
+#include "ptq/pipeline/samples.h"
 
 namespace ptq {
 namespace {
@@ -54,14 +55,27 @@ std::vector<int64_t> Columns(const std::vector<int64_t>& ids, int64_t length, in
   return part;
 }
 
+/// Complete inputs, which a file holds alone.
+std::optional<FeedSamples> ReadFeeds(const std::vector<std::filesystem::path>& files) {
+  for (const auto& file : files) {
+    std::error_code error;
+    if (!std::filesystem::exists(file, error)) continue;
+    auto feeds = FeedSamples::Read(file);
+    if (!feeds.has_value()) continue;
+    if (files.size() == 1) return feeds;
+    throw UsageError("'" + file.string() +
+                     "' holds complete inputs: it can be the only --calib; put all samples into "
+                     "one file");
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Companions::Companions(std::vector<std::filesystem::path> files, const Recipe& recipe)
     : files_(std::move(files)),
       recipe_(recipe),
-      feeds_(std::filesystem::exists(recipe.calibration.file)
-                 ? FeedSamples::Read(recipe.calibration.file)
-                 : std::nullopt),
+      feeds_(ReadFeeds(recipe.calibration.files)),
       sources_(files_.size()),
       feeders_(files_.size()),
       start_token_(ReadStartToken(SidecarDirectory(files_.front().parent_path()))) {}
@@ -170,9 +184,9 @@ std::map<std::string, Tensor> Companions::Make(size_t model, const std::vector<i
     given = feeds_->Rows(ids, batch, length);
     const char* const name = makers.encoder >= 0 ? "decoder_input_ids" : "input_ids";
     if (HasInput(model, "input_ids") && !given.contains(name)) {
-      throw UnsupportedError("'" + recipe_.calibration.file.string() + "' does not hold '" +
-                             std::string(name) + "', which '" + files_[model].filename().string() +
-                             "' reads");
+      throw UnsupportedError("'" + recipe_.calibration.files.front().string() +
+                             "' does not hold '" + std::string(name) + "', which '" +
+                             files_[model].filename().string() + "' reads");
     }
     if (HasInput(model, "input_ids")) {
       own = given.at(name).ToInt64s();
@@ -222,8 +236,19 @@ void Companions::AddPast(size_t model, const std::map<std::string, Tensor>& outp
   }
 }
 
+int64_t Companions::VocabularyOf(size_t model) {
+  const Makers makers = FindMakers(model);
+  int64_t least = 0;
+  for (const int reader : {int(model), makers.encoder, makers.embedder, makers.past}) {
+    const int64_t size = reader < 0 ? 0 : VocabularySize(source(size_t(reader)).graph);
+    if (size > 0 && (least == 0 || size < least)) least = size;
+  }
+  return least;
+}
+
 RunContext ContextOf(Companions& companions, size_t model) {
   RunContext context;
+  context.vocabulary = companions.VocabularyOf(model);
   context.inputs = companions.InputsOf(model);
   context.feeds = companions.FeedsOf(model);
   context.makers = companions.MakersOf(model);

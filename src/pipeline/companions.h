@@ -19,7 +19,7 @@ namespace ptq {
 
 class Companions {
  public:
-  /// `files`: the models. Reads `recipe.calibration.file` when it holds complete inputs.
+  /// `files`: the models. Reads the recipe's calibration file when it holds complete inputs.
   Companions(std::vector<std::filesystem::path> files, const Recipe& recipe);
   ~Companions();
 
@@ -39,6 +39,9 @@ class Companions {
   /// The complete inputs that the user gives for the model, or for the encoder in front of it; null
   /// when they are not for it.
   [[nodiscard]] const FeedSamples* FeedsOf(size_t model);
+  /// Rows of the smallest table that the token ids choose from, in the model or in those that make
+  /// its inputs; 0 where the graphs do not show it.
+  [[nodiscard]] int64_t VocabularyOf(size_t model);
 
  private:
   struct Part;

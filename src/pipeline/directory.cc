@@ -32,8 +32,8 @@ void CheckPatterns(const std::vector<std::string>& patterns, const std::string& 
   for (const std::string& text : patterns) {
     const NamePattern pattern(text);
     const bool any = std::ranges::any_of(plans, [&](const RunReport& report) {
-      return std::ranges::any_of(
-          report.plan.linears, [&](const Linear& linear) { return pattern.Matches(linear.name); });
+      return std::ranges::any_of(report.plan.linears,
+                                 [&](const Linear& linear) { return Matches(pattern, linear); });
     });
     if (!any) {
       throw UsageError(
@@ -130,8 +130,9 @@ class DirectoryRoad {
       source["written"] = SourceTimes(model);
     }
     std::error_code error;
-    const fs::path& samples = recipe_.calibration.file;
-    if (fs::is_regular_file(samples, error)) identity["samples"] = Sha256OfFile(samples);
+    for (const fs::path& samples : recipe_.calibration.files) {
+      if (fs::is_regular_file(samples, error)) identity["samples"].push_back(Sha256OfFile(samples));
+    }
     return identity;
   }
 

@@ -21,7 +21,7 @@ Method MethodOf(const Recipe& recipe) {
   method.refine = recipe.refine.value_or(method.refine);
   method.bias = recipe.bias_correction.value_or(method.bias);
   // The installed texts are seldom what the model will see.
-  const bool foreign = recipe.calibration.file.empty() && recipe.statistics.empty();
+  const bool foreign = recipe.calibration.files.empty() && recipe.statistics.empty();
   method.shrinkage = recipe.shrinkage.value_or(foreign ? kForeignShrinkage : 0.0);
   method.propagate = recipe.propagate.value_or(method.propagate);
   return method;

@@ -201,6 +201,9 @@ class Road {
     if (!provenance.is_null()) {
       report_.samples = provenance.at("samples").get<int64_t>();
       report_.tokens = provenance.at("tokens").get<int64_t>();
+      for (const auto& note : provenance.value("notes", nlohmann::ordered_json::array())) {
+        report_.notes.push_back(note.get<std::string>());
+      }
     }
     if (!search_.note().empty()) report_.notes.push_back(search_.note());
     if (!context_.makers.empty() && calibration != nullptr) {

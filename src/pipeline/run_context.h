@@ -18,6 +18,7 @@ struct RunContext {
   InputSource inputs;                  ///< what token ids alone do not give
   const FeedSamples* feeds = nullptr;  ///< instead of texts
   std::vector<std::string> makers;     ///< models that make inputs
+  int64_t vocabulary = 0;              ///< Companions::VocabularyOf
   // Of a model that is one of several in a directory:
   bool is_part = false;                   ///< it keeps its name; somebody else copies sidecar files
   const SharedWeights* shared = nullptr;  ///< null when it is alone

@@ -11,6 +11,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/file_kind.h"
 
 namespace ptq {
 namespace {
@@ -156,7 +157,27 @@ std::string FormatNpy(const Tensor& tensor, const std::string& name) {
 
 using Archive = std::unique_ptr<zip_t, decltype(&zip_discard)>;
 
+/// What a file is that is no archive.
+std::string WhyNoArchive(const std::filesystem::path& path) {
+  const auto file = MappedFile::Open(path);  // says what is missing, unreadable or a pointer
+  const FileKind kind = KindOf(HeadOf(file->bytes()));
+  const std::string name = "'" + path.string() + "'";
+  switch (kind) {
+    case FileKind::kUnknown: return "cannot open " + name + " as an .npz archive";
+    case FileKind::kNpz:
+    case FileKind::kZip: return name + " is a damaged or truncated archive; copy or make it again";
+    default: return name + " is " + std::string(NameOf(kind)) + ", not an .npz archive";
+  }
+}
+
 }  // namespace
+
+bool IsArrayFile(const std::filesystem::path& path) {
+  const FileKind kind = KindOfFile(path);
+  const auto extension = path.extension();
+  return kind == FileKind::kNpy || kind == FileKind::kNpz || extension == ".npy" ||
+         extension == ".npz";
+}
 
 Tensor ReadNpy(const std::filesystem::path& path) {
   const auto file = MappedFile::Open(path);
@@ -169,7 +190,7 @@ std::map<std::string, Tensor> ReadNpz(const std::filesystem::path& path) {
   int code = 0;
   Archive archive(zip_open(path.c_str(), ZIP_RDONLY, &code), &zip_discard);
   if (archive == nullptr) {
-    throw InputError("cannot open '" + path.string() + "' as an .npz archive");
+    throw InputError(WhyNoArchive(path));
   }
   std::map<std::string, Tensor> arrays;
   const zip_int64_t count = zip_get_num_entries(archive.get(), 0);

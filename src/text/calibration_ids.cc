@@ -1,9 +1,11 @@
+// Finds token ids in the arrays of a file, and takes padding away.
 #include "calibration_ids.h"
 
 #include <map>
 #include <span>
 
 #include "ptq/base/error.h"
+#include "ptq/base/file_kind.h"
 #include "ptq/tensor/npz.h"
 
 namespace ptq {
@@ -52,7 +54,10 @@ std::span<const int64_t> WithoutPadding(std::span<const int64_t> row, std::span<
 IdFile ReadCalibrationIds(const std::filesystem::path& path) {
   const std::string name = path.filename().string();
   IdFile file;
-  file.format = path.extension() == ".npz" ? "npz" : "npy";
+  const FileKind kind = KindOfFile(path);
+  const bool single =
+      kind == FileKind::kNpy || (kind != FileKind::kNpz && path.extension() == ".npy");
+  file.format = single ? "npy" : "npz";
   Arrays arrays;
   if (file.format == "npz") {
     arrays = ReadNpz(path);

@@ -1,3 +1,4 @@
+// Tells plain text, JSON and tables apart, and cuts them into texts.
 #include "calibration_text.h"
 
 #include <algorithm>
@@ -5,7 +6,7 @@
 #include <utility>
 
 #include "lines.h"
-#include "utf8.h"
+#include "text_table.h"
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/error.h"
@@ -21,7 +22,7 @@ void AddText(TextFile& file, std::string text, bool rendered = false) {
   if (IsBlank(text)) {
     ++file.empty;
   } else {
-    file.texts.push_back({std::move(text), rendered});
+    file.texts.push_back({std::move(text), rendered, 0});
   }
 }
 
@@ -36,7 +37,7 @@ bool HasBlankLineBetweenTexts(std::span<const std::string_view> lines) {
 void AddParagraphs(TextFile& file, std::span<const std::string_view> lines) {
   std::string paragraph;
   const auto finish = [&] {
-    if (!paragraph.empty()) file.texts.push_back({std::exchange(paragraph, {}), false});
+    if (!paragraph.empty()) file.texts.push_back({std::exchange(paragraph, {}), false, 0});
   };
   for (const std::string_view line : lines) {
     if (IsBlank(line)) {
@@ -50,7 +51,6 @@ void AddParagraphs(TextFile& file, std::span<const std::string_view> lines) {
 }
 
 void ParsePlain(std::string_view bytes, TextSplit split, TextFile& file) {
-  file.format = "txt";
   const std::vector<std::string_view> lines = Lines(bytes);
   if (split == TextSplit::kAuto) {
     split = HasBlankLineBetweenTexts(lines) ? TextSplit::kBlankLine : TextSplit::kLine;
@@ -227,41 +227,88 @@ void ParseJsonArray(std::string_view bytes, const std::string& name, EntryReader
   }
 }
 
-/// The format of bytes without a telling name: JSON only when it reads as JSON.
-std::string SniffFormat(std::string_view bytes) {
-  const size_t start = bytes.find_first_not_of(kBlank);
-  if (start == std::string_view::npos) return "txt";
-  const std::string_view first_line =
-      Lines(bytes.substr(start, bytes.find('\n', start) - start))[0];
-  if (bytes[start] == '{' && Json::accept(first_line)) return "jsonl";
-  if (bytes[start] == '[' && Json::accept(bytes)) return "json";
-  return "txt";
+// ---- Tables -----------------------------------------------------------------------------------
+
+void ParseCsv(std::string_view text, char separator, const std::string& name, TextFile& file) {
+  const std::vector<CsvRecord> records = ReadTable(text, separator, name);
+  if (records.empty()) return;
+  const std::vector<std::string>& header = records.front().fields;
+  const std::vector<size_t> columns = TextColumns(header);
+  if (columns.empty()) {
+    std::string names;
+    for (const std::string& field : header) {
+      names += (names.empty() ? "" : ", ") + field.substr(0, 40);
+    }
+    throw InputError(name + ": no column of texts (the first line names: " + names +
+                     "); name the column with the texts \"text\" there, or give JSON lines");
+  }
+  for (size_t i = 1; i < records.size(); ++i) {
+    const CsvRecord& record = records[i];
+    if (record.fields.size() != header.size()) {
+      throw InputError(name + ":" + std::to_string(record.line) + ": " +
+                       std::to_string(record.fields.size()) + " fields, the first line names " +
+                       std::to_string(header.size()) +
+                       "; text with separators in it stands in quotes (RFC 4180)");
+    }
+    for (const size_t column : columns) AddText(file, record.fields[column]);
+  }
+}
+
+// ---- Formats ----------------------------------------------------------------------------------
+
+bool IsEntry(const Json& json) {
+  if (!json.is_object()) return false;
+  return json.contains("text") || json.contains("prompt") || json.contains("messages");
+}
+
+/// "jsonl", "json", "csv", or empty where the text does not tell. `certain`: an object of any keys
+/// is not enough.
+std::string SniffFormat(std::string_view text, bool certain) {
+  const size_t start = text.find_first_not_of(kBlank);
+  if (start == std::string_view::npos) return "";
+  if (text[start] == '{') {
+    const Json line = Json::parse(Lines(text.substr(start, text.find('\n', start) - start))[0],
+                                  nullptr, /*allow_exceptions=*/false);
+    return IsEntry(line) || (!certain && line.is_object()) ? "jsonl" : "";
+  }
+  if (text[start] == '[') {
+    if (!certain) return Json::accept(text) ? "json" : "";
+    const Json all = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    return all.is_array() && !all.empty() && IsEntry(all.front()) ? "json" : "";
+  }
+  return LooksLikeTable(text) ? "csv" : "";
+}
+
+std::string FormatOf(std::string_view text, const std::string& extension) {
+  if (extension == ".csv") return "csv";
+  if (extension == ".tsv" || extension == ".tab") return "tsv";
+  const bool lines = extension == ".jsonl" || extension == ".ndjson";
+  const bool array = extension == ".json";
+  std::string found = SniffFormat(text, /*certain=*/array || extension == ".txt");
+  if (lines) return found == "json" ? found : "jsonl";
+  if (array) return found == "jsonl" ? found : "json";
+  return found.empty() ? "txt" : found;
 }
 
 }  // namespace
 
-TextFile ParseCalibrationText(std::string_view bytes, const std::string& name,
+TextFile ParseCalibrationText(std::string_view text, const std::string& name,
                               const std::string& extension, TextSplit split,
                               const ChatTemplate* chat_template) {
-  if (const auto offset = FirstInvalidUtf8(bytes)) {
-    throw InputError(name + ": invalid UTF-8 at byte " + std::to_string(*offset) +
-                     "; calibration text must be UTF-8");
-  }
-  if (bytes.starts_with("\xEF\xBB\xBF")) bytes.remove_prefix(3);  // byte order mark
-  const bool known = extension == ".txt" || extension == ".jsonl" || extension == ".json";
   TextFile file;
-  file.format = known ? extension.substr(1) : SniffFormat(bytes);
-  if (file.format == "txt") {
-    ParsePlain(bytes, split, file);
-    return file;
-  }
+  file.format = FormatOf(text, extension);
   EntryReader reader(chat_template, file);
-  if (file.format == "jsonl") {
-    ParseJsonLines(bytes, name, reader);
+  if (file.format == "txt") {
+    ParsePlain(text, split, file);
+  } else if (file.format == "jsonl") {
+    ParseJsonLines(text, name, reader);
+  } else if (file.format == "json") {
+    ParseJsonArray(text, name, reader);
   } else {
-    ParseJsonArray(bytes, name, reader);
+    ParseCsv(text, file.format == "tsv" ? '\t' : GuessSeparator(text), name, file);
   }
   reader.WriteNotes();
+  for (size_t i = 0; i < file.texts.size(); ++i) file.texts[i].number = int64_t(i) + 1;
   return file;
 }
 

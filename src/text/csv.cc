@@ -80,4 +80,19 @@ std::vector<CsvRecord> ReadCsv(std::string_view text, char separator, const std:
   return Reader(text, separator, name).Read();
 }
 
+std::vector<CsvRecord> ReadTabs(std::string_view text) {
+  std::vector<CsvRecord> records;
+  int64_t number = 0;
+  for (const std::string_view line : Lines(text)) {
+    CsvRecord record{{}, ++number};
+    for (size_t begin = 0; begin <= line.size();) {
+      const size_t end = std::min(line.find('\t', begin), line.size());
+      record.fields.emplace_back(line.substr(begin, end - begin));
+      begin = end + 1;
+    }
+    if (!IsBlank(line)) records.push_back(std::move(record));
+  }
+  return records;
+}
+
 }  // namespace ptq

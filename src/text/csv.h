@@ -20,4 +20,7 @@ struct CsvRecord {
 [[nodiscard]] std::vector<CsvRecord> ReadCsv(std::string_view text, char separator,
                                              const std::string& name);
 
+/// Fields between tabs, without quotes, as the STS benchmark is written.
+[[nodiscard]] std::vector<CsvRecord> ReadTabs(std::string_view text);
+
 }  // namespace ptq

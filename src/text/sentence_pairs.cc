@@ -8,8 +8,9 @@
 #include <string_view>
 
 #include "csv.h"
+#include "decode_text.h"
 #include "lines.h"
-#include "utf8.h"
+#include "text_table.h"
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/error.h"
@@ -75,22 +76,6 @@ void AddEntry(SentencePairs& pairs, std::string_view line, const std::string& wh
 
 // ---- Separated fields ---------------------------------------------------------------------------
 
-/// Fields between tabs, without quotes, as the STS benchmark is written.
-std::vector<CsvRecord> ReadTabs(std::string_view text) {
-  std::vector<CsvRecord> records;
-  int64_t number = 0;
-  for (const std::string_view line : Lines(text)) {
-    CsvRecord record{{}, ++number};
-    for (size_t begin = 0; begin <= line.size();) {
-      const size_t end = std::min(line.find('\t', begin), line.size());
-      record.fields.emplace_back(line.substr(begin, end - begin));
-      begin = end + 1;
-    }
-    if (!IsBlank(line)) records.push_back(std::move(record));
-  }
-  return records;
-}
-
 /// The places that a line of names tells; nothing when it holds no names.
 std::optional<Columns> NamedColumns(const std::vector<std::string>& fields) {
   const auto place = [&](std::initializer_list<std::string_view> names) {
@@ -139,12 +124,14 @@ void AddFields(SentencePairs& pairs, const std::vector<std::string>& fields, con
   Add(pairs, fields[columns.first], fields[columns.second], score, where);
 }
 
-SentencePairs ReadFields(std::string_view text, bool tabs, const std::string& name) {
+/// Nothing where the first line names a column of single texts.
+std::optional<SentencePairs> ReadFields(std::string_view text, bool tabs, const std::string& name) {
   const char separator = tabs ? '\t' : SeparatorOf(text);
   const auto records = separator == '\t' ? ReadTabs(text) : ReadCsv(text, separator, name);
   SentencePairs pairs;
   if (records.empty()) return pairs;
   const auto named = NamedColumns(records.front().fields);
+  if (!named.has_value() && TextColumns(records.front().fields).size() == 1) return std::nullopt;
   const bool three = separator != '\t' && records.front().fields.size() == 3;
   const Columns columns = named.value_or(three ? kThreeColumns : kStsColumns);
   for (const CsvRecord& record : std::span(records).subspan(named.has_value() ? 1 : 0)) {
@@ -164,21 +151,17 @@ SentencePairs ReadJsonLines(const std::vector<std::string_view>& lines, const st
 }  // namespace
 
 std::optional<SentencePairs> ReadSentencePairs(const std::filesystem::path& file) {
-  const std::string extension = file.extension().string();
+  const std::string extension = WithoutPacking(file).extension().string();
   const bool json = extension == ".jsonl";
   if (!json && extension != ".tsv" && extension != ".csv") return std::nullopt;
   const std::string name = file.filename().string();
-  const std::string bytes = ReadTextFile(file);
-  if (const auto offset = FirstInvalidUtf8(bytes)) {
-    throw InputError(name + ": invalid UTF-8 at byte " + std::to_string(*offset));
-  }
-  std::string_view text = bytes;
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // byte order mark
+  const std::string text = DecodeText(ReadTextFile(file), file);
   const std::vector<std::string_view> lines = Lines(text);
   if (json && !StartsWithAPair(lines)) return std::nullopt;
-  SentencePairs pairs =
+  std::optional<SentencePairs> pairs =
       json ? ReadJsonLines(lines, name) : ReadFields(text, extension == ".tsv", name);
-  if (pairs.scores.empty()) throw InputError(name + ": no pairs of sentences");
+  if (pairs.has_value() && pairs->scores.empty())
+    throw InputError(name + ": no pairs of sentences");
   return pairs;
 }
 

@@ -3,6 +3,8 @@
 
 #include <filesystem>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "ptq/base/ranks.h"
 #include "ptq/pipeline/recipe.h"
@@ -18,6 +20,7 @@ struct CollectReport {
   int64_t bytes = 0;
   int64_t peak_bytes = 0;  ///< resident, of the rank that needed most
   Timings timings;
+  std::vector<std::string> notes;  ///< what a reader should know of the samples, one sentence each
 };
 
 /// Runs the recipe's samples through its source and writes the statistics of every site that any

@@ -37,7 +37,7 @@ struct Recipe {
   Layout layout = Layout::kFlat;
   std::vector<std::string> include;
   std::vector<std::string> exclude;
-  CalibrationOptions calibration;    ///< file empty: the set that is installed with the program
+  CalibrationOptions calibration;    ///< no files: the set that is installed with the program
   std::filesystem::path statistics;  ///< a file of CollectStatistics, instead of the samples
   std::filesystem::path tokenizer;   ///< directory or tokenizer.json; empty: beside the model
   bool requantize = false;           ///< dequantize weights that are quantized already

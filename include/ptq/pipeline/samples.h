@@ -11,8 +11,8 @@
 
 namespace ptq {
 
-/// Reads `options.file` (empty: the prompts inside the program) with the tokenizer at
-/// `tokenizer` (empty: beside `model`), and checks ids against the model's vocabulary.
+/// Reads `options.files` (none: the prompts inside the program) with the tokenizer at
+/// `tokenizer` (empty: beside `model`); texts with tokens past the model's vocabulary are skipped.
 /// Throws InputError or UsageError with what to do when text cannot be tokenised.
 [[nodiscard]] CalibrationSet ReadSamples(CalibrationOptions options,
                                          const std::filesystem::path& model,
@@ -25,9 +25,9 @@ struct PairSamples {
   std::vector<double> scores;             ///< [N], as ReadSentencePairs gives them
 };
 
-/// The pairs of `options.file`, each sentence tokenized on its own with special tokens and cut to
-/// `options.seq_len`; nothing when the file is not one of pairs. Throws as ReadSamples and
-/// ReadSentencePairs do.
+/// The pairs of the only file of `options`, each sentence tokenized on its own with special tokens
+/// and cut to `options.seq_len`, without those that have tokens past the model's vocabulary;
+/// nothing when the file is not one of pairs. Throws as ReadSamples and ReadSentencePairs do.
 [[nodiscard]] std::optional<PairSamples> ReadPairSamples(const CalibrationOptions& options,
                                                          const std::filesystem::path& model,
                                                          const std::filesystem::path& tokenizer,

@@ -1,4 +1,4 @@
-// Reads a calibration file and draws from it, reproducibly, the token ids that statistics come
+// Reads calibration files and draws from them, reproducibly, the token ids that statistics come
 // from.
 #pragma once
 
@@ -29,16 +29,18 @@ enum class LongText {
 };
 
 struct CalibrationOptions {
-  /// .txt, .jsonl, .json, .npz, .npy; others are sniffed; "-" = standard input; empty = the prompts
-  /// inside the program
-  std::filesystem::path file;
+  /// Text, JSON, tables, arrays of ids, told apart by content; "-": standard input; none: the
+  /// prompts inside the program. The samples are shared out evenly among several.
+  std::vector<std::filesystem::path> files;
   int64_t samples = 128;  ///< at most this many
   int64_t seq_len = 512;  ///< tokens of the longest sample
   uint64_t seed = 13;
   TextSplit split = TextSplit::kAuto;
   LongText long_text = LongText::kWindow;
   bool add_special_tokens = true;  ///< as the tokenizer's post-processor says; never for ids
-  int64_t vocab_size = 0;          ///< ids at or above it are an error; 0 = not known
+  /// Rows of the table that ids choose from; 0 = not known. Texts with a token past it are skipped;
+  /// more than half of a file's texts are an error, and so is such an id in a file of ids.
+  int64_t vocab_size = 0;
   /// What the model fixes of the ids it reads; 0 where it is open. With either, the drawn texts are
   /// joined and cut into samples of one length (`fixed_length`, or the longest), a multiple of
   /// `fixed_rows` of them; what is too little for that is repeated. One row of any length is free.
@@ -53,16 +55,23 @@ struct LengthBin {
   int64_t count = 0;
 };
 
+/// What a file held and gave.
+struct CalibrationFile {
+  std::string name;           ///< without its directories; "standard input", "built-in"
+  std::string format;         ///< "txt", "jsonl", "json", "csv", "tsv", "npz" or "npy"
+  std::string sha256;         ///< of the bytes read
+  int64_t texts_read = 0;     ///< texts, conversations or rows of ids that were not empty
+  int64_t texts_empty = 0;    ///< dropped
+  int64_t texts_skipped = 0;  ///< for a token past the model's table
+  int64_t texts_used = 0;     ///< those of which at least one sample was taken
+  int64_t samples = 0;
+};
+
 /// What was used, for the metadata.
 struct CalibrationProvenance {
-  std::string file;         ///< the name without its directories, "standard input" or "built-in"
-  std::string format;       ///< "txt", "jsonl", "json", "npz" or "npy"
-  std::string file_sha256;  ///< of the bytes read
+  std::vector<CalibrationFile> files;  ///< in the order given
   /// Of the samples: for each one its length, then its ids, all as little-endian 64-bit integers.
   std::string ids_sha256;
-  int64_t texts_read = 0;   ///< texts, conversations or rows of ids that were not empty
-  int64_t texts_empty = 0;  ///< dropped
-  int64_t texts_used = 0;   ///< those of which at least one sample was taken
   int64_t samples = 0;
   int64_t tokens = 0;
   std::vector<LengthBin> lengths;  ///< ordered, without gaps, from 1 to the longest sample
@@ -75,20 +84,26 @@ struct CalibrationSet {
   CalibrationProvenance provenance;
 };
 
-/// Reads texts (JSON lines and arrays: `text`, `prompt`, or `messages` through `chat_template`) or
-/// token ids ([N, T] or [T], int32 or int64; in an .npz `input_ids` or `in.input_ids`, with an
-/// optional `attention_mask` whose zeros at either end mark padding).
+/// Reads texts (plain, packed with gzip or in UTF-16; JSON lines and arrays: `text`, `prompt`, or
+/// `messages` through `chat_template`; the text column of comma- and tab-separated tables) or token
+/// ids ([N, T] or [T], int32 or int64; in an .npz `input_ids` or `in.input_ids`, with an optional
+/// `attention_mask` whose zeros at either end mark padding).
 ///
-/// More candidates than `samples` are drawn without replacement by `seed` alone, and stay in the
-/// file's order. Of a long text's windows, a last one under max(8, seq_len / 8) tokens is dropped.
-/// Of a very large file only a random part (by `seed`) is tokenised; a note says so.
+/// Each file gets an equal part of `samples`; what one cannot fill goes to the others. More
+/// candidates than its part are drawn without replacement by `seed` alone, and stay in the file's
+/// order. Of a long text's windows, a last one under max(8, seq_len / 8) tokens is dropped. Of a
+/// very large file only a random part (by `seed`) is tokenised; a note says so.
 ///
 /// `tokenizer` may be null for token ids, `chat_template` always: conversations then become
 /// "role: content" lines. Throws InputError (missing, empty or malformed file: with the line or
-/// byte; ids outside the vocabulary), UsageError (text without a tokenizer, senseless options).
+/// byte, or the command that converts it; ids outside the vocabulary), UsageError (text without a
+/// tokenizer, senseless options).
 [[nodiscard]] CalibrationSet ReadCalibration(const CalibrationOptions& options,
                                              const Tokenizer* tokenizer,
                                              const ChatTemplate* chat_template);
+
+/// What messages call a file: its name without directories, "standard input", "built-in".
+[[nodiscard]] std::string CalibrationFileName(const std::filesystem::path& file);
 
 /// The provenance as the metadata writes it.
 [[nodiscard]] nlohmann::ordered_json ToJson(const CalibrationProvenance& provenance);

@@ -38,7 +38,7 @@ class RunTest : public ::testing::Test {
     recipe.destination = directory_.path() / "result";
     recipe.method = method;
     recipe.group_size = 16;
-    recipe.calibration.file = directory_.path() / "ids.npz";
+    recipe.calibration.files = {directory_.path() / "ids.npz"};
     return recipe;
   }
 
@@ -115,7 +115,7 @@ TEST_F(RunTest, QuantizesADecoderByAwqAndVerifiesIt) {
 
 TEST_F(RunTest, QuantizesByRtnWithoutCalibration) {
   Recipe recipe = RecipeFor(testing::ToyDecoder(1), "rtn");
-  recipe.calibration.file = directory_.path() / "missing.npz";
+  recipe.calibration.files = {directory_.path() / "missing.npz"};
   const RunReport report = ptq::Run(recipe);
   EXPECT_EQ(report.tokens, 0);
   EXPECT_TRUE(report.verification.done);
@@ -184,7 +184,7 @@ TEST_F(RunTest, SaysWhenTokensAreFew) {
 
 TEST_F(RunTest, LeavesNothingBehindWhenItFails) {
   Recipe recipe = RecipeFor(testing::ToyDecoder(1), "awq");
-  recipe.calibration.file = directory_.path() / "missing.npz";
+  recipe.calibration.files = {directory_.path() / "missing.npz"};
   const auto before = Entries();
   EXPECT_THROW((void)ptq::Run(recipe), InputError);
   EXPECT_EQ(Entries(), before);
@@ -192,7 +192,7 @@ TEST_F(RunTest, LeavesNothingBehindWhenItFails) {
 
 TEST_F(RunTest, RefusesIdsOutsideTheVocabulary) {
   Recipe recipe = RecipeFor(testing::ToyDecoder(1), "awq");
-  WriteNpz(recipe.calibration.file,
+  WriteNpz(recipe.calibration.files.front(),
            {{"input_ids", Tensor::From<int64_t>({1, 2}, {1, testing::kToyVocabulary})}});
   const auto before = Entries();
   EXPECT_THROW((void)ptq::Run(recipe), InputError);

@@ -20,7 +20,7 @@ using testing::TempDirectory;
 std::string ErrorFor(const std::string& name, const std::string& content,
                      CalibrationOptions options = {}, const ChatTemplate* chat = nullptr) {
   const TempDirectory directory;
-  options.file = directory.Write(name, content);
+  options.files = {directory.Write(name, content)};
   const Tokenizer tokenizer = SmallTokenizer();
   try {
     (void)ReadCalibration(options, &tokenizer, chat);
@@ -33,7 +33,7 @@ std::string ErrorFor(const std::string& name, const std::string& content,
 
 TEST(CalibrationErrors, MissingFile) {
   CalibrationOptions options;
-  options.file = "/nonexistent/a.txt";
+  options.files = {"/nonexistent/a.txt"};
   const Tokenizer tokenizer = SmallTokenizer();
   EXPECT_THROW((void)ReadCalibration(options, &tokenizer, nullptr), InputError);
 }
@@ -93,7 +93,7 @@ TEST(CalibrationErrors, TokenizerOfAnotherModel) {
 TEST(CalibrationErrors, TextWithoutATokenizer) {
   const TempDirectory directory;
   CalibrationOptions options;
-  options.file = directory.Write("a.txt", "w1");
+  options.files = {directory.Write("a.txt", "w1")};
   EXPECT_THROW((void)ReadCalibration(options, nullptr, nullptr), UsageError);
 }
 

@@ -19,8 +19,8 @@ using Arrays = std::map<std::string, Tensor>;
 
 CalibrationSet Read(const Arrays& arrays, CalibrationOptions options = {}) {
   const TempDirectory directory;
-  options.file = directory.path() / "ids.npz";
-  WriteNpz(options.file, arrays);
+  options.files = {directory.path() / "ids.npz"};
+  WriteNpz(options.files.front(), arrays);
   return ReadCalibration(options, nullptr, nullptr);
 }
 
@@ -47,11 +47,11 @@ TEST(CalibrationIds, ReadsNpy) {
   header.resize(117, ' ');
   const std::string data("\x01\0\0\0\x02\0\0\0\x03\0\0\0\x04\0\0\0", 16);
   CalibrationOptions options;
-  options.file = directory.Write(
-      "ids.npy", std::string("\x93NUMPY\x01\x00\x76\x00", 10) + header + "\n" + data);
+  options.files = {directory.Write(
+      "ids.npy", std::string("\x93NUMPY\x01\x00\x76\x00", 10) + header + "\n" + data)};
   const auto set = ReadCalibration(options, nullptr, nullptr);
   EXPECT_THAT(set.ids, ElementsAre(Ids{1, 2}, Ids{3, 4}));
-  EXPECT_EQ(set.provenance.format, "npy");
+  EXPECT_EQ(set.provenance.files.front().format, "npy");
 }
 
 TEST(CalibrationIds, DropsWhatTheMaskMarksAsPadding) {
@@ -59,8 +59,8 @@ TEST(CalibrationIds, DropsWhatTheMaskMarksAsPadding) {
       Read({{"input_ids", Tensor::From<int64_t>({3, 3}, {1, 2, 0, 0, 0, 0, 0, 3, 4})},
             {"attention_mask", Tensor::From<int64_t>({3, 3}, {1, 1, 0, 0, 0, 0, 0, 1, 1})}});
   EXPECT_THAT(set.ids, ElementsAre(Ids{1, 2}, Ids{3, 4}));
-  EXPECT_EQ(set.provenance.texts_empty, 1);
-  EXPECT_EQ(set.provenance.texts_read, 2);
+  EXPECT_EQ(set.provenance.files.front().texts_empty, 1);
+  EXPECT_EQ(set.provenance.files.front().texts_read, 2);
 }
 
 TEST(CalibrationIds, CutsAndDrawsLikeText) {
@@ -125,11 +125,11 @@ TEST(CalibrationIds, RefusesMasksThatDoNotFit) {
 TEST(CalibrationIds, RefusesAMissingOrBrokenFile) {
   const TempDirectory directory;
   CalibrationOptions options;
-  options.file = directory.path() / "none.npz";
+  options.files = {directory.path() / "none.npz"};
   EXPECT_THROW((void)ReadCalibration(options, nullptr, nullptr), InputError);
-  options.file = directory.Write("text.npz", "not an archive");
+  options.files = {directory.Write("text.npz", "not an archive")};
   EXPECT_THROW((void)ReadCalibration(options, nullptr, nullptr), InputError);
-  options.file = directory.Write("text.npy", "not an array");
+  options.files = {directory.Write("text.npy", "not an array")};
   EXPECT_THROW((void)ReadCalibration(options, nullptr, nullptr), InputError);
 }
 

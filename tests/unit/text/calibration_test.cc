@@ -28,7 +28,7 @@ class CalibrationText : public ::testing::Test {
  protected:
   CalibrationSet Read(const std::string& name, const std::string& content,
                       const ChatTemplate* chat_template = nullptr) {
-    options_.file = directory_.Write(name, content);
+    options_.files = {directory_.Write(name, content)};
     return ReadCalibration(options_, &tokenizer_, chat_template);
   }
   static CalibrationOptions PlainOptions() {
@@ -69,15 +69,15 @@ TEST_F(CalibrationText, ReadsJsonLinesAndArrays) {
 }
 
 TEST_F(CalibrationText, TellsTheFormatOfAnUnknownExtensionByItsContent) {
-  EXPECT_EQ(Read("a", "{\"text\": \"w1\"}\n").provenance.format, "jsonl");
-  EXPECT_EQ(Read("a.data", " [\"w1\"]").provenance.format, "json");
-  EXPECT_EQ(Read("a.md", "{w1 is not JSON\n").provenance.format, "txt");
+  EXPECT_EQ(Read("a", "{\"text\": \"w1\"}\n").provenance.files.front().format, "jsonl");
+  EXPECT_EQ(Read("a.data", " [\"w1\"]").provenance.files.front().format, "json");
+  EXPECT_EQ(Read("a.md", "{w1 is not JSON\n").provenance.files.front().format, "txt");
 }
 
 TEST_F(CalibrationText, CountsEmptyTexts) {
   const auto set = Read("a.jsonl", "{\"text\": \" \"}\n{\"text\": \"w1\"}\n{\"messages\": []}\n");
-  EXPECT_EQ(set.provenance.texts_empty, 2);
-  EXPECT_EQ(set.provenance.texts_read, 1);
+  EXPECT_EQ(set.provenance.files.front().texts_empty, 2);
+  EXPECT_EQ(set.provenance.files.front().texts_read, 1);
 }
 
 TEST_F(CalibrationText, AddsSpecialTokensOncePerText) {
@@ -95,7 +95,7 @@ TEST_F(CalibrationText, CutsLongTextsIntoWindowsAndDropsATinyLastOne) {
   for (const auto& sample : set.ids) lengths.push_back(sample.size());
   EXPECT_THAT(lengths, ElementsAre(16, 16, 16, 8, 1));
   EXPECT_EQ(set.ids[1].front(), 16);
-  EXPECT_EQ(set.provenance.texts_used, 3);
+  EXPECT_EQ(set.provenance.files.front().texts_used, 3);
   EXPECT_EQ(set.provenance.tokens, 57);
 }
 
@@ -195,8 +195,8 @@ TEST_F(CalibrationText, RecordsWhatWasUsed) {
   const std::string content = Words(0, 20) + "\nw1 w2\n";
   const auto set = Read("a.txt", content);
   const CalibrationProvenance& provenance = set.provenance;
-  EXPECT_EQ(provenance.file, "a.txt");
-  EXPECT_EQ(provenance.file_sha256, Sha256Hex(std::string_view(content)));
+  EXPECT_EQ(provenance.files.front().name, "a.txt");
+  EXPECT_EQ(provenance.files.front().sha256, Sha256Hex(std::string_view(content)));
   EXPECT_EQ(provenance.samples, 2);
   ASSERT_THAT(provenance.lengths, SizeIs(2));
   EXPECT_EQ(provenance.lengths[0].last, 16);
