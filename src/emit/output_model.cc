@@ -90,6 +90,7 @@ struct OutputModel::State {
   void DivideBias(const Site& site, std::span<const float> scale);
   [[nodiscard]] std::vector<float> BiasDivisor(const Site& site,
                                                std::span<const float> scale) const;
+  void QuantizeProduct(const Linear& linear, const QuantizedMatrix& q, int node, ValueId bias);
   void QuantizeStack(const Linear& linear, const QuantizedMatrix& q);
   void InsertMul(const Site& site, std::span<const float> scale);
   void StoreFloatsAsHalf();
@@ -235,23 +236,31 @@ int64_t OutputModel::Quantize(const Linear& linear, const QuantizedMatrix& q) {
     state.QuantizeStack(linear, q);
     return state.store.bytes_written() - before;
   }
+  state.QuantizeProduct(linear, q, linear.node, linear.bias);
+  for (const ConstantProduct& product : linear.constant_products) {
+    state.QuantizeProduct(linear, q, product.node, product.bias);
+  }
+  return state.store.bytes_written() - before;
+}
+
+/// Replaces a product by the weight of `linear`. Equal codes are stored once.
+void OutputModel::State::QuantizeProduct(const Linear& linear, const QuantizedMatrix& q, int node,
+                                         ValueId bias) {
+  const Node& product = graph.nodes()[static_cast<size_t>(node)];
   LinearToEmit emit;
   emit.name = linear.name;
-  emit.input = state.editor->InputOf(linear.node, 0);
-  emit.output = state.graph.nodes()[static_cast<size_t>(linear.node)].output(0);
-  if (linear.bias != kNoValue) emit.bias = state.editor->InputOf(linear.node, 2);
-  if (const auto own = state.own_biases.find(linear.node); own != state.own_biases.end()) {
-    emit.bias = own->second;
-  }
-  emit.node_name = state.graph.nodes()[static_cast<size_t>(linear.node)].proto().name();
+  emit.input = editor->InputOf(node, 0);
+  emit.output = product.output(0);
+  if (bias != kNoValue) emit.bias = editor->InputOf(node, 2);
+  if (const auto own = own_biases.find(node); own != own_biases.end()) emit.bias = own->second;
+  emit.node_name = product.proto().name();
   if (emit.node_name.empty()) emit.node_name = linear.name;
   emit.type = linear.operand_type;
   emit.q = &q;
-  emit.accuracy_level = state.options.accuracy_level;
-  std::vector<onnx::NodeProto> nodes = state.format.Emit(emit, state.store);
-  state.replaced.emplace_back(linear.node, nodes);
-  state.editor->Replace(linear.node, std::move(nodes));
-  return state.store.bytes_written() - before;
+  emit.accuracy_level = options.accuracy_level;
+  std::vector<onnx::NodeProto> nodes = format.Emit(emit, store);
+  replaced.emplace_back(node, nodes);
+  editor->Replace(node, std::move(nodes));
 }
 
 void OutputModel::State::QuantizeStack(const Linear& linear, const QuantizedMatrix& q) {

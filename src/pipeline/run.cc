@@ -7,6 +7,7 @@
 #include "checkpoint.h"
 #include "companions.h"
 #include "few_tokens.h"
+#include "float_copies.h"
 #include "memory_plan.h"
 #include "run_context.h"
 #include "segment_search.h"
@@ -411,6 +412,7 @@ RunReport StartReport(const Source& source, const Recipe& recipe, const RunConte
         linear.decision == Decision::kKeep ? outcome.bytes_before : ResultBytes(linear);
     if (!counted.insert(linear.part).second) outcome.bytes_before = outcome.bytes_after = 0;
   }
+  report.notes = FloatCopyNotes(source, report.plan, recipe);
   return report;
 }
 

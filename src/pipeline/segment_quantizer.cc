@@ -184,6 +184,12 @@ void SegmentQuantizer::AddOperands(SegmentResult& result) const {
     const Linear& linear = plan_.linears[size_t(quantized.linear)];
     result.operands[linear.operand] =
         std::make_shared<EffectiveWeight>(quantized.q, scales[quantized.linear], linear);
+    for (const ConstantProduct& product : linear.constant_products) {
+      Linear there = linear;
+      there.operand_is_nk = product.operand_is_nk;
+      result.operands[product.operand] =
+          std::make_shared<EffectiveWeight>(quantized.q, scales[quantized.linear], there);
+    }
     if (quantized.bias.empty()) continue;
     const auto n = int64_t(quantized.bias.size());
     result.additions[executor_.graph().outputs(linear.node)[0]] =

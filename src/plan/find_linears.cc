@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <utility>
 
 #include "ptq/model/constant_view.h"
 #include "ptq/plan/names.h"
@@ -12,14 +14,20 @@ namespace {
 class Finder {
  public:
   explicit Finder(const ExecutionPlan& execution)
-      : execution_(execution), graph_(execution.graph()) {}
+      : execution_(execution), graph_(execution.graph()) {
+    for (const SpelledOut& form : graph_.model().spelled_out()) {
+      for (const std::string& output : form.outputs) original_of_[output] = form.original.name();
+    }
+  }
 
   std::vector<Linear> Find() {
     for (size_t i = 0; i < graph_.nodes().size(); ++i) {
-      if (execution_.steps()[i].constant) continue;
       const Node& node = graph_.nodes()[i];
       const std::string& type = node.op_type();
-      if (type == "MatMul" || type == "FusedMatMul" || type == "Gemm") {
+      const bool product = type == "MatMul" || type == "FusedMatMul" || type == "Gemm";
+      if (execution_.steps()[i].constant) {
+        if (product) ConsiderConstants(int(i));
+      } else if (product) {
         Consider(int(i));
       } else if (type == "Attention" && node.domain() == "com.microsoft") {
         ConsiderOther(int(i), 1, "packed weight of an Attention node; not supported yet");
@@ -34,6 +42,7 @@ class Finder {
     }
     MakeNamesUnique();
     MarkShared();
+    AttachConstantProducts();
     return std::move(linears_);
   }
 
@@ -64,12 +73,7 @@ class Finder {
         (view->shape.size() > 2 && left)) {
       return;
     }
-    const bool transposed = node.Int("transB", 0) != 0;
-    linear.operand_is_nk = transposed;
-    const int64_t rows = view->shape[view->shape.size() - 2];
-    const int64_t cols = view->shape.back();
-    linear.k = transposed ? cols : rows;
-    linear.n = transposed ? rows : cols;
+    SetShape(node, *view, linear);
     const std::string why = Obstacle(node, linear, *view, left);
     if (!why.empty()) {
       Keep(linear, why);
@@ -81,6 +85,60 @@ class Finder {
       linear.bias_add = FindBiasBehind(index, linear.n);
     }
     Add(std::move(linear));
+  }
+
+  static void SetShape(const Node& node, const ConstantView& view, Linear& linear) {
+    const bool transposed = node.Int("transB", 0) != 0;
+    linear.operand_is_nk = transposed;
+    const int64_t rows = view.shape[view.shape.size() - 2];
+    const int64_t cols = view.shape.back();
+    linear.k = transposed ? cols : rows;
+    linear.n = transposed ? rows : cols;
+  }
+
+  /// A product of constants, one of which may be the weight of a linear.
+  void ConsiderConstants(int index) {
+    const Node& node = graph_.nodes()[size_t(index)];
+    const auto& inputs = graph_.inputs(index);
+    if (inputs.size() < 2 || inputs[0] == kNoValue || inputs[1] == kNoValue) return;
+    const auto view = ViewConstant(graph_, inputs[1]);
+    if (!view.has_value() || view->shape.size() != 2) return;
+    Linear linear;
+    linear.node = index;
+    linear.operand = inputs[1];
+    Describe(*view, linear);
+    SetShape(node, *view, linear);
+    if (!Obstacle(node, linear, *view, /*left=*/false).empty()) return;
+    if (node.op_type() == "Gemm" && inputs.size() > 2) linear.bias = inputs[2];
+    constant_products_.push_back(std::move(linear));
+  }
+
+  /// Whether W[n, k] of both lies in the same places of the stored weight.
+  [[nodiscard]] bool HaveSameElements(const Linear& a, const Linear& b) const {
+    const auto placement = [&](const Linear& linear) {
+      const auto view = ViewConstant(graph_, linear.operand);
+      std::optional<Placement> found;
+      if (!view || view->shape.size() != 2) return found;
+      found = view->placement;
+      if (found && !linear.operand_is_nk) std::swap(found->strides[0], found->strides[1]);
+      return found;
+    };
+    const auto first = placement(a), second = placement(b);
+    return first && second && first->offset == second->offset && first->strides == second->strides;
+  }
+
+  /// Gives each product of constants to the first linear with its weight.
+  void AttachConstantProducts() {
+    for (const Linear& product : constant_products_) {
+      const auto owner = std::ranges::find_if(linears_, [&](const Linear& linear) {
+        return linear.part == product.part && linear.n == product.n && linear.k == product.k &&
+               linear.decision == Decision::kQuantize && linear.gather < 0 &&
+               (linear.operand == product.operand || HaveSameElements(linear, product));
+      });
+      if (owner == linears_.end()) continue;
+      owner->constant_products.push_back(
+          {product.node, product.operand, product.operand_is_nk, product.bias});
+    }
   }
 
   /// A product with matrices that are picked from a stack of weights for each token.
@@ -182,6 +240,9 @@ class Finder {
   void Add(Linear linear) {
     const ValueId known = linear.stored != kNoValue ? linear.stored : linear.operand;
     linear.name = LinearName(graph_, linear.node, known);
+    const onnx::NodeProto& node = graph_.nodes()[size_t(linear.node)].proto();
+    const auto original = original_of_.find(node.output(0));
+    linear.node_name = original != original_of_.end() ? original->second : node.name();
     linears_.push_back(std::move(linear));
   }
 
@@ -239,7 +300,9 @@ class Finder {
 
   const ExecutionPlan& execution_;
   const Graph& graph_;
+  std::map<std::string, std::string> original_of_;  ///< names of nodes of the file, by an output
   std::vector<Linear> linears_;
+  std::vector<Linear> constant_products_;
 };
 
 }  // namespace

@@ -1,3 +1,4 @@
+// Decides what happens to each linear, and gathers them by the activations that they read.
 #include "ptq/plan/plan.h"
 
 #include <algorithm>
@@ -22,19 +23,21 @@ class Selection {
     for (const std::string& text : patterns) {
       patterns_.emplace_back(text);
       const bool any = std::ranges::any_of(
-          linears, [&](const Linear& linear) { return patterns_.back().Matches(linear.name); });
+          linears, [&](const Linear& linear) { return Matches(patterns_.back(), linear); });
       if (!any && must_match) {
         std::string message = option;
         message.append(" '").append(text).append("' matches no linear; ");
-        throw UsageError(message + "quantize run --dry-run lists their names");
+        throw UsageError(message +
+                         "quantize run --dry-run lists their names, and names of ONNX "
+                         "nodes match, too");
       }
     }
   }
 
   /// The pattern that matches, or an empty string.
-  [[nodiscard]] std::string Match(const std::string& name) const {
+  [[nodiscard]] std::string Match(const Linear& linear) const {
     for (const NamePattern& pattern : patterns_) {
-      if (pattern.Matches(name)) return pattern.text();
+      if (Matches(pattern, linear)) return pattern.text();
     }
     return "";
   }
@@ -72,11 +75,11 @@ void Decide(std::vector<Linear>& linears, const ExecutionPlan& execution,
     linear.spec.scale_type =
         linear.operand_type == DType::kFloat32 ? ScaleType::kFloat32 : ScaleType::kFloat16;
     linear.is_head = IsHead(execution, linear);
-    const std::string excluded = exclude.Match(linear.name);
+    const std::string excluded = exclude.Match(linear);
     if (!excluded.empty()) {
       linear.decision = Decision::kKeep;
       linear.reason = "excluded by '" + excluded + "'";
-    } else if (!include.empty() && include.Match(linear.name).empty()) {
+    } else if (!include.empty() && include.Match(linear).empty()) {
       linear.decision = Decision::kKeep;
       linear.reason = "not matched by --include";
     } else if (linear.is_head) {
@@ -86,6 +89,12 @@ void Decide(std::vector<Linear>& linears, const ExecutionPlan& execution,
       linear.reason = "router of a mixture of experts (--include quantizes it)";
     }
   }
+}
+
+size_t SegmentOf(const ExecutionPlan& execution, int node) {
+  size_t segment = 0;
+  while (execution.segments()[segment].end <= node) ++segment;
+  return segment;
 }
 
 std::vector<Site> MakeSites(const ExecutionPlan& execution, const std::vector<Linear>& linears) {
@@ -108,15 +117,53 @@ std::vector<Site> MakeSites(const ExecutionPlan& execution, const std::vector<Li
                        " and " + std::to_string(linear.k) + " input features");
     }
     site.linears.push_back(int(i));
-    size_t segment = 0;
-    while (execution.segments()[segment].end <= linear.node) ++segment;
-    site.segment = std::max(site.segment, segment);
+    site.segment = std::max(site.segment, SegmentOf(execution, linear.node));
     if (linear.shared) {
       site.scaling_allowed = false;
       site.scaling_note = "'" + linear.name + "' shares its weight with another node";
     }
   }
   return sites;
+}
+
+/// Whether what is computed from a constant alone is read in some segments only, and never by the
+/// caller.
+bool IsReadWithin(const ExecutionPlan& execution, ValueId id, size_t first, size_t last) {
+  const Graph& graph = execution.graph();
+  if (graph.value(id).graph_output) return false;
+  return std::ranges::all_of(graph.value(id).uses, [&](const Use& use) {
+    if (use.input < 0) return false;
+    if (!execution.steps()[size_t(use.node)].constant) {
+      const size_t segment = SegmentOf(execution, use.node);
+      return first <= segment && segment <= last;
+    }
+    return std::ranges::all_of(graph.outputs(use.node), [&](ValueId output) {
+      return output == kNoValue || IsReadWithin(execution, output, first, last);
+    });
+  });
+}
+
+/// A product of constants can read the codes where it is used when these are known: between the
+/// first and the last site of the weight.
+void DecideConstantProducts(const ExecutionPlan& execution, std::vector<Linear>& linears) {
+  for (Linear& linear : linears) {
+    if (linear.constant_products.empty()) continue;
+    if (linear.decision != Decision::kQuantize) {
+      linear.constant_products.clear();
+      continue;
+    }
+    size_t first = SegmentOf(execution, linear.node);
+    size_t last = first;
+    for (const Linear& other : linears) {
+      if (other.part != linear.part || other.decision != Decision::kQuantize) continue;
+      first = std::min(first, SegmentOf(execution, other.node));
+      last = std::max(last, SegmentOf(execution, other.node));
+    }
+    std::erase_if(linear.constant_products, [&](const ConstantProduct& product) {
+      const ValueId output = execution.graph().outputs(product.node)[0];
+      return !IsReadWithin(execution, output, first, last);
+    });
+  }
 }
 
 }  // namespace
@@ -129,9 +176,15 @@ Plan MakePlan(const ExecutionPlan& execution, const PlanOptions& options) {
                            "' holds no product with a constant weight: nothing to quantize");
   }
   Decide(plan.linears, execution, options);
+  DecideConstantProducts(execution, plan.linears);
   plan.sites = MakeSites(execution, plan.linears);
   for (Site& site : plan.sites) site.fold = FindFold(execution, plan, site);
   return plan;
+}
+
+bool Matches(const NamePattern& pattern, const Linear& linear) {
+  return pattern.Matches(linear.name) ||
+         (!linear.node_name.empty() && pattern.Matches(linear.node_name));
 }
 
 std::string DecisionName(Decision decision) {

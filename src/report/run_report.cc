@@ -106,6 +106,7 @@ std::string PlanText(const RunReport& report) {
        << "linear weights " << FormatBytes(before) << " -> " << FormatBytes(after) << '\n'
        << "peak memory    " << FormatBytes(report.predicted_peak_bytes) << " predicted\n"
        << "destination    " << report.destination.string() << '\n';
+  for (const std::string& note : report.notes) text << "note           " << note << '\n';
   return text.str();
 }
 
@@ -113,12 +114,14 @@ nlohmann::ordered_json PlanJson(const RunReport& report) {
   nlohmann::ordered_json json;
   json["destination"] = report.destination.string();
   json["predicted_peak_bytes"] = report.predicted_peak_bytes;
+  json["notes"] = report.notes;
   auto& linears = json["linears"] = nlohmann::ordered_json::array();
   for (size_t i = 0; i < report.plan.linears.size(); ++i) {
     const Linear& linear = report.plan.linears[i];
     const LinearOutcome& outcome = report.outcomes[i];
     nlohmann::ordered_json entry;
     entry["name"] = linear.name;
+    entry["node"] = linear.node_name;
     entry["n"] = linear.n;
     entry["k"] = linear.k;
     entry["decision"] = DecisionName(linear.decision);

@@ -100,15 +100,27 @@ class SinglePass : public Pass {
       return;
     }
     Values own = overrides_;
-    for (const ValueId id : step.inputs) {
-      const auto found = deferred_.find(id);
-      if (found != deferred_.end()) own[id] = found->second->Whole();
-    }
+    for (const ValueId id : step.inputs) AddDeferred(id, own);
     Job single;
     single.steps = {job.steps[index]};
     constants_ = executor_.LoadConstants(single, own);
     Execute(job, index);
     constants_.clear();
+  }
+
+  /// The deferred weights that a constant is, or is computed from.
+  void AddDeferred(ValueId id, Values& own) const {
+    if (deferred_.empty() || id == kNoValue || !executor_.plan().IsConstant(id)) return;
+    if (own.contains(id)) return;
+    if (const auto found = deferred_.find(id); found != deferred_.end()) {
+      own[id] = found->second->Whole();
+      return;
+    }
+    const Value& value = executor_.graph().value(id);
+    if (value.constant != nullptr) return;
+    for (const ValueId input : executor_.plan().steps()[size_t(value.producer)].inputs) {
+      AddDeferred(input, own);
+    }
   }
 
   Tensor Constant(ValueId id) override {

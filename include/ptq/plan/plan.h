@@ -11,6 +11,8 @@
 
 namespace ptq {
 
+class NamePattern;
+
 /// What happens to a linear.
 enum class Decision {
   kQuantize,  ///< codes and scales are written
@@ -18,9 +20,19 @@ enum class Decision {
   kKeep,      ///< nothing changes
 };
 
+/// A product of constants by the weight of a linear, such as DeBERTa's relative positions. It reads
+/// the codes, too, so that the floats need not stay.
+struct ConstantProduct {
+  int node = 0;
+  ValueId operand = kNoValue;  ///< the constant that stands for the weight there
+  bool operand_is_nk = false;
+  ValueId bias = kNoValue;
+};
+
 /// How one weight product looks in the graph, seen as W[N, K].
 struct Linear {
   std::string name;            ///< as people know it: model.layers.0.self_attn.q_proj
+  std::string node_name;       ///< of the file's node; may be empty
   int node = 0;                ///< index into Graph::nodes()
   ValueId site = kNoValue;     ///< the activation [..., K]
   ValueId operand = kNoValue;  ///< the constant that the node reads
@@ -39,6 +51,7 @@ struct Linear {
   DType stored_type = DType::kFloat32;
   bool is_head = false;  ///< feeds the model's logits and nothing else
   bool shared = false;   ///< the stored weight has other users, too (tied, or used twice)
+  std::vector<ConstantProduct> constant_products;  ///< some of these users
   Decision decision = Decision::kQuantize;
   std::string reason;  ///< why it is not quantized, or why its site is not scaled
   QuantSpec spec;      ///< of the result, when quantized
@@ -79,7 +92,8 @@ enum class HeadForm { kHalf, kInt8, kInt4, kKeep };
 struct PlanOptions {
   QuantSpec spec;
   HeadForm head = HeadForm::kHalf;
-  std::vector<std::string> include;  ///< globs, or regular expressions between slashes: /re/
+  /// Globs, or regular expressions between slashes (/re/), over names of linears and of nodes.
+  std::vector<std::string> include;
   std::vector<std::string> exclude;
   bool patterns_must_match = true;  ///< a pattern that matches nothing is an error
 };
@@ -87,6 +101,9 @@ struct PlanOptions {
 /// Finds every linear and decides. Throws UsageError for a pattern of `exclude` or `include` that
 /// matches nothing, UnsupportedError when the model holds no linear at all.
 [[nodiscard]] Plan MakePlan(const ExecutionPlan& execution, const PlanOptions& options);
+
+/// Whether a pattern matches the linear's name, or that of its node.
+[[nodiscard]] bool Matches(const NamePattern& pattern, const Linear& linear);
 
 /// "quantize", "fp16", "keep".
 [[nodiscard]] std::string DecisionName(Decision decision);
