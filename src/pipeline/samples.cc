@@ -85,7 +85,7 @@ void CheckFile(const std::filesystem::path& file) {
 void SkipPairs(const std::string& name, const SentencePairs& texts, const Tokenizer& tokenizer,
                int64_t vocabulary, PairSamples& samples) {
   const size_t count = texts.scores.size();
-  SkippedTexts skipped(name, tokenizer, vocabulary);
+  SkippedTexts skipped(name, tokenizer, vocabulary, "pair");
   PairSamples kept;
   std::vector<std::vector<int64_t>> second;
   for (size_t pair = 0; pair < count; ++pair) {
@@ -94,10 +94,9 @@ void SkipPairs(const std::string& name, const SentencePairs& texts, const Tokeni
     if (ids[pair].empty() || ids[count + pair].empty()) {
       throw InputError(name + ": pair " + std::to_string(number) + ": a sentence has no tokens");
     }
-    if (skipped.Skip(ids[pair], number, texts.first[pair]) ||
-        skipped.Skip(ids[count + pair], number, texts.second[pair])) {
-      continue;
-    }
+    const bool first = FindOutside(ids[pair], vocabulary).has_value();
+    const std::string& text = first ? texts.first[pair] : texts.second[pair];
+    if (skipped.Skip(ids[first ? pair : count + pair], number, text)) continue;
     kept.ids.push_back(ids[pair]);
     second.push_back(ids[count + pair]);
     kept.scores.push_back(texts.scores[pair]);

@@ -37,7 +37,7 @@ bool SkippedTexts::Skip(std::span<const int64_t> ids, int64_t number, std::strin
   if (!outside) return false;
   if (count_++ > 0) return true;
   id_ = *outside;
-  where_ = "text " + std::to_string(number) + ", " + Beginning(text);
+  where_ = unit_ + " " + std::to_string(number) + ", " + Beginning(text);
   return true;
 }
 
@@ -46,7 +46,8 @@ std::string SkippedTexts::Finish() const {
   const std::string token = "token id " + std::to_string(id_) + " ('" +
                             tokenizer_->Decode(std::span(&id_, 1), false) + "') in " + where_ +
                             ", is outside the model's vocabulary of " + std::to_string(vocabulary_);
-  const std::string many = std::to_string(count_) + " of " + std::to_string(texts_) + " texts";
+  const std::string many =
+      std::to_string(count_) + " of " + std::to_string(texts_) + " " + unit_ + "s";
   if (2 * count_ > texts_) {
     throw InputError(name_ + ": " + token + ", and so are tokens of " + many +
                      "; the tokenizer does not belong to the model");

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace ptq {
 
@@ -19,9 +20,13 @@ class Tokenizer;
 /// table, such as an added `<image>`.
 class SkippedTexts {
  public:
-  /// `name` is what messages call the file. `tokenizer` must outlive this.
-  SkippedTexts(std::string name, const Tokenizer& tokenizer, int64_t vocabulary)
-      : name_(std::move(name)), tokenizer_(&tokenizer), vocabulary_(vocabulary) {}
+  /// `name` is what messages call the file, and `unit` a text. `tokenizer` must outlive this.
+  SkippedTexts(std::string name, const Tokenizer& tokenizer, int64_t vocabulary,
+               std::string unit = "text")
+      : name_(std::move(name)),
+        unit_(std::move(unit)),
+        tokenizer_(&tokenizer),
+        vocabulary_(vocabulary) {}
 
   /// Whether a text is to be left out. `number` is its place in the file, from 1.
   [[nodiscard]] bool Skip(std::span<const int64_t> ids, int64_t number, std::string_view text);
@@ -33,6 +38,7 @@ class SkippedTexts {
 
  private:
   std::string name_;
+  std::string unit_;
   const Tokenizer* tokenizer_;
   int64_t vocabulary_;
   int64_t texts_ = 0;
