@@ -8,7 +8,9 @@
 #include "ptq/base/file.h"
 #include "ptq/cli/command.h"
 #include "ptq/emit/metadata.h"
+#include "ptq/pipeline/directory.h"
 #include "ptq/pipeline/run.h"
+#include "ptq/report/linear_order.h"
 #include "ptq/report/metadata_report.h"
 #include "ptq/report/model_report.h"
 #include "ptq/report/run_report.h"
@@ -24,8 +26,24 @@ class InspectCommand : public Command {
         ->type_name(kFileType)
         ->required()
         ->group("Input");
-    app.add_flag("--json", json_, "Print JSON instead of text")->group("Output");
-    app.footer("Examples:\n  quantize inspect model.onnx\n  quantize inspect out/ --json");
+    app.option_defaults()->group("Output");
+    AddChoice<LinearKey>(
+        app, "--sort", order_.key,
+        {{"file", LinearKey::kFile},
+         {"name", LinearKey::kName},
+         {"shape", LinearKey::kShape},
+         {"size", LinearKey::kSize},
+         {"error", LinearKey::kError},
+         {"gain", LinearKey::kGain}},
+        "Order of the linears: as in the file, by name, or the largest first: number "
+        "of weights, bytes in the result, error, gain over rounding to nearest");
+    AddWhole(app, "--top", order_.top, {.least = 1}, "List so many linears at most");
+    app.add_flag("--json", json_, "Print JSON instead of text");
+    app.footer(
+        "Examples:\n"
+        "  quantize inspect model.onnx\n"
+        "  quantize inspect out/ --sort error --top 20\n"
+        "  quantize inspect out/ --json");
   }
 
   ExitCode Run(const GlobalOptions&) override {
@@ -35,35 +53,13 @@ class InspectCommand : public Command {
     if (metadata.extension() == ".json" && std::filesystem::exists(metadata, error)) {
       ShowMetadata(metadata);
     } else {
-      ShowModel();
+      ShowModels();
     }
     return ExitCode::kDone;
   }
 
  private:
-  void ShowMetadata(const std::filesystem::path& path) const {
-    const auto json = nlohmann::ordered_json::parse(ReadTextFile(path), nullptr, false);
-    if (json.is_discarded()) throw InputError("'" + path.string() + "' is not valid JSON");
-    std::cout << (json_ ? json.dump(2) + "\n" : MetadataText(json));
-  }
-
-  /// The model, and the linears as a run with default options would see them where it can run.
-  void ShowModel() const {
-    const Model model = Model::Load(path_);
-    const Graph graph(model);
-    nlohmann::ordered_json json = {{"source", SourceJson(model)}};
-    json.update(ModelJson(graph));
-    std::string text = ModelText(graph);
-    try {
-      Recipe recipe;
-      recipe.source = path_;
-      const RunReport report = PlanRun(recipe);
-      json["linears"] = PlanJson(report)["linears"];
-      text += "\nas run would see it with its default options:\n" + PlanText(report);
-    } catch (const UnsupportedError& error) {
-      json["unsupported"] = error.what();
-      text += std::string("\ncannot be quantized: ") + error.what() + '\n';
-    }
+  void Print(const nlohmann::ordered_json& json, const std::string& text) const {
     if (json_) {
       PrintJson("inspect", json);
     } else {
@@ -71,7 +67,64 @@ class InspectCommand : public Command {
     }
   }
 
+  /// What was written, and the models beside it as far as they are still there.
+  void ShowMetadata(const std::filesystem::path& path) const {
+    auto json = nlohmann::ordered_json::parse(ReadTextFile(path), nullptr, false);
+    if (!json.is_object()) throw InputError("'" + path.string() + "' holds no JSON object");
+    json = ArrangedMetadata(std::move(json), order_);
+    std::string text;
+    for (const auto& file : ModelFiles(std::filesystem::absolute(path).parent_path())) {
+      try {
+        const Model model = Model::Load(file);
+        const Graph graph(model);
+        json["model_files"].push_back(ModelFrontJson(graph));
+        text += ModelFrontText(graph) + '\n';
+      } catch (const Error&) {
+        continue;  // the metadata alone are asked for
+      }
+    }
+    std::cout << (json_ ? json.dump(2) + "\n" : text + MetadataText(json));
+  }
+
+  void ShowModels() const {
+    const auto files = ModelFiles(path_);
+    if (files.size() == 1) {
+      const auto [json, text] = Described(files.front());
+      return Print(json, text);
+    }
+    nlohmann::ordered_json all;
+    std::string texts;
+    for (const auto& file : files) {
+      const auto [json, text] = Described(file);
+      all["models"].push_back(json);
+      texts += (texts.empty() ? "" : "\n") + text;
+    }
+    Print(all, texts);
+  }
+
+  /// The model, and the linears as a run with default options would see them where it can run.
+  [[nodiscard]] std::pair<nlohmann::ordered_json, std::string> Described(
+      const std::filesystem::path& file) const {
+    const Model model = Model::Load(file);
+    const Graph graph(model);
+    nlohmann::ordered_json json = {{"source", SourceJson(model)}};
+    json.update(ModelJson(graph));
+    std::string text = ModelText(graph);
+    try {
+      Recipe recipe;
+      recipe.source = file;
+      const RunReport report = PlanRun(recipe);
+      json["linears"] = PlanJson(report, order_)["linears"];
+      text += "\nas run would see it with its default options:\n" + PlanText(report, order_);
+    } catch (const UnsupportedError& error) {
+      json["unsupported"] = error.what();
+      text += std::string("\ncannot be quantized: ") + error.what() + '\n';
+    }
+    return {json, text};
+  }
+
   std::filesystem::path path_;
+  LinearOrder order_;
   bool json_ = false;
 };
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "byte_account.h"
 #include "companions.h"
 #include "run_context.h"
 #include "shared_weights.h"
@@ -104,6 +105,16 @@ class DirectoryRoad {
     Recipe own = recipe_;
     own.destination = destination;
     return StartReport(companions_.source(model), own, ContextFor(model));
+  }
+
+  /// Where the bytes of a finished model are, which are `written` in all.
+  [[nodiscard]] FileBytes BytesFor(size_t model, int64_t written) {
+    const Source& source = companions_.source(model);
+    if (!unchanged_[model].empty()) return {{}, {}, {}, {SourceBytes(source.model), written}};
+    RunReport report = PlanOf(model, root_);
+    report.bytes_after = written;
+    AccountFor(source, recipe_, report);
+    return report.bytes;
   }
 
   /// Writes a model, complete, to a directory of its own.
@@ -222,6 +233,7 @@ void Assemble(DirectoryRoad& road, const Recipe& recipe, const fs::path& staged,
       data_files.push_back(model.directory() / file);
     }
     report.bytes_before += SourceBytes(model);
+    report.bytes.push_back(road.BytesFor(i, BytesOf(from)));
     report.bytes_after += BytesOf(from);
     files.push_back(road.FilesFor(i));
     const fs::path folder = road.FolderOf(i);

@@ -4,11 +4,13 @@
 #include <future>
 #include <set>
 
+#include "byte_account.h"
 #include "checkpoint.h"
 #include "companions.h"
 #include "few_tokens.h"
 #include "float_copies.h"
 #include "memory_plan.h"
+#include "quality_warnings.h"
 #include "run_context.h"
 #include "segment_search.h"
 #include "source.h"
@@ -297,6 +299,9 @@ class Road {
     }
     const std::string few = FewTokensNote(report_.plan, report_.outcomes);
     if (!few.empty()) report_.notes.push_back(few);
+    for (std::string& warning : WarningsOf(report_.plan, report_.outcomes)) {
+      report_.warnings.push_back(std::move(warning));
+    }
     metadata_ = Describe();
     for (const auto& [key, value] : MetadataProps(metadata_)) output_.SetMetadata(key, value);
     output_.Finish();
@@ -311,6 +316,7 @@ class Road {
     metadata.calibration = search_.Provenance();
     metadata.source = description_;
     metadata.notes = report_.notes;
+    metadata.notes.insert(metadata.notes.end(), report_.warnings.begin(), report_.warnings.end());
     for (size_t i = 0; i < report_.plan.linears.size(); ++i) {
       const Linear& linear = report_.plan.linears[i];
       const LinearOutcome& outcome = report_.outcomes[i];
@@ -399,6 +405,10 @@ RunReport StartReport(const Source& source, const Recipe& recipe, const RunConte
   if (context.shared != nullptr) context.shared->Restrict(context.model, report.plan);
   CheckSpecs(report.plan, FindLinearFormat(recipe.format));
   report.destination = recipe.destination.empty() ? DefaultDestination(recipe) : recipe.destination;
+  report.source = recipe.source;
+  report.model_file = report.destination / FilesOf(recipe, source, report.plan, context).model;
+  report.reads_tokens = source.graph.Find("input_ids") != kNoValue;
+  report.warnings = WarningsOf(report.plan);
   report.outcomes.resize(report.plan.linears.size());
   std::set<ValueId> counted;
   for (size_t i = 0; i < report.plan.linears.size(); ++i) {
@@ -413,6 +423,8 @@ RunReport StartReport(const Source& source, const Recipe& recipe, const RunConte
     if (!counted.insert(linear.part).second) outcome.bytes_before = outcome.bytes_after = 0;
   }
   report.notes = FloatCopyNotes(source, report.plan, recipe);
+  report.bytes_before = SourceBytes(source.model);
+  AccountFor(source, recipe, report);
   return report;
 }
 
@@ -428,7 +440,6 @@ OutputFiles FilesOf(const Recipe& recipe, const Source& source, const Plan& plan
 void Travel(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report,
             const RunOptions& options, const RunContext& context) {
   report.ranks = ranks.size();
-  report.bytes_before = SourceBytes(source.model);
   if (ranks.is_root()) {
     Road(recipe, source, ranks, report, options, context).Travel();
   } else {
@@ -441,12 +452,12 @@ void Travel(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& repor
     const auto size = std::filesystem::file_size(report.destination / path, error);
     if (!error) report.bytes_after += static_cast<int64_t>(size);
   }
+  AccountFor(source, recipe, report);
 }
 
 RunReport PlanRun(const Recipe& recipe) {
   const Source source(recipe.source, recipe.requantize);
   RunReport report = StartReport(source, recipe, {});
-  report.bytes_before = SourceBytes(source.model);
   const Method method = MethodOf(recipe);
   CalibrationSize size{NeedsStatistics(method), 0, 0, method};
   if (size.statistics && recipe.statistics.empty()) {  // at most: nothing is read yet

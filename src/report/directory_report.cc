@@ -4,6 +4,8 @@
 #include <sstream>
 
 #include "ptq/base/memory.h"
+#include "ptq/report/bytes_report.h"
+#include "ptq/report/next_steps.h"
 #include "ptq/report/run_report.h"
 #include "ptq/report/table.h"
 
@@ -61,14 +63,17 @@ std::string DirectoryText(const DirectoryReport& report) {
     text << "  calibration   " << CalibrationOf(model) << '\n';
     if (model.contains("totals")) text << "  verification  " << VerificationOf(model) << '\n';
   }
-  text << "written         " << report.destination.string() << '\n'
-       << "size            " << FormatBytes(report.bytes_before) << " -> "
+  FileBytes parts;
+  for (const FileBytes& bytes : report.bytes) parts += bytes;
+  text << "written       " << report.destination.string() << '\n'
+       << "size          " << FormatBytes(report.bytes_before) << " -> "
        << FormatBytes(report.bytes_after) << " ("
        << FormatPercent(double(report.bytes_after) /
                         double(std::max<int64_t>(1, report.bytes_before)))
        << ")\n"
-       << "time            " << FormatSeconds(report.seconds) << '\n'
-       << "peak memory     " << FormatBytes(report.peak_bytes) << '\n';
+       << BytesText(parts) << "time          " << FormatSeconds(report.seconds) << '\n'
+       << "peak memory   " << FormatBytes(report.peak_bytes) << '\n'
+       << NextStepsText(report.destination);
   return text.str();
 }
 

@@ -1,5 +1,7 @@
 #include "ptq/report/model_report.h"
 
+#include <algorithm>
+#include <filesystem>
 #include <map>
 #include <sstream>
 
@@ -13,28 +15,110 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+/// The dimensions of a graph's input or output: numbers, names, and null for what has neither. Null
+/// when the shape is not declared.
+Json DimensionsJson(const Graph& graph, const std::string& name) {
+  const auto of = [&](const auto& list) -> const onnx::ValueInfoProto* {
+    const auto found = std::ranges::find(list, name, &onnx::ValueInfoProto::name);
+    return found == list.end() ? nullptr : &*found;
+  };
+  const onnx::ValueInfoProto* info = of(graph.proto().input());
+  if (info == nullptr) info = of(graph.proto().output());
+  if (info == nullptr || !info->type().tensor_type().has_shape()) return nullptr;
+  Json dimensions = Json::array();
+  for (const auto& dim : info->type().tensor_type().shape().dim()) {
+    if (dim.has_dim_value()) {
+      dimensions.push_back(dim.dim_value());
+    } else {
+      dimensions.push_back(dim.dim_param().empty() ? Json(nullptr) : Json(dim.dim_param()));
+    }
+  }
+  return dimensions;
+}
+
 Json ValueJson(const Graph& graph, ValueId id) {
   const auto declared = graph.DeclaredType(id);
+  const std::string& name = graph.value(id).name;
   Json json;
-  json["name"] = graph.value(id).name;
+  json["name"] = name;
   json["type"] = DTypeName(declared.dtype);
   json["shape"] = declared.shape.has_value() ? Json(*declared.shape) : Json(nullptr);
+  json["dimensions"] = DimensionsJson(graph, name);
   return json;
+}
+
+/// "batch x sequence x 64"; "scalar" without dimensions, "any shape" where it is not declared.
+std::string DimensionsText(const Json& dimensions) {
+  if (dimensions.is_null()) return "of any shape";
+  if (dimensions.empty()) return "scalar";
+  std::string text;
+  for (const Json& dim : dimensions) {
+    text += text.empty() ? "" : " x ";
+    text += dim.is_null() ? "?" : dim.is_string() ? dim.get<std::string>() : dim.dump();
+  }
+  return text;
+}
+
+/// The model's own file and those with its data; one that is missing has no size.
+Json FilesJson(const Model& model) {
+  Json files = Json::array();
+  std::vector<std::string> names = model.ExternalFiles();
+  names.insert(names.begin(), model.path().filename().string());
+  for (const std::string& name : names) {
+    std::error_code error;
+    const auto bytes = std::filesystem::file_size(model.directory() / name, error);
+    files.push_back({{"name", name}, {"bytes", error ? Json(nullptr) : Json(bytes)}});
+  }
+  return files;
+}
+
+std::string SizeText(const Json& bytes) {
+  return bytes.is_null() ? "missing" : FormatBytes(bytes.get<int64_t>());
+}
+
+/// File, sizes, inputs and outputs.
+std::string FrontText(const Json& json) {
+  std::ostringstream text;
+  text << "model      " << json["file"].get<std::string>() << ", IR " << json["ir_version"] << ", "
+       << json["producer"].get<std::string>() << '\n';
+  int64_t sum = 0;
+  for (const Json& file : json["files"]) {
+    text << (&file == &json["files"].front() ? "files      " : "           ")
+         << file["name"].get<std::string>() << ' ' << SizeText(file["bytes"]) << '\n';
+    if (!file["bytes"].is_null()) sum += file["bytes"].get<int64_t>();
+  }
+  if (json["files"].size() > 1) text << "           together " << FormatBytes(sum) << '\n';
+  for (const char* kind : {"inputs", "outputs"}) {
+    if (!json.contains(kind)) continue;
+    for (const auto& value : json[kind]) {
+      text << (kind[0] == 'i' ? "input      " : "output     ") << value["name"].get<std::string>()
+           << ' ' << value["type"].get<std::string>() << ' ' << DimensionsText(value["dimensions"])
+           << '\n';
+    }
+  }
+  return text.str();
 }
 
 }  // namespace
 
-Json ModelJson(const Graph& graph) {
+Json ModelFrontJson(const Graph& graph) {
   const onnx::ModelProto& proto = graph.model().proto();
   Json json;
   json["file"] = graph.model().path().filename().string();
+  json["files"] = FilesJson(graph.model());
   json["producer"] = proto.producer_name() + " " + proto.producer_version();
   json["ir_version"] = proto.ir_version();
+  for (const ValueId id : graph.graph_inputs()) json["inputs"].push_back(ValueJson(graph, id));
+  for (const ValueId id : graph.graph_outputs()) json["outputs"].push_back(ValueJson(graph, id));
+  return json;
+}
+
+Json ModelJson(const Graph& graph) {
+  const onnx::ModelProto& proto = graph.model().proto();
+  Json json = ModelFrontJson(graph);
   for (const auto& import : proto.opset_import()) {
     json["opsets"][import.domain().empty() ? "ai.onnx" : import.domain()] = import.version();
   }
-  for (const ValueId id : graph.graph_inputs()) json["inputs"].push_back(ValueJson(graph, id));
-  for (const ValueId id : graph.graph_outputs()) json["outputs"].push_back(ValueJson(graph, id));
   std::map<std::string, int64_t> operators;
   for (const Node& node : graph.nodes()) {
     ++operators[(node.domain().empty() ? "" : node.domain() + "::") + node.op_type()];
@@ -55,22 +139,16 @@ Json ModelJson(const Graph& graph) {
   return json;
 }
 
+std::string ModelFrontText(const Graph& graph) { return FrontText(ModelFrontJson(graph)); }
+
 std::string ModelText(const Graph& graph) {
   const Json json = ModelJson(graph);
   std::ostringstream text;
-  text << "model      " << json["file"].get<std::string>() << ", IR " << json["ir_version"] << ", "
-       << json["producer"].get<std::string>() << '\n';
-  text << "opsets    ";
-  for (const auto& [domain, version] : json["opsets"].items())
+  text << FrontText(json) << "opsets    ";
+  for (const auto& [domain, version] : json["opsets"].items()) {
     text << ' ' << domain << ' ' << version;
-  text << '\n';
-  for (const char* kind : {"inputs", "outputs"}) {
-    if (!json.contains(kind)) continue;
-    for (const auto& value : json[kind]) {
-      text << (kind[0] == 'i' ? "input      " : "output     ") << value["name"].get<std::string>()
-           << ' ' << value["type"].get<std::string>() << ' ' << value["shape"].dump() << '\n';
-    }
   }
+  text << '\n';
   if (json.contains("weights")) {
     for (const auto& [type, entry] : json["weights"].items()) {
       text << "weights    " << type << ": " << entry["tensors"] << " tensors, "

@@ -6,6 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ptq/report/bytes_report.h"
+#include "ptq/report/next_steps.h"
 #include "ptq/report/run_report.h"
 
 namespace ptq {
@@ -79,9 +81,13 @@ Json LinearJson(const Json& linear) {
 }
 
 Json DirectoryJson(const std::string& destination) {
-  return {{"destination", destination},     {"bytes_before", nullptr},
-          {"bytes_after", nullptr},         {"seconds", {{"total", nullptr}}},
-          {"peak_resident_bytes", nullptr}, {"predicted_peak_bytes", nullptr},
+  return {{"destination", destination},
+          {"bytes_before", nullptr},
+          {"bytes_after", nullptr},
+          {"seconds", {{"total", nullptr}}},
+          {"peak_resident_bytes", nullptr},
+          {"predicted_peak_bytes", nullptr},
+          {"next", nullptr},
           {"models", Json::array()}};
 }
 
@@ -94,7 +100,7 @@ Json RunJson(const RunReport& report, bool done) {
   json["bytes_before"] = report.bytes_before > 0 ? Json(report.bytes_before) : Json(nullptr);
   if (done) return json;
   for (const char* key : {"bytes_after", "calibration", "relative_loss", "relative_loss_rtn",
-                          "seconds", "ranks", "peak_resident_bytes", "verification"}) {
+                          "seconds", "ranks", "peak_resident_bytes", "verification", "next"}) {
     Forget(json[key]);
   }
   return json;
@@ -106,7 +112,7 @@ Json DirectoryPlanJson(const std::vector<std::pair<std::string, RunReport>>& pla
   for (const auto& [file, report] : plans) {
     const Json own = RunJson(report, /*done=*/false);
     Json entry = {{"file", file}};
-    for (const char* key : {"totals", "linears", "calibration", "verification", "notes",
+    for (const char* key : {"totals", "bytes", "linears", "calibration", "verification", "notes",
                             "predicted_peak_bytes", "destination"}) {
       entry[key] = own.at(key);
     }
@@ -123,8 +129,12 @@ Json DirectoryRunJson(const DirectoryReport& report) {
   json["bytes_after"] = report.bytes_after;
   json["seconds"]["total"] = report.seconds;
   json["peak_resident_bytes"] = report.peak_bytes;
+  json["next"] = NextStepsJson(report.destination);
+  size_t index = 0;
   for (const Json& model : report.metadata.at("models")) {
     Json entry = {{"file", model.at("file")}};
+    if (index < report.bytes.size()) entry["bytes"] = BytesJson(report.bytes[index]);
+    ++index;
     for (const char* key : {"source", "totals", "calibration", "verification", "notes"}) {
       entry[key] = model.contains(key) ? model[key] : Json(nullptr);
     }

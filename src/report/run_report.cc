@@ -1,11 +1,14 @@
 #include "ptq/report/run_report.h"
 
+#include <algorithm>
 #include <sstream>
 
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/memory.h"
 #include "ptq/emit/stored_codes.h"
+#include "ptq/report/bytes_report.h"
+#include "ptq/report/next_steps.h"
 #include "ptq/report/table.h"
 
 namespace ptq {
@@ -77,9 +80,31 @@ std::string PhaseText(const Timings& timings) {
   return text;
 }
 
+std::vector<size_t> Listed(const RunReport& report, const LinearOrder& order) {
+  std::vector<LinearFacts> facts;
+  for (size_t i = 0; i < report.plan.linears.size(); ++i) {
+    const Linear& linear = report.plan.linears[i];
+    facts.push_back({linear.name, linear.n * linear.k, report.outcomes[i].bytes_after, std::nullopt,
+                     std::nullopt});
+  }
+  return Arranged(facts, order);
+}
+
+/// "2.6 MiB -> 1.5 MiB (58.3 %)".
+std::string SizesText(BytesPart size) {
+  return FormatBytes(size.before) + " -> " + FormatBytes(size.after) + " (" +
+         FormatPercent(double(size.after) / double(std::max<int64_t>(1, size.before))) + ")";
+}
+
+std::string WarningsText(const RunReport& report) {
+  std::string text;
+  for (const std::string& warning : report.warnings) text += "warning       " + warning + '\n';
+  return text;
+}
+
 }  // namespace
 
-std::string PlanText(const RunReport& report) {
+std::string PlanText(const RunReport& report, const LinearOrder& order) {
   using Align = Table::Align;
   Table table({{"linear"},
                {"N x K", Align::kRight},
@@ -87,36 +112,38 @@ std::string PlanText(const RunReport& report) {
                {"before", Align::kRight},
                {"after", Align::kRight},
                {"reason"}});
-  int64_t before = 0, after = 0;
-  for (size_t i = 0; i < report.plan.linears.size(); ++i) {
+  for (const size_t i : Listed(report, order)) {
     const Linear& linear = report.plan.linears[i];
     const LinearOutcome& outcome = report.outcomes[i];
     const std::string shape =
         linear.n > 0 ? std::to_string(linear.n) + " x " + std::to_string(linear.k) : "-";
     table.AddRow({linear.name, shape, FormOf(linear), FormatBytes(outcome.bytes_before),
                   FormatBytes(outcome.bytes_after), linear.reason});
-    before += outcome.bytes_before;
-    after += outcome.bytes_after;
   }
   const Totals totals = TotalsOf(report);
   std::ostringstream text;
   text << table.Text() << '\n'
-       << "linears        " << totals.quantized << " quantized, " << totals.half
-       << " stored as fp16, " << totals.kept << " kept\n"
-       << "linear weights " << FormatBytes(before) << " -> " << FormatBytes(after) << '\n'
-       << "peak memory    " << FormatBytes(report.predicted_peak_bytes) << " predicted\n"
-       << "destination    " << report.destination.string() << '\n';
-  for (const std::string& note : report.notes) text << "note           " << note << '\n';
+       << "size          " << SizesText(report.bytes.Total()) << " predicted\n"
+       << BytesText(report.bytes, report.savings) << "linears       " << totals.quantized
+       << " quantized, " << totals.half << " stored as fp16, " << totals.kept << " kept\n"
+       << WarningsText(report) << "peak memory   " << FormatBytes(report.predicted_peak_bytes)
+       << " predicted\n"
+       << "destination   " << report.destination.string() << '\n';
+  for (const std::string& note : report.notes) text << "note          " << note << '\n';
   return text.str();
 }
 
-nlohmann::ordered_json PlanJson(const RunReport& report) {
+nlohmann::ordered_json PlanJson(const RunReport& report, const LinearOrder& order) {
   nlohmann::ordered_json json;
   json["destination"] = report.destination.string();
+  json["bytes_before"] = report.bytes_before;
+  json["bytes"] = BytesJson(report.bytes);
+  json["savings"] = SavingsJson(report.savings);
+  json["warnings"] = report.warnings;
   json["predicted_peak_bytes"] = report.predicted_peak_bytes;
   json["notes"] = report.notes;
   auto& linears = json["linears"] = nlohmann::ordered_json::array();
-  for (size_t i = 0; i < report.plan.linears.size(); ++i) {
+  for (const size_t i : Listed(report, order)) {
     const Linear& linear = report.plan.linears[i];
     const LinearOutcome& outcome = report.outcomes[i];
     nlohmann::ordered_json entry;
@@ -144,13 +171,10 @@ std::string SummaryText(const RunReport& report) {
   const Timings& t = report.timings;
   std::ostringstream text;
   text << "written       " << report.destination.string() << '\n'
-       << "size          " << FormatBytes(report.bytes_before) << " -> "
-       << FormatBytes(report.bytes_after) << " ("
-       << FormatPercent(double(report.bytes_after) /
-                        double(std::max<int64_t>(1, report.bytes_before)))
-       << ")\n"
-       << "linears       " << totals.quantized << " quantized (" << totals.scaled << " scaled), "
-       << totals.half << " stored as fp16, " << totals.kept << " kept\n";
+       << "size          " << SizesText({report.bytes_before, report.bytes_after}) << '\n'
+       << BytesText(report.bytes, report.savings) << "linears       " << totals.quantized
+       << " quantized (" << totals.scaled << " scaled), " << totals.half << " stored as fp16, "
+       << totals.kept << " kept\n";
   if (report.tokens > 0) {
     text << "calibration   " << report.samples << " samples, " << report.tokens << " tokens";
     if (totals.unseen > 0) {
@@ -160,8 +184,9 @@ std::string SummaryText(const RunReport& report) {
     text << '\n';
   }
   for (const std::string& note : report.notes) text << "note          " << note << '\n';
-  text << "output error  " << FormatPercent(totals.loss) << " of the linears' output energy ("
-       << FormatPercent(totals.loss_rtn) << " by rounding to nearest)\n"
+  text << WarningsText(report) << "output error  " << FormatPercent(totals.loss)
+       << " of the linears' output energy (" << FormatPercent(totals.loss_rtn)
+       << " by rounding to nearest)\n"
        << "time          " << FormatSeconds(t.total) << ": " << PhaseText(t) << '\n'
        << "peak memory   " << FormatBytes(report.peak_bytes)
        << (report.ranks > 1 ? " on the largest of " + std::to_string(report.ranks) + " ranks" : "")
@@ -174,6 +199,7 @@ std::string SummaryText(const RunReport& report) {
   } else {
     text << "not done: " << report.verification.note << '\n';
   }
+  text << NextStepsText(report);
   return text.str();
 }
 
@@ -184,6 +210,8 @@ nlohmann::ordered_json SummaryJson(const RunReport& report) {
   json["destination"] = report.destination.string();
   json["bytes_before"] = report.bytes_before;
   json["bytes_after"] = report.bytes_after;
+  json["bytes"] = BytesJson(report.bytes);
+  json["savings"] = SavingsJson(report.savings);
   json["linears"] = {{"quantized", totals.quantized},
                      {"scaled", totals.scaled},
                      {"rounded_unseen", totals.unseen},
@@ -191,6 +219,7 @@ nlohmann::ordered_json SummaryJson(const RunReport& report) {
                      {"kept", totals.kept}};
   json["calibration"] = {{"samples", report.samples}, {"tokens", report.tokens}};
   json["notes"] = report.notes;
+  json["warnings"] = report.warnings;
   json["relative_loss"] = totals.loss;
   json["relative_loss_rtn"] = totals.loss_rtn;
   for (const Phase& phase : PhasesOf(t)) json["seconds"][phase.name] = phase.seconds;
@@ -202,6 +231,7 @@ nlohmann::ordered_json SummaryJson(const RunReport& report) {
                           {"max_relative", report.verification.max_relative},
                           {"tolerance", report.verification.tolerance},
                           {"note", report.verification.note}};
+  json["next"] = NextStepsJson(report);
   return json;
 }
 

@@ -105,6 +105,9 @@ def test_dry_run_table(source, tmp_path):
     arguments = ["--group-size", 32, "--dst", "out", "--dry-run"]
     text = succeeded(quantize("run", "tiny", *arguments, cwd=tmp_path))
     text = re.sub(r"(peak memory +)\S+ \S+", r"\1SIZE", text)
+    # The graph's own size, and with it all shares, is that of the installed onnx.
+    text = re.sub(r"^(size +| +rest +).*$", r"\1SIZE", text, flags=re.MULTILINE)
+    text = re.sub(r" +[\d.]+ % of the result", " SHARE of the result", text)
     assert_golden("dry_run", text)
     assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
 

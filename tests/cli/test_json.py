@@ -82,6 +82,7 @@ def test_other_commands(source, tmp_path):
 def test_inspect_of_a_result_is_its_metadata(source, tmp_path):
     printed("run", source, tmp_path / "out", "--method", "rtn")
     found = printed("inspect", tmp_path / "out")
+    assert [model["file"] for model in found.pop("model_files")] == ["model.onnx"]
     assert found == json.loads((tmp_path / "out" / "quantization_metadata.json").read_text())
 
 

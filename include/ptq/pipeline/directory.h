@@ -25,6 +25,7 @@ struct DirectoryReport {
   std::filesystem::path destination;
   /// What quantization_metadata.json says: under `models` each model's own.
   nlohmann::ordered_json metadata;
+  std::vector<FileBytes> bytes;  ///< of each model
   int64_t bytes_before = 0;
   int64_t bytes_after = 0;
   int64_t peak_bytes = 0;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ptq/base/ranks.h"
+#include "ptq/pipeline/file_bytes.h"
 #include "ptq/pipeline/recipe.h"
 #include "ptq/pipeline/timings.h"
 #include "ptq/plan/plan.h"
@@ -40,7 +41,10 @@ struct Verification {
 struct RunReport {
   Plan plan;
   std::vector<LinearOutcome> outcomes;  ///< by index into plan.linears
+  std::filesystem::path source;
   std::filesystem::path destination;
+  std::filesystem::path model_file;  ///< the .onnx file, in the destination
+  bool reads_tokens = false;         ///< of one sequence, from which `eval` can judge the model
   int64_t bytes_before = 0;
   int64_t bytes_after = 0;
   int64_t predicted_peak_bytes = 0;
@@ -50,7 +54,10 @@ struct RunReport {
   int64_t tokens = 0;
   Timings timings;
   Verification verification;
-  std::vector<std::string> notes;  ///< what a reader should know, one sentence each
+  FileBytes bytes;                    ///< of a plan: predicted
+  std::vector<Saving> savings;        ///< the largest first
+  std::vector<std::string> notes;     ///< what a reader should know, one sentence each
+  std::vector<std::string> warnings;  ///< what makes a bad result likely, one sentence each
 };
 
 /// Makes the plan and predicts sizes and memory; writes nothing (--dry-run).

@@ -7,15 +7,18 @@
 
 #include "ptq/model/graph.h"
 #include "ptq/pipeline/run.h"
+#include "ptq/report/linear_order.h"
 
 namespace ptq {
 
-/// The plan: one line for each linear with its decision, reason, shape and sizes; then totals and
-/// the predicted peak memory.
-[[nodiscard]] std::string PlanText(const RunReport& report);
-[[nodiscard]] nlohmann::ordered_json PlanJson(const RunReport& report);
+/// The plan: one line for each linear (in `order`) with its decision, reason, shape and sizes; then
+/// totals of all, where the bytes will be, and the predicted peak memory.
+[[nodiscard]] std::string PlanText(const RunReport& report, const LinearOrder& order = {});
+[[nodiscard]] nlohmann::ordered_json PlanJson(const RunReport& report,
+                                              const LinearOrder& order = {});
 
-/// What a run did, in a few lines: destination, sizes, losses, time by part, memory, verification.
+/// What a run did, in a few lines: destination, sizes by part, losses, warnings, time by part,
+/// memory, verification, and what to do next.
 [[nodiscard]] std::string SummaryText(const RunReport& report);
 [[nodiscard]] nlohmann::ordered_json SummaryJson(const RunReport& report);
 
