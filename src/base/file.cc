@@ -10,10 +10,12 @@
 
 #include "write_behind.h"
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ptq/base/destination.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file_kind.h"
 
@@ -21,6 +23,7 @@ namespace ptq {
 namespace {
 
 constexpr size_t kWriteBuffer = 1 << 20;
+constexpr size_t kMarkedBytes = 4096;
 
 std::string ErrnoText() { return std::strerror(errno); }
 
@@ -94,13 +97,14 @@ std::string ReadTextFile(const std::filesystem::path& path) {
 }
 
 FileWriter::FileWriter(const std::filesystem::path& path) : path_(path) {
-  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (fd_ < 0) throw OutputError("cannot create '" + path.string() + "': " + ErrnoText());
+  (void)::flock(fd_, LOCK_EX | LOCK_NB);  // tells RemoveLeftover that somebody is at work
 }
 
 FileWriter::FileWriter(const std::filesystem::path& path, int64_t position)
     : path_(path), position_(position) {
-  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (fd_ < 0) throw OutputError("cannot open '" + path.string() + "': " + ErrnoText());
   const off_t size = ::lseek(fd_, 0, SEEK_END);
   if (size < position || ::ftruncate(fd_, position) != 0 ||
@@ -188,8 +192,33 @@ void WriteFile(const std::filesystem::path& path, std::string_view text) {
   writer.Finish();
 }
 
+void RemoveLeftover(const std::filesystem::path& file, std::string_view mark) {
+  const std::string part = file.string() + ".part";
+  const int fd = ::open(part.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return;
+  struct stat info {};
+  const bool plain = ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_nlink == 1 &&
+                     info.st_uid == ::geteuid() && ::flock(fd, LOCK_EX | LOCK_NB) == 0;
+  std::string beginning(kMarkedBytes, '\0');
+  const ssize_t size = plain ? ::pread(fd, beginning.data(), beginning.size(), 0) : -1;
+  ::close(fd);
+  if (size > 0) beginning.resize(static_cast<size_t>(size));
+  const bool marked = size > 0 && !mark.empty() && beginning.find(mark) != std::string::npos;
+  if (size == 0 || marked) ::unlink(part.c_str());
+}
+
 AtomicFile::AtomicFile(std::filesystem::path path)
-    : path_(std::move(path)), temporary_(path_.string() + ".part"), writer_(temporary_) {}
+    : path_(std::move(path)), temporary_(path_.string() + ".part") {
+  RemoveLeftover(path_, {});
+  const int fd = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (fd < 0 && errno == EEXIST) {
+    throw OutputError("'" + temporary_.string() +
+                      "' is in the way: another run may be writing it; if none does, move it away");
+  }
+  if (fd < 0) throw OutputError("cannot create '" + temporary_.string() + "': " + ErrnoText());
+  ::close(fd);
+  writer_.emplace(temporary_);
+}
 
 AtomicFile::~AtomicFile() {
   writer_.reset();
@@ -207,6 +236,7 @@ void AtomicFile::Commit() {
 }
 
 void WriteFileAtomically(const std::filesystem::path& path, std::string_view text) {
+  ::unlink((path.string() + ".part").c_str());
   AtomicFile file(path);
   file.writer().Write(text);
   file.Commit();

@@ -1,14 +1,16 @@
 // Makes, locks, takes over and commits the directory that a result is written to.
 #include "ptq/base/staged_directory.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <string>
 #include <system_error>
 #include <utility>
 
+#include "place_files.h"
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,93 +20,286 @@
 namespace ptq {
 namespace {
 
-/// Held by the process that works in a staged directory.
-constexpr const char* kLockName = "lock";
+namespace fs = std::filesystem;
 
 std::string ErrnoText() { return std::strerror(errno); }
 
-}  // namespace
+/// Where the old directory is while the new one takes its name, if the two cannot be exchanged.
+fs::path AsideOf(const fs::path& staging) { return staging.string() + ".old"; }
 
-StagedDirectory::StagedDirectory(std::filesystem::path destination, bool overwrite, bool resume)
-    : destination_(std::move(destination)), overwrite_(overwrite) {
-  destination_ = std::filesystem::absolute(destination_).lexically_normal();
-  if (destination_.filename().empty()) destination_ = destination_.parent_path();
+/// The names of an earlier result's files in a directory, also of one that has stepped aside.
+std::vector<fs::path> WrittenIn(const fs::path& directory, const Replacement& replacement) {
+  std::vector<fs::path> names;
+  if (!replacement.written) return names;
+  for (const WrittenFile& file :
+       replacement.written(directory).value_or(std::vector<WrittenFile>())) {
+    names.push_back(file.name);
+  }
+  return names;
+}
+
+bool Exists(const fs::path& path) {
   std::error_code error;
-  if (std::filesystem::exists(destination_, error) && !overwrite_ &&
-      !(std::filesystem::is_directory(destination_, error) &&
-        std::filesystem::is_empty(destination_, error))) {
-    throw OutputError("destination '" + destination_.string() +
-                      "' exists already; choose another --dst or give --overwrite");
-  }
-  const auto parent = destination_.parent_path();
-  if (!std::filesystem::is_directory(parent, error)) {
-    throw OutputError("the destination's parent '" + parent.string() + "' is not a directory");
-  }
-  const auto staging = parent / ("." + destination_.filename().string() + ".part");
-  if (::mkdir(staging.c_str(), 0755) != 0 && errno != EEXIST) {
-    throw OutputError("cannot create a directory in '" + parent.string() + "': " + ErrnoText());
-  }
-  staging_ = staging;
-  Lock();
-  if (resume) return;
-  for (const auto& entry : std::filesystem::directory_iterator(staging_, error)) {
-    if (entry.path().filename() != kLockName) std::filesystem::remove_all(entry.path(), error);
+  return fs::exists(fs::symlink_status(path, error));
+}
+
+[[noreturn]] void InTheWay(const fs::path& path, const std::string& why) {
+  throw OutputError("'" + path.string() + "' is in the way of what is to be written: " + why +
+                    "; move it away, or choose another --dst");
+}
+
+/// What a run that resumes goes on with is what a run wrote: files and directories.
+void CheckLeftovers(const fs::path& staging) {
+  for (const auto& entry : fs::recursive_directory_iterator(staging)) {
+    struct stat info {};
+    if (::lstat(entry.path().c_str(), &info) != 0) continue;
+    if (S_ISDIR(info.st_mode) || (S_ISREG(info.st_mode) && info.st_nlink == 1)) continue;
+    InTheWay(entry.path(), "no run made this link or device");
   }
 }
 
-/// The lock goes with the process, however that ends.
-void StagedDirectory::Lock() {
-  lock_ = ::open((staging_ / kLockName).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock_ >= 0 && ::flock(lock_, LOCK_EX | LOCK_NB) == 0) return;
-  const bool busy = lock_ >= 0 && errno == EWOULDBLOCK;
+}  // namespace
+
+StagedDirectory::StagedDirectory(const fs::path& destination, Replacement replacement, bool resume)
+    : replacement_(std::move(replacement)) {
+  Recover(destination, replacement_);
+  place_ = Examine(destination, replacement_);
+  staging_ = place_.Staging();
+  try {
+    MakeParents();
+    MakeStaging();
+    Lock();
+    if (found_) TakeOver(resume);
+  } catch (const std::exception&) {
+    if (lock_ >= 0) ::close(lock_);
+    if (!found_) {
+      std::error_code ignored;
+      fs::remove(staging_ / kLockName, ignored);
+      ::rmdir(staging_.c_str());
+    }
+    RemoveParents();
+    throw;
+  }
+}
+
+fs::path StagedDirectory::PathFor(const fs::path& destination) {
+  std::error_code error;
+  Destination at;
+  at.directory = fs::weakly_canonical(fs::absolute(destination, error), error);
+  if (!at.directory.has_filename()) at.directory = at.directory.parent_path();
+  at.in_place = true;
+  if (IsOne(at.Staging())) return at.Staging();
+  at.in_place = false;
+  return at.Staging();
+}
+
+bool StagedDirectory::IsOne(const fs::path& path) {
+  const std::string name = path.filename().string();
+  std::error_code error;
+  return name.starts_with('.') && name.ends_with(".part") &&
+         fs::is_directory(fs::symlink_status(path, error)) &&
+         fs::is_regular_file(fs::symlink_status(path / kLockName, error));
+}
+
+bool StagedDirectory::IsInUse(const fs::path& path) {
+  const int lock = TryLock(path, 0);
+  if (lock >= 0) ::close(lock);
+  return lock < 0;
+}
+
+bool StagedDirectory::RemoveUnused(const fs::path& path) {
+  const int lock = IsOne(path) ? TryLock(path, 0) : -1;
+  if (lock < 0) return false;
+  std::error_code error;
+  fs::remove_all(path, error);
+  ::close(lock);
+  return !error;
+}
+
+void StagedDirectory::Recover(const fs::path& destination, const Replacement& replacement) {
+  std::error_code error;
+  Destination at;
+  at.directory = fs::weakly_canonical(fs::absolute(destination, error), error);
+  if (!at.directory.has_filename()) at.directory = at.directory.parent_path();
+  if (error || !at.directory.has_filename()) return;
+  const fs::path aside = AsideOf(at.Staging());
+  if (Exists(aside) && !WrittenIn(aside, replacement).empty()) {
+    if (Exists(at.directory)) {
+      RemoveFiles(aside, WrittenIn(aside, replacement));
+    } else {
+      fs::rename(aside, at.directory, error);
+    }
+  }
+  for (const bool in_place : {false, true}) {
+    at.in_place = in_place;
+    RecoverPlacement(at.Staging(), at.directory);
+  }
+}
+
+void StagedDirectory::MakeParents() {
+  for (fs::path at = staging_.parent_path(); !Exists(at); at = at.parent_path()) {
+    parents_.push_back(at);
+  }
+  std::ranges::reverse(parents_);
+  for (size_t i = 0; i < parents_.size(); ++i) {
+    if (::mkdir(parents_[i].c_str(), 0755) == 0 || errno == EEXIST) continue;
+    const std::string why = ErrnoText();
+    const std::string name = parents_[i].string();
+    parents_.resize(i);
+    throw OutputError("cannot create '" + name + "': " + why);
+  }
+  std::error_code error;
+  if (!fs::is_directory(staging_.parent_path(), error)) {
+    throw OutputError("the destination's parent '" + staging_.parent_path().string() +
+                      "' is not a directory");
+  }
+}
+
+void StagedDirectory::RemoveParents() {
+  for (auto at = parents_.rbegin(); at != parents_.rend(); ++at) ::rmdir(at->c_str());
+}
+
+/// A directory of ours alone: made here, or left by a run, which has locked it.
+void StagedDirectory::MakeStaging() {
+  if (::mkdir(staging_.c_str(), 0755) == 0) return;
   const std::string why = ErrnoText();
-  if (lock_ >= 0) ::close(lock_);
-  lock_ = -1;
-  if (busy) {
-    throw OutputError("another run is writing '" + destination_.string() +
+  found_ = errno == EEXIST;
+  if (!found_) {
+    throw OutputError("cannot create a directory in '" + staging_.parent_path().string() +
+                      "': " + why);
+  }
+  struct stat info {};
+  if (::lstat(staging_.c_str(), &info) != 0) InTheWay(staging_, ErrnoText());
+  if (S_ISLNK(info.st_mode)) InTheWay(staging_, "it is a link");
+  if (!S_ISDIR(info.st_mode)) InTheWay(staging_, "it is not a directory");
+  if (info.st_uid != ::geteuid()) InTheWay(staging_, "it belongs to another user");
+  // What stands there without a lock is an earlier result that another has replaced.
+  if (Exists(staging_ / kLockName)) return;
+  const auto written = WrittenIn(staging_, replacement_);
+  if (!written.empty()) RemoveFiles(staging_, written);
+  if (::mkdir(staging_.c_str(), 0755) == 0) return;
+  std::error_code error;
+  if (!fs::is_empty(staging_, error)) InTheWay(staging_, "it holds files, and no run made it");
+}
+
+void StagedDirectory::Lock() {
+  lock_ = TryLock(staging_, O_CREAT);
+  if (lock_ >= 0) return;
+  const std::string why = ErrnoText();
+  if (errno == EWOULDBLOCK) {
+    found_ = true;
+    throw OutputError("another run is writing '" + place_.directory.string() +
                       "'; wait for it, or choose another --dst");
   }
+  if (errno == ELOOP) InTheWay(staging_ / kLockName, "it is a link");
   throw OutputError("cannot write in '" + staging_.string() + "': " + why);
+}
+
+void StagedDirectory::TakeOver(bool resume) {
+  if (resume) return CheckLeftovers(staging_);
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(staging_)) {
+    if (entry.path().filename() != kLockName) fs::remove_all(entry.path(), ignored);
+  }
 }
 
 StagedDirectory::~StagedDirectory() {
   std::error_code ignored;
-  if (!staging_.empty() && lock_ >= 0 && !keep_) std::filesystem::remove_all(staging_, ignored);
+  const bool remove = !staging_.empty() && !keep_;
+  if (remove) fs::remove_all(staging_, ignored);
+  if (remove) RemoveParents();
   if (lock_ >= 0) ::close(lock_);
 }
 
-bool StagedDirectory::Replaces() const {
-  std::error_code error;
-  return std::filesystem::exists(destination_, error) &&
-         !std::filesystem::is_empty(destination_, error);
+void StagedDirectory::Commit(bool durable) {
+  if (durable) Sync();
+  std::string why;
+  try {
+    Place(durable);
+    staging_.clear();
+    return;
+  } catch (const OutputError& error) {
+    why = error.what();
+  } catch (const fs::filesystem_error& error) {
+    why = "cannot write '" + place_.directory.string() + "': " + error.code().message();
+  }
+  throw OutputError(why + "; the finished result is in '" + GiveOtherName().string() + "'");
 }
 
-void StagedDirectory::Commit(bool durable) {
+void StagedDirectory::Sync() const {
+  for (const auto& entry : fs::recursive_directory_iterator(staging_)) {
+    if (entry.is_regular_file()) SyncFile(entry.path());
+    if (entry.is_directory()) SyncDirectory(entry.path());
+  }
+  SyncDirectory(staging_);
+}
+
+void StagedDirectory::Place(bool durable) {
+  const Destination now = Examine(place_.directory, replacement_);
+  if (now.in_place || place_.in_place) {
+    PlaceFiles(staging_, now.directory, now.replaced, durable);
+    return;
+  }
   std::error_code error;
-  std::filesystem::remove(staging_ / kLockName, error);
-  if (durable) {
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(staging_)) {
-      if (entry.is_regular_file()) SyncFile(entry.path());
-      if (entry.is_directory()) SyncDirectory(entry.path());
+  fs::remove(staging_ / kLockName, error);
+  if (!now.exists) {
+    RenameToNew(staging_, now.directory);
+  } else if (!now.replaced.empty()) {
+    return Exchange(now, durable);
+  } else if (::rename(staging_.c_str(), now.directory.c_str()) != 0) {  // onto an empty directory
+    throw OutputError("cannot write '" + now.directory.string() + "': " + ErrnoText());
+  }
+  if (durable) SyncDirectory(now.directory.parent_path());
+}
+
+/// There is a whole result under the name at every moment.
+void StagedDirectory::Exchange(const Destination& now, bool durable) {
+  const auto exchange = [&] {
+    return ::renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, now.directory.c_str(),
+                       RENAME_EXCHANGE) == 0;
+  };
+  if (exchange()) {
+    if (durable) SyncDirectory(now.directory.parent_path());
+    return RemoveFiles(staging_, now.replaced);
+  }
+  if (errno == EINVAL || errno == ENOSYS) return StepAside(now);
+  // Directories of an image's lower layer cannot be renamed, their files can.
+  PlaceFiles(staging_, now.directory, now.replaced, durable);
+}
+
+/// For file systems that exchange nothing: the old directory steps aside, so that a failure, or the
+/// next run, can put it back.
+void StagedDirectory::StepAside(const Destination& now) {
+  const fs::path aside = AsideOf(staging_);
+  RenameToNew(now.directory, aside);
+  try {
+    RenameToNew(staging_, now.directory);
+  } catch (const OutputError&) {
+    RenameToNew(aside, now.directory);
+    throw;
+  }
+  RemoveFiles(aside, now.replaced);
+}
+
+/// So that the next run does not take the result for a leftover. Returns where it is.
+fs::path StagedDirectory::GiveOtherName() {
+  keep_ = true;
+  std::error_code error;
+  fs::path base = place_.directory;
+  if (place_.in_place) base /= place_.directory.filename();
+  for (int i = 1; i < 100; ++i) {
+    const fs::path name = base.string() + ".new" + (i == 1 ? "" : std::to_string(i));
+    if (Exists(name)) continue;
+    try {
+      RenameToNew(staging_, name);
+    } catch (const OutputError&) {
+      break;
     }
-    SyncDirectory(staging_);
+    fs::remove(name / kLockName, error);
+    staging_ = name;
+    break;
   }
-  std::filesystem::path previous;
-  if (std::filesystem::exists(destination_, error)) {
-    // The old directory steps aside first, so that a failure can put it back.
-    previous = staging_.string() + ".old";
-    std::filesystem::rename(destination_, previous, error);
-    if (error) throw OutputError("cannot replace '" + destination_.string() + "'");
-  }
-  std::filesystem::rename(staging_, destination_, error);
-  if (error) {
-    const std::string why = error.message();
-    if (!previous.empty()) std::filesystem::rename(previous, destination_, error);
-    throw OutputError("cannot move the result to '" + destination_.string() + "': " + why);
-  }
-  if (durable) SyncDirectory(destination_.parent_path());
-  staging_.clear();
-  if (!previous.empty()) std::filesystem::remove_all(previous, error);
+  return staging_;
 }
 
 }  // namespace ptq

@@ -9,9 +9,11 @@
 #include "values.h"
 #include <nlohmann/json.hpp>
 
+#include "ptq/base/destination.h"
 #include "ptq/base/hash.h"
 #include "ptq/base/parallel.h"
 #include "ptq/cli/command.h"
+#include "ptq/model/model_paths.h"
 #include "ptq/runtime/executor.h"
 #include "ptq/tensor/npz.h"
 
@@ -81,6 +83,7 @@ class ForwardCommand : public Command {
   ExitCode Run(const GlobalOptions& global) override {
     if (out_.empty() && !against_) throw UsageError("nothing to do: give --out FILE or --against");
     const ThreadLimit threads(global.threads);
+    if (!out_.empty()) CheckOutputFile(out_, {inputs_, source_});
     const auto arrays = ReadNpz(inputs_);
     std::map<std::string, Tensor> feeds, expected;
     for (const auto& [name, tensor] : arrays) {
@@ -94,6 +97,7 @@ class ForwardCommand : public Command {
       throw InputError("'" + inputs_ + "' holds no out.<name> array to compare with");
     }
     const Model model = Model::Load(source_);
+    if (!out_.empty()) CheckOutputFile(out_, PathsOf(model));
     const Graph graph(model);
     const Executor executor(graph);
     const auto outputs = RunModel(executor, feeds);

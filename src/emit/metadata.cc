@@ -6,6 +6,7 @@
 #include "ptq/base/file.h"
 #include "ptq/base/hash.h"
 #include "ptq/emit/stored_codes.h"
+#include "ptq/emit/written_files.h"
 
 namespace ptq {
 namespace {
@@ -152,6 +153,7 @@ Json ToJson(const Metadata& metadata) {
               {"totals", TotalsJson(metadata)},
               {"linears", linears},
               {"sidecars", metadata.sidecars},
+              {"files", ToJson(metadata.files)},
               {"notes", metadata.notes},
               {"verification", VerificationJson(metadata.verification)}};
 }

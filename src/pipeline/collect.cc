@@ -6,12 +6,14 @@
 #include "calibration_run.h"
 #include "companions.h"
 
+#include "ptq/base/destination.h"
 #include "ptq/base/error.h"
 #include "ptq/base/hash.h"
 #include "ptq/base/interrupt.h"
 #include "ptq/base/memory.h"
 #include "ptq/base/progress.h"
 #include "ptq/base/stopwatch.h"
+#include "ptq/model/model_paths.h"
 #include "ptq/stats/statistics_file.h"
 
 namespace ptq {
@@ -45,6 +47,11 @@ void Collect(const Recipe& recipe, const std::filesystem::path& file, Ranks& ran
   std::optional<Stopwatch> reading(timings.read);
   Companions companions({recipe.source}, recipe);
   const Source& source = companions.source(0);
+  if (ranks.is_root()) {
+    auto inputs = PathsOf(source.model);
+    inputs.push_back(recipe.calibration.file);
+    CheckOutputFile(file, inputs);
+  }
   PlanOptions options;
   options.head = HeadForm::kInt4;  // so that its site is among the plan's
   const Plan plan = MakePlan(source.executor.plan(), options);
@@ -103,6 +110,7 @@ CollectReport CollectStatistics(const Recipe& recipe, const std::filesystem::pat
 CollectReport MergeStatistics(std::span<const std::filesystem::path> files,
                               const std::filesystem::path& merged) {
   if (files.size() < 2) throw UsageError("--merge takes two or more statistics files");
+  CheckOutputFile(merged, {files.begin(), files.end()});
   std::vector<StatisticsFile> parts;
   parts.reserve(files.size());
   for (const auto& file : files) parts.emplace_back(file);

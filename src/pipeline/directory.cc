@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "byte_account.h"
+#include "check_destination.h"
 #include "companions.h"
 #include "run_context.h"
 #include "shared_weights.h"
@@ -20,6 +21,7 @@
 #include "ptq/emit/metadata.h"
 #include "ptq/emit/output_model.h"
 #include "ptq/emit/sidecars.h"
+#include "ptq/emit/written_files.h"
 #include "ptq/plan/names.h"
 
 namespace ptq {
@@ -198,15 +200,17 @@ int64_t BytesOf(const fs::path& directory) {
 Json PartMetadata(const std::string& file, Json own) {
   Json part = {{"file", file}};
   for (auto& [key, value] : own.items()) {
-    if (key != "schema_version" && key != "tool" && key != "recipe" && key != "sidecars") {
+    if (key != "schema_version" && key != "tool" && key != "recipe" && key != "sidecars" &&
+        key != "files") {
       part[key] = std::move(value);
     }
   }
   return part;
 }
 
-/// All but the metadata, which goes into that of the directory.
-void MoveFiles(const fs::path& from, const fs::path& to) {
+/// All but the metadata, which goes into that of the directory. Adds their names below the result.
+void MoveFiles(const fs::path& from, const fs::path& root, const fs::path& folder,
+               std::vector<fs::path>& names) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(from)) {
     if (entry.is_regular_file() && entry.path().filename() != kMetadataFileName) {
@@ -214,7 +218,8 @@ void MoveFiles(const fs::path& from, const fs::path& to) {
     }
   }
   for (const fs::path& file : files) {
-    const fs::path target = to / file.lexically_relative(from);
+    names.push_back(folder / file.lexically_relative(from));
+    const fs::path target = root / names.back();
     fs::create_directories(target.parent_path());
     fs::rename(file, target);
   }
@@ -226,6 +231,7 @@ void Assemble(DirectoryRoad& road, const Recipe& recipe, const fs::path& staged,
   Json models = Json::array();
   std::vector<fs::path> data_files;
   std::vector<OutputFiles> files;
+  std::vector<fs::path> names;
   for (size_t i = 0; i < road.size(); ++i) {
     const fs::path from = staged / "models" / std::to_string(i);
     const Model& model = road.companions().source(i).model;
@@ -239,17 +245,19 @@ void Assemble(DirectoryRoad& road, const Recipe& recipe, const fs::path& staged,
     const fs::path folder = road.FolderOf(i);
     models.push_back(PartMetadata((folder / files.back().model).generic_string(),
                                   Json::parse(ReadTextFile(from / kMetadataFileName))));
-    MoveFiles(from, staged / folder);
+    MoveFiles(from, staged, folder, names);
   }
   fs::remove_all(staged / "models");
   fs::remove_all(staged / "shared");
   fs::remove(staged / "identity.json");
   const auto sidecars = CopySidecars(road.root(), data_files, staged, files);
+  names.insert(names.end(), sidecars.begin(), sidecars.end());
   report.metadata = {{"schema_version", kMetadataSchemaVersion},
                      {"tool", {{"name", "quantize"}, {"version", PTQ_VERSION}}},
                      {"recipe", ToJson(recipe)},
                      {"models", std::move(models)},
-                     {"sidecars", sidecars}};
+                     {"sidecars", sidecars},
+                     {"files", ToJson(SizesOf(staged, names))}};
   WriteFile(staged / kMetadataFileName, report.metadata.dump(2) + "\n");
 }
 
@@ -258,11 +266,15 @@ void Assemble(DirectoryRoad& road, const Recipe& recipe, const fs::path& staged,
 DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   DirectoryReport report;
-  report.destination = recipe.destination.empty() ? DefaultDestination(recipe) : recipe.destination;
-  StagedDirectory staged(report.destination, recipe.overwrite, options.resume);
+  report.destination = DestinationOf(recipe);
+  CheckDestination(recipe, report.destination);
+  StagedDirectory staged(report.destination, ReplacementOf(recipe), options.resume);
   fs::create_directories(staged.path() / "models");
   fs::create_directories(staged.path() / "shared");
   DirectoryRoad road(recipe, staged.path() / "shared");
+  for (size_t i = 0; i < road.size(); ++i) {
+    CheckModelFiles(road.companions().source(i).model, report.destination);
+  }
   try {
     CheckIdentity(staged.path() / "identity.json", road.Identity(), options.resume);
   } catch (const Error&) {
@@ -289,8 +301,7 @@ DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
 }
 
 std::vector<std::pair<std::string, RunReport>> PlanDirectory(const Recipe& recipe) {
-  const fs::path destination =
-      recipe.destination.empty() ? DefaultDestination(recipe) : recipe.destination;
+  const fs::path destination = DestinationOf(recipe);
   DirectoryRoad road(recipe, {});
   std::vector<std::pair<std::string, RunReport>> plans;
   for (size_t i = 0; i < road.size(); ++i) {

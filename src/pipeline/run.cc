@@ -5,6 +5,7 @@
 #include <set>
 
 #include "byte_account.h"
+#include "check_destination.h"
 #include "checkpoint.h"
 #include "companions.h"
 #include "few_tokens.h"
@@ -30,6 +31,7 @@
 #include "ptq/emit/output_model.h"
 #include "ptq/emit/sidecars.h"
 #include "ptq/emit/stored_codes.h"
+#include "ptq/emit/written_files.h"
 #include "ptq/pipeline/samples.h"
 #include "ptq/runtime/refused_input.h"
 
@@ -84,7 +86,7 @@ class Road {
         report_(report),
         options_(options),
         files_(FilesOf(recipe, source, report.plan, context)),
-        staged_(report.destination, recipe.overwrite, options.resume),
+        staged_(report.destination, ReplacementOf(recipe), options.resume),
         output_(source.graph, report.plan, staged_.path(),
                 {recipe.format, recipe.accuracy_level, recipe.half_floats, files_}),
         search_(source, recipe, report.plan, ranks, context) {}
@@ -306,6 +308,9 @@ class Road {
     for (const auto& [key, value] : MetadataProps(metadata_)) output_.SetMetadata(key, value);
     output_.Finish();
     if (!context_.is_part) metadata_.sidecars = CopySidecars(source_.model, staged_.path(), files_);
+    std::vector<std::filesystem::path> names = {files_.model, files_.data};
+    names.insert(names.end(), metadata_.sidecars.begin(), metadata_.sidecars.end());
+    metadata_.files = SizesOf(staged_.path(), names);
   }
 
   /// What the metadata says of the source, the recipe and every linear.
@@ -381,12 +386,19 @@ class Road {
   size_t carried_ = 0;
 };
 
+/// Where another rank keeps what does not fit into its memory: the destination may not exist there.
+std::filesystem::path ScratchOf(const RunReport& report) {
+  std::error_code error;
+  auto directory = std::filesystem::absolute(report.destination).parent_path();
+  while (!std::filesystem::is_directory(directory, error)) directory = directory.parent_path();
+  return directory;
+}
+
 /// A run on the other ranks: their part of each segment.
 void Help(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report,
           const RunContext& context) {
   SegmentSearch search(source, recipe, report.plan, ranks, context);
-  search.Start(Sha256OfFile(source.model.path()),
-               std::filesystem::absolute(report.destination).parent_path());
+  search.Start(Sha256OfFile(source.model.path()), ScratchOf(report));
   const size_t searched = SegmentsToSearch(report.plan);
   for (size_t i = 0; i < searched; ++i) {
     CheckInterrupt();
@@ -404,7 +416,7 @@ RunReport StartReport(const Source& source, const Recipe& recipe, const RunConte
   report.plan = MakePlan(source.executor.plan(), options);
   if (context.shared != nullptr) context.shared->Restrict(context.model, report.plan);
   CheckSpecs(report.plan, FindLinearFormat(recipe.format));
-  report.destination = recipe.destination.empty() ? DefaultDestination(recipe) : recipe.destination;
+  report.destination = DestinationOf(recipe);
   report.source = recipe.source;
   report.model_file = report.destination / FilesOf(recipe, source, report.plan, context).model;
   report.reads_tokens = source.graph.Find("input_ids") != kNoValue;
@@ -479,6 +491,7 @@ RunReport Run(const Recipe& recipe, const RunOptions& options, Ranks& ranks) {
     throw UsageError("--resume goes on with a run of one rank, and several keep no checkpoints");
   }
   const auto start = std::chrono::steady_clock::now();
+  if (ranks.is_root()) CheckDestination(recipe, DestinationOf(recipe));
   Companions companions({recipe.source}, recipe);
   double read = 0;
   {
@@ -487,6 +500,7 @@ RunReport Run(const Recipe& recipe, const RunOptions& options, Ranks& ranks) {
   }
   const RunContext context = ContextOf(companions, 0);
   RunReport report = StartReport(companions.source(0), recipe, context);
+  if (ranks.is_root()) CheckModelFiles(companions.source(0).model, report.destination);
   report.timings.read = read;
   Travel(recipe, companions.source(0), ranks, report, options, context);
   report.timings.total =

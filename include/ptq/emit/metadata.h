@@ -12,6 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ptq/base/destination.h"
 #include "ptq/model/model.h"
 #include "ptq/plan/plan.h"
 #include "ptq/quant/method.h"
@@ -21,7 +22,7 @@ namespace ptq {
 inline constexpr char kMetadataFileName[] = "quantization_metadata.json";
 /// Version of the file's structure (docs/metadata-schema.md): the first number changes when a
 /// reader must change.
-inline constexpr char kMetadataSchemaVersion[] = "1.1";
+inline constexpr char kMetadataSchemaVersion[] = "1.2";
 
 /// The model file that was read. File names only, never paths.
 struct SourceDescription {
@@ -82,6 +83,7 @@ struct Metadata {
   SourceDescription source;
   std::vector<LinearMetadata> linears;
   std::vector<std::string> sidecars;  ///< files copied beside the model
+  std::vector<WrittenFile> files;     ///< what the result consists of, but for this file
   std::vector<std::string> notes;     ///< what a reader should know, one sentence each
   std::optional<VerificationMetadata> verification;
 };

@@ -6,6 +6,7 @@
 #include "support/temp_directory.h"
 #include <gtest/gtest.h>
 
+#include "ptq/base/destination.h"
 #include "ptq/base/error.h"
 
 namespace ptq {
@@ -87,6 +88,47 @@ TEST(WriteFileAtomically, LeavesNothingWhenTheTargetIsADirectory) {
   std::filesystem::create_directories(directory.path() / "target" / "full");
   EXPECT_THROW(WriteFileAtomically(directory.path() / "target", "text"), OutputError);
   EXPECT_EQ(EntriesIn(directory.path()), 1);
+}
+
+TEST(AtomicFile, IsNotMadeOfWhatOthersMade) {
+  const TempDirectory directory;
+  const auto path = directory.path() / "out";
+  const auto part = directory.path() / "out.part";
+  const auto victim = directory.Write("victim", "precious");
+  std::filesystem::create_symlink("victim", part);
+  EXPECT_THROW(AtomicFile{path}, OutputError);
+  std::filesystem::remove(part);
+  std::filesystem::create_hard_link(victim, part);
+  RemoveLeftover(path, "precious");
+  EXPECT_THROW(AtomicFile{path}, OutputError);
+  std::filesystem::remove(part);
+  directory.Write("out.part", "precious");
+  RemoveLeftover(path, "mark");
+  EXPECT_THROW(AtomicFile{path}, OutputError);
+  EXPECT_EQ(ReadTextFile(part), "precious");
+  EXPECT_EQ(ReadTextFile(victim), "precious");
+}
+
+TEST(AtomicFile, ReplacesWhatAKilledProcessLeft) {
+  const TempDirectory directory;
+  for (const char* left : {"", "8 bytes and a mark, truncated"}) {
+    directory.Write("out.part", left);
+    RemoveLeftover(directory.path() / "out", "mark");
+    AtomicFile file(directory.path() / "out");
+    RemoveLeftover(directory.path() / "out", "mark");
+    EXPECT_THROW(AtomicFile{directory.path() / "out"}, OutputError) << "it is at work";
+    file.Commit();
+    EXPECT_EQ(EntriesIn(directory.path()), 1);
+  }
+}
+
+TEST(FileWriter, FollowsNoLink) {
+  const TempDirectory directory;
+  const auto victim = directory.Write("victim", "precious");
+  std::filesystem::create_symlink("victim", directory.path() / "link");
+  EXPECT_THROW(FileWriter(directory.path() / "link"), OutputError);
+  EXPECT_THROW(FileWriter(directory.path() / "link", 0), OutputError);
+  EXPECT_EQ(ReadTextFile(victim), "precious");
 }
 
 TEST(FileWriter, GoesOnAtAPosition) {

@@ -1,0 +1,28 @@
+// The files of a result: listed in its metadata, and found again by what may replace them.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "ptq/base/destination.h"
+
+namespace ptq {
+
+/// `names` below `directory` with their sizes; those that do not exist are left out.
+[[nodiscard]] std::vector<WrittenFile> SizesOf(const std::filesystem::path& directory,
+                                               std::span<const std::filesystem::path> names);
+
+/// The entry `files` of the metadata: `[{"file": "model.onnx", "bytes": 1234}, …]`.
+[[nodiscard]] nlohmann::ordered_json ToJson(std::span<const WrittenFile> files);
+
+/// What a run has written in `directory`, its metadata included, as that says; nothing when there
+/// is no such metadata. Results of versions that listed no files have the model's, of unknown size,
+/// and the sidecar files. Names that leave the directory are left out.
+[[nodiscard]] std::optional<std::vector<WrittenFile>> WrittenFiles(
+    const std::filesystem::path& directory);
+
+}  // namespace ptq
