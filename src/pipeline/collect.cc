@@ -49,7 +49,8 @@ void Collect(const Recipe& recipe, const std::filesystem::path& file, Ranks& ran
   const Source& source = companions.source(0);
   if (ranks.is_root()) {
     auto inputs = PathsOf(source.model);
-    inputs.push_back(recipe.calibration.file);
+    const auto& files = recipe.calibration.files;
+    inputs.insert(inputs.end(), files.begin(), files.end());
     CheckOutputFile(file, inputs);
   }
   PlanOptions options;

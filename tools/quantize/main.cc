@@ -1,4 +1,5 @@
 // Parse, dispatch, and the only catch: errors become one line and the documented exit status.
+#include <csignal>
 #include <exception>
 #include <iostream>
 #include <new>
@@ -24,6 +25,7 @@ int Fail(std::optional<ptq::Ranks>& ranks, ptq::ExitCode code, const char* what,
 
 int main(int argc, char** argv) {
   ptq::KeepFreedMemory();
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files then fails a write, as a full disk
   const bool json = ptq::WantsJson(argc, argv);
   std::optional<ptq::Ranks> ranks;
   try {
