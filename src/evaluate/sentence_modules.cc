@@ -11,6 +11,7 @@
 #include "safetensors.h"
 #include <nlohmann/json.hpp>
 
+#include "ptq/base/confined_path.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 
@@ -153,7 +154,12 @@ SentenceModules SentenceModules::Read(const fs::path& directory) {
   if (!list.is_array()) throw InputError("'" + path.string() + "': expected a list" + kHint);
   for (const Json& entry : list) {
     const std::string kind = KindOf(entry.at("type").get<std::string>());
-    const fs::path folder = directory / entry.value("path", "");
+    const std::string below = entry.value("path", "");
+    fs::path folder = directory;
+    if (!below.empty()) {
+      folder /= ConfinedName(below + "/" + kConfig, "'" + path.string() + "': the module's file")
+                    .parent_path();
+    }
     if (kind == "Transformer" || kind == "Dropout") continue;
     if (kind == "Pooling" && modules.poolings_.empty()) {
       modules.poolings_ = ReadPoolings(folder);

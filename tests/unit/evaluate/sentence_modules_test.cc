@@ -122,6 +122,12 @@ TEST(SentenceModules, ApplyADenseLayerOfAnyFloatType) {
   EXPECT_THROW((void)package.Find()->Apply(std::vector<float>{1, 2, 3}, 3), InputError);
 }
 
+TEST(SentenceModules, LieWithinThePackage) {
+  for (const char* path : {"../1_Pooling", "/etc", "1_Pooling/../.."}) {
+    EXPECT_THAT(Package(Module("Pooling", path)).Error(), HasSubstr("outside")) << path;
+  }
+}
+
 TEST(SentenceModules, SayWhatCannotBeRead) {
   EXPECT_THAT(Package(Module("CNN", "1_CNN")).Error(), HasSubstr("module 'CNN' is not known"));
   Package package(Module("Pooling", "1_Pooling") + Module("Dense", "2_Dense"));
