@@ -93,6 +93,22 @@ Json ErrorJson(ExitCode code, std::string_view message) {
   return json;
 }
 
+std::string OneLine(std::string_view message) {
+  constexpr size_t kLongest = 1000, kEnd = 300;  // the end holds what to do
+  std::string line(message);
+  if (line.size() > kLongest) {
+    const auto inside = [&](size_t at) { return (line[at] & 0xC0) == 0x80; };  // of a character
+    size_t from = kLongest - kEnd, to = line.size() - kEnd;
+    while (from > 0 && inside(from)) --from;
+    while (to < line.size() && inside(to)) ++to;
+    line = line.substr(0, from) + "..." + line.substr(to);
+  }
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return line;
+}
+
 bool WantsJson(int argc, const char* const* argv) {
   for (int i = 1; i < argc && std::string_view(argv[i]) != "--"; ++i) {
     if (std::string_view(argv[i]) == "--json") return true;

@@ -85,6 +85,12 @@ std::string FromExporterScopes(const Node& node) {
   return "";
 }
 
+/// Matched in polynomial time (an extension of libstdc++): what a user writes, as /(a+)+$/, would
+/// otherwise take time exponential in the length of a name.
+std::regex Compiled(const std::string& regex) {
+  return std::regex(regex, std::regex::ECMAScript | std::regex_constants::__polynomial);
+}
+
 }  // namespace
 
 std::string LinearName(const Graph& graph, int node, ValueId stored) {
@@ -103,14 +109,15 @@ NamePattern::NamePattern(std::string text) : text_(std::move(text)) {
   if (text_.size() < 2 || text_.front() != '/' || text_.back() != '/') return;
   regex_ = text_.substr(1, text_.size() - 2);
   try {
-    (void)std::regex(regex_);
+    (void)Compiled(regex_);
   } catch (const std::regex_error&) {
-    throw UsageError("'" + text_ + "' is not a valid regular expression (ECMAScript)");
+    throw UsageError("'" + text_ +
+                     "' is not a valid regular expression (ECMAScript without back references)");
   }
 }
 
 bool NamePattern::Matches(const std::string& name) const {
-  if (!regex_.empty()) return std::regex_search(name, std::regex(regex_));
+  if (!regex_.empty()) return std::regex_search(name, Compiled(regex_));
   return ::fnmatch(text_.c_str(), name.c_str(), 0) == 0;
 }
 

@@ -15,8 +15,9 @@ namespace {
 /// Of several ranks that fail, one reports it, and all end with its status.
 int Fail(std::optional<ptq::Ranks>& ranks, ptq::ExitCode code, const char* what, bool json) {
   if (!ranks.has_value() || ranks->Fail(code)) {
-    std::cerr << "quantize: " << what << '\n';
-    if (json) ptq::PrintErrorJson(code, what);
+    const std::string line = ptq::OneLine(what);
+    std::cerr << "quantize: " << line << '\n';
+    if (json) ptq::PrintErrorJson(code, line);
   }
   return static_cast<int>(code);
 }

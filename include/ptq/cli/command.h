@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include <CLI/CLI.hpp>
@@ -46,6 +47,9 @@ struct CommandEntry {
 /// output.
 [[nodiscard]] int RunCommandLine(int argc, const char* const* argv, Ranks& ranks);
 
+/// A message as a terminal may see it, whatever names it quotes: one line of at most 1,000 bytes
+/// without control characters.
+[[nodiscard]] std::string OneLine(std::string_view message);
 /// Whether --json is among the words, even if they cannot be understood.
 [[nodiscard]] bool WantsJson(int argc, const char* const* argv);
 /// Writes an error to standard output as scripts read it (docs/json-output.md).

@@ -38,7 +38,7 @@ class Help : public ::testing::TestWithParam<size_t> {
     app_.add_option("--kind", kind_, "Which")
         ->type_name("red|orange|yellow|green|blue")
         ->group("Choice");
-    app_.add_flag("--secret", "Not shown")->group("");
+    app_.add_flag("--secret", secret_, "Not shown")->group("");
     app_.footer("Examples:\n  test model.onnx");
     app_.formatter(std::make_shared<HelpFormatter>(GetParam()));
   }
@@ -46,6 +46,7 @@ class Help : public ::testing::TestWithParam<size_t> {
   CLI::App app_{"Does it", "test"};
   std::string source_, kind_;
   int count_ = 3;
+  bool secret_ = false;
 };
 
 TEST_P(Help, KeepsToItsWidth) {

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "ptq/cli/command.h"
+
 namespace ptq {
 namespace {
 
@@ -32,6 +34,14 @@ TEST(ErrorJson, LeavesOutWhatAMessageDoesNotSay) {
   EXPECT_EQ(error["what"], "the model's graph is empty");
   EXPECT_TRUE(error["where"].is_null());
   EXPECT_TRUE(error["hint"].is_null());
+}
+
+TEST(OneLine, HasNoControlCharactersAndAnEnd) {
+  EXPECT_EQ(OneLine("a\nb\x1b[1m'; do"), "a?b?[1m'; do");
+  const std::string line = OneLine("what '" + std::string(50000, 'x') + "'; do that");
+  EXPECT_LE(line.size(), 1010U);
+  EXPECT_TRUE(line.starts_with("what 'xxx"));
+  EXPECT_TRUE(line.ends_with("xxx'; do that"));
 }
 
 TEST(ErrorJson, KindsAreThoseOfTheStatuses) {

@@ -55,11 +55,17 @@ TEST(NamePattern, MatchesGlobsAgainstWholeNames) {
   EXPECT_TRUE(NamePattern("layer[0-2]").Matches("layer2"));
 }
 
+TEST(NamePattern, AnswersInTimeWhateverTheRegularExpression) {
+  EXPECT_FALSE(NamePattern("/(a+)+$/").Matches(std::string(200, 'a') + "b"));
+  EXPECT_TRUE(NamePattern("/^(a|aa)*b$/").Matches(std::string(200, 'a') + "b"));
+}
+
 TEST(NamePattern, SearchesRegularExpressionsBetweenSlashes) {
   EXPECT_TRUE(NamePattern("/layers\\.[01]\\./").Matches("model.layers.1.up"));
   EXPECT_FALSE(NamePattern("/layers\\.[01]\\./").Matches("model.layers.11.up"));
   EXPECT_TRUE(NamePattern("/^lm_head$/").Matches("lm_head"));
   EXPECT_THROW(NamePattern("/[/"), UsageError);
+  EXPECT_THROW(NamePattern("/(a)\\1/"), UsageError);  // back references: not in polynomial time
 }
 
 }  // namespace
