@@ -285,8 +285,9 @@ def test_vision_model_is_calibrated_on_given_images(text_and_vision, tmp_path):
               "--lm-head", "int4")  # fmt: skip
     found = check_metadata(tmp_path / "out")
     assert found["calibration"]["samples"] == 6
-    # Six images are few, and that is all there is to say.
-    assert ["few tokens" in note for note in found["notes"]] == [True]
+    # Six images are few, and how many tokens they count for is a guess.
+    assert ["few tokens" in note for note in found["notes"]] == [False, True]
+    assert "tokens are estimated" in found["notes"][0]
     losses = [e["quantized"] for e in found["linears"]]
     assert sum(q["loss_after"] for q in losses) < sum(q["loss_before"] for q in losses)
     assert all(q["calibration_tokens"] == 6 * 12 for q in losses)
