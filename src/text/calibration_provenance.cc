@@ -13,8 +13,6 @@
 namespace ptq {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 /// Bins 1–16, 17–32, 33–64 … up to the longest sample.
 std::vector<LengthBin> Histogram(std::span<const std::vector<int64_t>> samples) {
   std::vector<LengthBin> bins;
@@ -67,7 +65,7 @@ int64_t Sum(const std::vector<CalibrationFile>& files, int64_t CalibrationFile::
 }
 
 /// Of the only file, or of all together.
-void AddTexts(Json& json, const std::vector<CalibrationFile>& files) {
+void AddTexts(nlohmann::ordered_json& json, const std::vector<CalibrationFile>& files) {
   json["texts_read"] = Sum(files, &CalibrationFile::texts_read);
   json["texts_empty"] = Sum(files, &CalibrationFile::texts_empty);
   if (const int64_t skipped = Sum(files, &CalibrationFile::texts_skipped); skipped > 0) {
@@ -76,7 +74,7 @@ void AddTexts(Json& json, const std::vector<CalibrationFile>& files) {
   json["texts_used"] = Sum(files, &CalibrationFile::texts_used);
 }
 
-void AddFile(Json& json, const CalibrationFile& file) {
+void AddFile(nlohmann::ordered_json& json, const CalibrationFile& file) {
   json["file"] = file.name;
   json["format"] = file.format;
   json["file_sha256"] = file.sha256;
@@ -92,18 +90,18 @@ void CountSamples(CalibrationSet& set) {
   provenance.ids_sha256 = HashOfIds(set.ids);
 }
 
-Json ToJson(const CalibrationProvenance& provenance) {
-  Json lengths = Json::array();
+nlohmann::ordered_json ToJson(const CalibrationProvenance& provenance) {
+  nlohmann::ordered_json lengths = nlohmann::ordered_json::array();
   for (const LengthBin& bin : provenance.lengths) {
     lengths.push_back({{"first", bin.first}, {"last", bin.last}, {"count", bin.count}});
   }
   const CalibrationOptions& options = provenance.options;
-  Json json;
+  nlohmann::ordered_json json;
   if (provenance.files.size() == 1) {
     AddFile(json, provenance.files.front());
   } else {
     for (const CalibrationFile& file : provenance.files) {
-      Json& entry = json["files"].emplace_back();
+      nlohmann::ordered_json& entry = json["files"].emplace_back();
       AddFile(entry, file);
       AddTexts(entry, {file});
       entry["samples"] = file.samples;
