@@ -1,15 +1,15 @@
 #include "ptq/base/file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
-#include <iostream>
-#include <iterator>
-#include <sstream>
 #include <system_error>
+#include <vector>
 
 #include "write_behind.h"
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -18,12 +18,14 @@
 #include "ptq/base/destination.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file_kind.h"
+#include "ptq/base/interrupt.h"
 
 namespace ptq {
 namespace {
 
 constexpr size_t kWriteBuffer = 1 << 20;
 constexpr size_t kMarkedBytes = 4096;
+constexpr size_t kReadChunk = 16 << 20;
 
 std::string ErrnoText() { return std::strerror(errno); }
 
@@ -37,6 +39,25 @@ void WriteAll(int fd, const char* data, size_t size, const std::filesystem::path
     }
     data += written;
     size -= static_cast<size_t>(written);
+  }
+}
+
+/// Whoever types or pipes may take his time: Ctrl-C is noticed meanwhile.
+std::string ReadStandardInput() {
+  constexpr int kWaitMilliseconds = 100;
+  std::string text;
+  std::vector<char> buffer(kWriteBuffer);
+  while (true) {
+    CheckInterrupt();
+    pollfd ready = {STDIN_FILENO, POLLIN, 0};
+    if (::poll(&ready, 1, kWaitMilliseconds) <= 0) continue;
+    const ssize_t count = ::read(STDIN_FILENO, buffer.data(), buffer.size());
+    if (count == 0) return text;
+    if (count > 0) {
+      text.append(buffer.data(), static_cast<size_t>(count));
+    } else if (errno != EINTR && errno != EAGAIN) {
+      throw InputError("cannot read standard input: " + ErrnoText());
+    }
   }
 }
 
@@ -88,12 +109,30 @@ void MappedFile::Prefetch(std::span<const std::byte> part) const {
 }
 
 std::string ReadTextFile(const std::filesystem::path& path) {
-  if (path == "-") {
-    return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
-  }
+  if (path == "-") return ReadStandardInput();
   const auto file = MappedFile::Open(path);
-  const auto bytes = file->bytes();
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  std::string text;
+  text.reserve(file->bytes().size());
+  for (auto rest = file->bytes(); !rest.empty();) {
+    CheckInterrupt();
+    const auto part = rest.first(std::min(kReadChunk, rest.size()));
+    text.append(reinterpret_cast<const char*>(part.data()), part.size());
+    rest = rest.subspan(part.size());
+  }
+  return text;
+}
+
+void CopyFile(const std::filesystem::path& from, const std::filesystem::path& to) {
+  const auto file = MappedFile::Open(from);
+  FileWriter writer(to);
+  for (auto rest = file->bytes(); !rest.empty();) {
+    CheckInterrupt();
+    const auto part = rest.first(std::min(kReadChunk, rest.size()));
+    writer.Write(part);
+    file->Drop(part);
+    rest = rest.subspan(part.size());
+  }
+  writer.Finish();
 }
 
 FileWriter::FileWriter(const std::filesystem::path& path) : path_(path) {

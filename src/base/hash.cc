@@ -9,6 +9,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/interrupt.h"
 #include "ptq/base/simd.h"
 
 namespace ptq {
@@ -91,6 +92,7 @@ std::string Sha256OfFile(const std::filesystem::path& path) {
   Sha256 hash;
   for (auto rest = file->bytes(); !rest.empty();) {
     const auto part = rest.first(std::min(kChunk, rest.size()));
+    CheckInterrupt();
     hash.Update(part);
     file->Drop(part);
     rest = rest.subspan(part.size());

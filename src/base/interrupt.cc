@@ -1,29 +1,53 @@
+// What a signal handler may do: write a line, and remember.
 #include "ptq/base/interrupt.h"
 
+#include <array>
+#include <atomic>
+#include <cerrno>
 #include <csignal>
+#include <string_view>
+
+#include <unistd.h>
 
 #include "ptq/base/error.h"
 
 namespace ptq {
 namespace {
 
-// A signal handler can reach nothing but a variable of static storage.
-volatile std::sig_atomic_t interrupted = 0;
+constexpr std::array kSignals = {SIGINT, SIGTERM, SIGHUP};
+/// A terminal shows "^C" where the cursor was, perhaps behind a progress bar.
+constexpr std::string_view kStopping =
+    "\nstopping after the piece of work at hand; Ctrl-C again to quit now\n";
 
-void Remember(int signal) {
-  interrupted = 1;
-  std::signal(signal, SIG_DFL);
+// A signal handler can reach nothing but variables of static storage.
+std::atomic<bool> interrupted = false;
+std::atomic<const char*> line = nullptr;
+static_assert(std::atomic<bool>::is_always_lock_free);
+static_assert(std::atomic<const char*>::is_always_lock_free);
+
+void Remember(int) {
+  const int saved = errno;
+  interrupted = true;
+  for (const int each : kSignals) std::signal(each, SIG_DFL);
+  if (const char* const text = line; text != nullptr) {
+    const ssize_t ignored = ::write(STDERR_FILENO, text, std::string_view(text).size());
+    (void)ignored;
+  }
+  errno = saved;
 }
 
 }  // namespace
 
-void WatchForInterrupt() {
-  std::signal(SIGINT, Remember);
-  std::signal(SIGTERM, Remember);
+void WatchForInterrupt(bool speaks) {
+  if (speaks) line = kStopping.data() + (::isatty(STDERR_FILENO) != 0 ? 0 : 1);
+  for (const int each : kSignals) {
+    const auto before = std::signal(each, Remember);
+    if (each == SIGHUP && before == SIG_IGN) std::signal(each, SIG_IGN);
+  }
 }
 
 void CheckInterrupt() {
-  if (interrupted != 0) throw Interrupted("interrupted; nothing was written");
+  if (interrupted) throw Interrupted("interrupted");
 }
 
 }  // namespace ptq

@@ -16,6 +16,8 @@
 #include <vector>
 #endif
 
+#include "ptq/base/interrupt.h"
+
 namespace ptq {
 namespace {
 
@@ -74,15 +76,21 @@ void ParallelForTiles(int64_t count, int64_t grain,
   if (count <= 0) return;
   const int64_t tiles = (count + grain - 1) / grain;
   if (tiles == 1) {
+    CheckInterrupt();
     body(0, count);
     return;
   }
-  ForEachIndex(tiles,
-               [&](int64_t tile) { body(tile * grain, std::min(count, (tile + 1) * grain)); });
+  ForEachIndex(tiles, [&](int64_t tile) {
+    CheckInterrupt();
+    body(tile * grain, std::min(count, (tile + 1) * grain));
+  });
 }
 
 void ParallelFor(int64_t count, const std::function<void(int64_t)>& body) {
-  ForEachIndex(std::max(int64_t{0}, count), body);
+  ForEachIndex(std::max(int64_t{0}, count), [&](int64_t i) {
+    CheckInterrupt();
+    body(i);
+  });
 }
 
 }  // namespace ptq

@@ -87,7 +87,7 @@ int RunCommandLine(int argc, const char* const* argv, Ranks& ranks) {
     throw UsageError("no command is given; name one, as in 'quantize run model.onnx'");
   }
   SetUpLogging(global);
-  WatchForInterrupt();
+  WatchForInterrupt(ranks.is_root());
   if (ranks.size() > 1 && !EntryOf(*parsed.command).shares_work) {
     throw UsageError("several ranks have nothing to share in '" + parsed.command->get_name() +
                      "'; start it without mpirun");

@@ -9,6 +9,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/interrupt.h"
 
 namespace ptq {
 namespace {
@@ -157,6 +158,7 @@ std::vector<std::string> CopyAll(const fs::path& root, std::set<fs::path> extern
                                  const std::string& model_file) {
   std::vector<std::string> names;
   for (const fs::path& relative : Collector(root, std::move(external), destination).Collect()) {
+    CheckInterrupt();
     std::error_code error;
     const fs::path target = destination / relative;
     fs::create_directories(target.parent_path(), error);

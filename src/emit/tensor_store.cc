@@ -5,6 +5,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/hash.h"
+#include "ptq/base/interrupt.h"
 #include "ptq/model/model.h"
 
 namespace ptq {
@@ -111,6 +112,7 @@ void TensorStore::Store(onnx::TensorProto& tensor, int64_t size,
   if (!file_.has_value()) file_.emplace(path_);
   const int64_t offset = file_->Align(AlignmentFor(size));
   produce([&](std::span<const std::byte> bytes) {
+    CheckInterrupt();
     file_->Write(bytes);
     received += static_cast<int64_t>(bytes.size());
   });

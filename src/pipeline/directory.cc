@@ -161,9 +161,9 @@ class DirectoryRoad {
         throw InputError("external data file '" + file.string() + "' is missing; copy it there");
       }
       fs::create_directories((destination / name).parent_path());
-      fs::copy_file(file, destination / name);
+      CopyFile(file, destination / name);
     }
-    fs::copy_file(source.path(), destination / source.path().filename());
+    CopyFile(source.path(), destination / source.path().filename());
     WriteFileAtomically(destination / kMetadataFileName, metadata.dump());
   }
 

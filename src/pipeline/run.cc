@@ -96,17 +96,25 @@ class Road {
       Prepare();
       Quantize();
       FinishCheckpoint();
+      Write();
+      Verify();
+      WriteMetadata(metadata_, staged_.path());
+    } catch (const QualityError&) {
+      throw;  // it would be no better the next time
     } catch (const Interrupted&) {
-      FinishCheckpoint();
-      if (!checkpoint_.has_value() || checkpoint_->segments() == 0) throw;
-      staged_.Keep();
-      throw Interrupted("interrupted after " + std::to_string(checkpoint_->segments()) + " of " +
-                        std::to_string(source_.executor.plan().segments().size()) +
-                        " segments; run the same command with --resume to go on");
+      if (!KeepCheckpoint()) {
+        throw Interrupted("interrupted before the first checkpoint; nothing is kept");
+      }
+      throw Interrupted("interrupted after " + Finished() +
+                        "; run the same command with --resume to go on");
+    } catch (const OutputError& error) {
+      if (!KeepCheckpoint()) throw;
+      throw OutputError(std::string(error.what()) + "; " + Finished() +
+                        " are kept: run the same command with --resume to go on");
+    } catch (...) {
+      (void)KeepCheckpoint();
+      throw;
     }
-    Write();
-    Verify();
-    WriteMetadata(metadata_, staged_.path());
     checkpoint_->Remove();
     const Stopwatch watch(report_.timings.write);
     staged_.Commit(WorthKeeping() || checkpoint_->segments() > 0 || staged_.Replaces());
@@ -187,6 +195,23 @@ class Road {
   /// Waits until the last checkpoint is durable. Throws what saving it has thrown.
   void FinishCheckpoint() {
     if (saving_.valid()) saving_.get();
+  }
+
+  /// Leaves the last checkpoint, if there is one, for another run, when this one cannot go on.
+  [[nodiscard]] bool KeepCheckpoint() {
+    try {
+      FinishCheckpoint();
+    } catch (const std::exception& error) {  // the one before it still counts
+      spdlog::warn("the last checkpoint could not be saved: {}", error.what());
+    }
+    if (!checkpoint_.has_value() || checkpoint_->segments() == 0) return false;
+    staged_.Keep();
+    return true;
+  }
+
+  [[nodiscard]] std::string Finished() const {
+    return std::to_string(checkpoint_->segments()) + " of " +
+           std::to_string(source_.executor.plan().segments().size()) + " segments";
   }
 
   /// Whether what was done since the last checkpoint takes longer to do again than a disk takes to

@@ -5,6 +5,7 @@
 
 #include "group_grid.h"
 
+#include "ptq/base/interrupt.h"
 #include "ptq/base/parallel.h"
 #include "ptq/base/simd.h"
 
@@ -64,6 +65,7 @@ bool Descent::Sweep(const RowBlock& block, std::vector<float>& delta,
   const auto highest = float(block.spec.levels() - 1);
   bool moved = false;
   for (int64_t begin = 0; begin < block.k; begin += kBlock) {
+    CheckInterrupt();
     const int64_t count = std::min(kBlock, block.k - begin);
     gram_.Gradient(delta.data(), block.rows, begin, count, gradient.data());
     for (int64_t r = 0; r < block.rows; ++r) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "ptq/base/interrupt.h"
 #include "ptq/base/simd.h"
 
 namespace ptq {
@@ -122,6 +123,7 @@ void FitByBlocks(const GramView& gram, const RowBlock& block, int count,
                  const std::function<GroupGrid(const GroupRange&, int)>& candidate,
                  bool fit_scale) {
   for (int64_t g = 0; g < block.spec.GroupsFor(block.k); ++g) {
+    CheckInterrupt();
     GroupFitter fitter(gram, block, g);
     fitter.Choose(count, candidate);
     if (fit_scale) fitter.FitScales();

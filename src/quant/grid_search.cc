@@ -7,6 +7,7 @@
 #include "group_grid.h"
 #include "pieces.h"
 
+#include "ptq/base/interrupt.h"
 #include "ptq/base/simd.h"
 
 namespace ptq {
@@ -87,6 +88,7 @@ Grid MakeSearchGrid(const GramView& gram) {
     const int64_t groups = block.spec.GroupsFor(block.k);
     UnitGroup unit;
     for (int64_t g = 0; g < groups; ++g) {
+      CheckInterrupt();
       const int64_t begin = g * group;
       const int64_t count = std::min(group, block.k - begin);
       const auto padded = size_t((count + kLanes - 1) / kLanes * kLanes);

@@ -5,6 +5,7 @@
 
 #include "pieces.h"
 
+#include "ptq/base/interrupt.h"
 #include "ptq/base/simd.h"
 
 namespace ptq {
@@ -129,6 +130,7 @@ class LearnedRows {
   void Learn() {
     std::vector<float> gradient(error_.size());
     for (int i = 0; i < kSteps; ++i) {
+      CheckInterrupt();
       ForEachGroup([](int64_t, int64_t, const Weights& w) { Evaluate(w); });
       gram_.Gradient(error_.data(), block_.rows, 0, block_.k, gradient.data());
       ForEachGroup([&, step = StepAt(i)](int64_t r, int64_t at, const Weights& w) {

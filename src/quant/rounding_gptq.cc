@@ -8,6 +8,7 @@
 #include "pieces.h"
 #include <cblas.h>
 
+#include "ptq/base/interrupt.h"
 #include "ptq/base/parallel.h"
 #include "ptq/base/simd.h"
 
@@ -96,6 +97,7 @@ class OrderedRows {
 
   void Round() {
     for (int64_t begin = 0; begin < block_.k; begin += kBlock) {
+      CheckInterrupt();
       RoundColumns(begin, std::min(kBlock, block_.k - begin));
     }
   }

@@ -7,6 +7,8 @@
 
 #include "group_grid.h"
 
+#include "ptq/base/interrupt.h"
+
 namespace ptq {
 namespace {
 
@@ -96,6 +98,7 @@ void FitScales(const GramView& gram, const RowBlock& block) {
   const int64_t groups = block.spec.GroupsFor(block.k);
   const int64_t rows = std::max<int64_t>(1, kSystemNumbers / (groups * groups));
   for (int64_t begin = 0; begin < block.rows; begin += rows) {
+    CheckInterrupt();
     FitRows(gram, block.Rows(begin, std::min(rows, block.rows - begin)));
   }
 }

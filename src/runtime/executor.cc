@@ -6,6 +6,8 @@
 #include "pass.h"
 #include "step_error.h"
 
+#include "ptq/base/interrupt.h"
+
 namespace ptq {
 namespace {
 
@@ -92,6 +94,7 @@ Tensor Executor::EvaluateConstant(ValueId id, const Values& overrides, Values& k
     if (wide.dtype() != stored.dtype()) weights.Drop(*value.constant);
     return known[id] = wide;
   }
+  CheckInterrupt();
   const Step& step = plan_.steps()[size_t(value.producer)];
   std::vector<Tensor> inputs;
   for (const ValueId input : step.inputs) {

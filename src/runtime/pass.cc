@@ -7,6 +7,7 @@
 #include "step_error.h"
 
 #include "ptq/base/error.h"
+#include "ptq/base/interrupt.h"
 #include "ptq/runtime/refused_input.h"
 
 namespace ptq {
@@ -61,6 +62,7 @@ void Pass::Walk(const Job& job) {
   }
   for (const ValueId id : taps) TapValue(taps, id);
   for (size_t i = 0; i < job.steps.size(); ++i) {
+    CheckInterrupt();
     const Step& step = StepOf(job, i);
     if (!Holds(step)) {
       Release(job, i);
@@ -114,6 +116,7 @@ void Pass::Execute(const Job& job, size_t index) {
 
 /// One iteration: `inputs` are those of the body, in its order.
 std::vector<Tensor> Pass::RunBody(const Job& job, std::vector<Tensor> inputs) {
+  CheckInterrupt();  // a body may have no step
   const Scope& scope = graph().scope(job.body);
   for (size_t i = 0; i < scope.inputs.size(); ++i) {
     table_[size_t(scope.inputs[i])] = std::move(inputs[i]);

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/error.h"
+#include "ptq/base/interrupt.h"
 #include "ptq/text/chat_template.h"
 
 namespace ptq {
@@ -193,6 +194,7 @@ std::string Reason(const Json::exception& error) {
 void ParseJsonLines(std::string_view bytes, const std::string& name, EntryReader& reader) {
   int64_t number = 0;
   for (const std::string_view line : Lines(bytes)) {
+    CheckInterrupt();
     ++number;
     if (IsBlank(line)) continue;
     const Where where = name + ":" + std::to_string(number);

@@ -15,6 +15,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/interrupt.h"
 
 namespace ptq {
 namespace {
@@ -143,6 +144,7 @@ std::optional<SentencePairs> ReadFields(std::string_view text, bool tabs, const 
 SentencePairs ReadJsonLines(const std::vector<std::string_view>& lines, const std::string& name) {
   SentencePairs pairs;
   for (size_t i = 0; i < lines.size(); ++i) {
+    CheckInterrupt();
     if (!IsBlank(lines[i])) AddEntry(pairs, lines[i], name + ":" + std::to_string(i + 1));
   }
   return pairs;
