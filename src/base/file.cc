@@ -122,19 +122,6 @@ std::string ReadTextFile(const std::filesystem::path& path) {
   return text;
 }
 
-void CopyFile(const std::filesystem::path& from, const std::filesystem::path& to) {
-  const auto file = MappedFile::Open(from);
-  FileWriter writer(to);
-  for (auto rest = file->bytes(); !rest.empty();) {
-    CheckInterrupt();
-    const auto part = rest.first(std::min(kReadChunk, rest.size()));
-    writer.Write(part);
-    file->Drop(part);
-    rest = rest.subspan(part.size());
-  }
-  writer.Finish();
-}
-
 FileWriter::FileWriter(const std::filesystem::path& path) : path_(path) {
   fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (fd_ < 0) throw OutputError("cannot create '" + path.string() + "': " + ErrnoText());

@@ -33,8 +33,12 @@ class RunCommand : public Command {
     app.option_defaults()->group("Run control");
     app.add_flag("--dry-run", dry_run_,
                  "Print the plan with sizes and predicted memory; write nothing");
-    app.add_flag("--resume", options_.resume,
-                 "Go on with an interrupted run of the same command, after its last finished part");
+    auto* const resume = app.add_flag(
+        "--resume", options_.resume,
+        "Expect what an interrupted run of the same command has left: it is gone on with in any "
+        "case, and this says when there is nothing");
+    app.add_flag("--restart", options_.restart, "Give up what an interrupted run has left")
+        ->excludes(resume);
     AddReal(app, "--checkpoint-seconds", options_.checkpoint_seconds, {.least = 0},
             "Time between two checkpoints: what an interrupted run can lose")
         ->type_name("SECONDS")

@@ -1,9 +1,10 @@
 #include "checkpoint.h"
 
+#include <chrono>
 #include <string>
 
+#include "differences.h"
 #include "json_records.h"
-#include <spdlog/spdlog.h>
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
@@ -17,40 +18,42 @@ namespace {
 
 using Json = nlohmann::json;
 
-/// The first member that differs, for a message.
-std::string Difference(const nlohmann::ordered_json& before, const nlohmann::ordered_json& now,
-                       const std::string& prefix = "") {
-  for (const auto& [key, value] : now.items()) {
-    std::string name = prefix + key;
-    if (!before.contains(key)) return name;
-    if (before[key] == value) continue;
-    if (value.is_object() && before[key].is_object()) {
-      std::string inner = Difference(before[key], value, name + ".");
-      if (!inner.empty()) return inner;
-    }
-    return name;
-  }
-  return "";
-}
+constexpr char kFolder[] = "checkpoint";
+constexpr char kIdentity[] = "identity.json";
 
 }  // namespace
 
-Checkpoint::Checkpoint(const std::filesystem::path& staged, const nlohmann::ordered_json& identity,
-                       bool resume)
-    : directory_(staged / "checkpoint"), identity_(identity.dump(2) + "\n") {
-  const auto file = directory_ / "identity.json";
+Checkpoint::Checkpoint(const std::filesystem::path& staged, const nlohmann::ordered_json& identity)
+    : directory_(staged / kFolder), identity_(identity.dump(2) + "\n") {
+  if (!IsIn(staged)) return;
+  ReadRecords();
+  CheckIdentity(identity);
+}
+
+bool Checkpoint::IsIn(const std::filesystem::path& staged) {
   std::error_code error;
-  if (resume && std::filesystem::exists(file, error)) {
-    const auto before =
-        nlohmann::ordered_json::parse(ReadTextFile(file), nullptr, /*allow_exceptions=*/false);
-    if (before != identity) {
-      throw UsageError("cannot resume: '" + Difference(before, identity) +
-                       "' is not what it was when the run was interrupted; use the same model, "
-                       "calibration and options, or run without --resume to start again");
-    }
-    ReadRecords();
-    return;
-  }
+  return std::filesystem::exists(staged / kFolder / kIdentity, error) &&
+         std::filesystem::exists(staged / kFolder / "step-0.cbor", error);
+}
+
+void Checkpoint::CheckIdentity(const nlohmann::ordered_json& identity) const {
+  const auto before = nlohmann::ordered_json::parse(ReadTextFile(directory_ / kIdentity), nullptr,
+                                                    /*allow_exceptions=*/false);
+  if (before == identity) return;
+  const std::vector<std::string> changed =
+      before.is_object() ? Differences(before, identity) : std::vector<std::string>{"unreadable"};
+  throw UsageError("cannot resume the interrupted run in '" + directory_.parent_path().string() +
+                   "', which has finished " + std::to_string(segments_) +
+                   " segments; changed since: " + Listed(changed) +
+                   "; undo that, or start again with --restart");
+}
+
+double Checkpoint::Age() const {
+  std::error_code error;
+  const auto written = std::filesystem::last_write_time(StepFile(steps_ - 1, "cbor"), error);
+  if (steps_ == 0 || error) return 0;
+  return std::chrono::duration<double>(std::filesystem::file_time_type::clock::now() - written)
+      .count();
 }
 
 std::filesystem::path Checkpoint::StepFile(size_t step, const char* kind) const {
@@ -65,7 +68,7 @@ void Checkpoint::ReadRecords() {
       records_.push_back(Json::from_cbor(bytes).get<CheckpointRecord>());
     } catch (const Json::exception& malformed) {
       throw InputError("'" + StepFile(steps_, "cbor").string() + "' is malformed (" +
-                       malformed.what() + "); run without --resume to start again");
+                       malformed.what() + "); start again with --restart");
     }
     segments_ = records_.back().segments;
     ++steps_;
@@ -77,7 +80,7 @@ void Checkpoint::Save(const CheckpointRecord& record, const std::optional<CutSto
   std::error_code ignored;
   if (steps_ == 0) {  // many a run ends before it needs one
     std::filesystem::create_directory(directory_, ignored);
-    WriteFileAtomically(directory_ / "identity.json", identity_);
+    WriteFileAtomically(directory_ / kIdentity, identity_);
   }
   if (cuts.has_value()) cuts->Save(StepFile(steps_, "cut"));
   if (expectation.has_value()) {

@@ -23,20 +23,24 @@ struct CheckpointRecord {
   std::vector<std::pair<int, std::vector<float>>> biases;  ///< the same; what was added
 };
 
-/// Files below `checkpoint/` of the staged directory: identity.json (what is quantized, and how),
+/// Files below `checkpoint/` of a staged directory: identity.json (what is quantized, and how),
 /// one step-<n>.cbor for each record, and the activations on the cut behind the last one. A record
 /// counts from the moment it has its name; what it needs is durable by then.
 class Checkpoint {
  public:
-  /// `identity`: an object that is the same for the same model, recipe and samples. Resuming reads
-  /// what is there (perhaps nothing). Throws UsageError naming what has changed since.
-  Checkpoint(const std::filesystem::path& staged, const nlohmann::ordered_json& identity,
-             bool resume);
+  /// Takes over what is there (perhaps nothing). `identity`: an object that is the same for the
+  /// same model, recipe and samples. Throws UsageError naming what has changed since.
+  Checkpoint(const std::filesystem::path& staged, const nlohmann::ordered_json& identity);
+
+  /// Whether a staged directory holds what a run can go on with.
+  [[nodiscard]] static bool IsIn(const std::filesystem::path& staged);
 
   /// The records of the run that is resumed, in order.
   [[nodiscard]] const std::vector<CheckpointRecord>& records() const { return records_; }
   /// Segments that need not be done again, as of the last record.
   [[nodiscard]] size_t segments() const { return segments_; }
+  /// Seconds since the last record was saved, by another process perhaps; 0 when there is none.
+  [[nodiscard]] double Age() const;
 
   /// Adds a record. `cuts` and `expectation`, if any, are what the next segment starts from. May
   /// run on a thread of its own while nothing else is called.
@@ -52,6 +56,7 @@ class Checkpoint {
  private:
   [[nodiscard]] std::filesystem::path StepFile(size_t step, const char* kind) const;
   void ReadRecords();
+  void CheckIdentity(const nlohmann::ordered_json& identity) const;
   std::filesystem::path directory_;
   std::string identity_;
   std::vector<CheckpointRecord> records_;

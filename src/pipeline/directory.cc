@@ -7,12 +7,15 @@
 
 #include "byte_account.h"
 #include "check_destination.h"
+#include "checkpoint.h"
 #include "companions.h"
+#include "differences.h"
 #include "run_context.h"
 #include "shared_weights.h"
 #include <spdlog/spdlog.h>
 
 #include "ptq/base/confined_path.h"
+#include "ptq/base/copy_file.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/hash.h"
@@ -29,6 +32,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
+
+constexpr char kIdentityFile[] = "identity.json";
 
 void CheckPatterns(const std::vector<std::string>& patterns, const std::string& option,
                    const std::vector<RunReport>& plans) {
@@ -129,8 +134,10 @@ class DirectoryRoad {
     own.overwrite = true;
     const RunContext context = ContextFor(model);
     RunReport report = StartReport(companions_.source(model), own, context);
+    RunOptions own_options = options;
+    own_options.resume = own_options.restart = false;  // the directory is, or is not, as a whole
     Ranks alone = Ranks::Alone();
-    Travel(own, companions_.source(model), alone, report, options, context);
+    Travel(own, companions_.source(model), alone, report, own_options, context);
   }
 
   /// What decides the result, but for what each model's checkpoints know.
@@ -138,9 +145,8 @@ class DirectoryRoad {
     Json identity = {{"tool", PTQ_VERSION}, {"recipe", ToJson(recipe_)}};
     for (size_t i = 0; i < size(); ++i) {
       const Model& model = companions_.source(i).model;
-      Json& source = identity["sources"][NameOf(i).generic_string()];
-      source["identity"] = SourceIdentity(model, Sha256OfFile(model.path()));
-      source["written"] = SourceTimes(model);
+      identity["sources"][NameOf(i).generic_string()] =
+          SourceFiles(model, Sha256OfFile(model.path()));
     }
     std::error_code error;
     for (const fs::path& samples : recipe_.calibration.files) {
@@ -175,14 +181,49 @@ class DirectoryRoad {
   fs::path root_;
 };
 
+/// Whether a staged directory holds a finished model, or a checkpoint of one.
+bool HasProgress(const fs::path& staged) {
+  std::error_code error;
+  if (!fs::exists(staged / kIdentityFile, error)) return false;
+  for (const auto& entry : fs::directory_iterator(staged / "models", error)) {
+    if (fs::exists(entry.path() / kMetadataFileName, error) || Checkpoint::IsIn(entry.path())) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/// Leaves what is finished, if anything is, for another run.
+bool KeepProgress(StagedDirectory& staged) {
+  if (!HasProgress(staged.path())) return false;
+  staged.Keep();
+  return true;
+}
+
+void SayWhatIsResumed(const fs::path& staged, size_t models, bool resumes, bool expected) {
+  size_t finished = 0;
+  for (size_t i = 0; i < models; ++i) {
+    finished += fs::exists(staged / "models" / std::to_string(i) / kMetadataFileName) ? 1 : 0;
+  }
+  if (resumes) {
+    spdlog::info("resumed: {} of {} models are finished; --restart would start again", finished,
+                 models);
+  } else if (expected) {
+    spdlog::warn("nothing to resume: '{}' holds no finished model; starting", staged.string());
+  }
+}
+
 /// Refuses to go on with something else than what was interrupted.
 void CheckIdentity(const fs::path& file, const Json& identity, bool resume) {
   std::error_code error;
   if (resume && fs::exists(file, error)) {
-    if (Json::parse(ReadTextFile(file), nullptr, false) == identity) return;
-    throw UsageError(
-        "cannot resume: the models, the calibration or the options are not what they were when the "
-        "run was interrupted; run without --resume to start again");
+    const Json before = Json::parse(ReadTextFile(file), nullptr, false);
+    if (before == identity) return;
+    const std::vector<std::string> changed =
+        before.is_object() ? Differences(before, identity) : std::vector<std::string>{"unreadable"};
+    throw UsageError("cannot resume the interrupted run in '" + file.parent_path().string() +
+                     "'; changed since: " + Listed(changed) +
+                     "; undo that, or start again with --restart");
   }
   WriteFileAtomically(file, identity.dump(2) + "\n");
 }
@@ -249,7 +290,7 @@ void Assemble(DirectoryRoad& road, const Recipe& recipe, const fs::path& staged,
   }
   fs::remove_all(staged / "models");
   fs::remove_all(staged / "shared");
-  fs::remove(staged / "identity.json");
+  fs::remove(staged / kIdentityFile);
   const auto sidecars = CopySidecars(road.root(), data_files, staged, files);
   names.insert(names.end(), sidecars.begin(), sidecars.end());
   report.metadata = {{"schema_version", kMetadataSchemaVersion},
@@ -268,7 +309,9 @@ DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
   DirectoryReport report;
   report.destination = DestinationOf(recipe);
   CheckDestination(recipe, report.destination);
-  StagedDirectory staged(report.destination, ReplacementOf(recipe), options.resume);
+  const bool resumes =
+      !options.restart && HasProgress(StagedDirectory::PathFor(report.destination));
+  StagedDirectory staged(report.destination, ReplacementOf(recipe), resumes);
   fs::create_directories(staged.path() / "models");
   fs::create_directories(staged.path() / "shared");
   DirectoryRoad road(recipe, staged.path() / "shared");
@@ -276,21 +319,30 @@ DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
     CheckModelFiles(road.companions().source(i).model, report.destination);
   }
   try {
-    CheckIdentity(staged.path() / "identity.json", road.Identity(), options.resume);
+    CheckIdentity(staged.path() / kIdentityFile, road.Identity(), resumes);
   } catch (const Error&) {
     staged.Keep();  // it is for the user to give up what is there
     throw;
   }
+  SayWhatIsResumed(staged.path(), road.size(), resumes, options.resume);
   for (size_t i = 0; i < road.size(); ++i) {
     const fs::path own = staged.path() / "models" / std::to_string(i);
     if (fs::exists(own / kMetadataFileName)) continue;  // of the run that is resumed
+    const std::string done = "after " + std::to_string(i) + " of " + std::to_string(road.size()) +
+                             " models; the same command goes on from there";
     try {
       road.Quantize(i, own, options);
+    } catch (const QualityError&) {
+      throw;
     } catch (const Interrupted&) {
-      staged.Keep();
-      throw Interrupted("interrupted in '" + road.NameOf(i).generic_string() + "', after " +
-                        std::to_string(i) + " of " + std::to_string(road.size()) +
-                        " models; run the same command with --resume to go on");
+      if (!KeepProgress(staged)) throw;
+      throw Interrupted("interrupted in '" + road.NameOf(i).generic_string() + "', " + done);
+    } catch (const OutputError& error) {
+      if (!KeepProgress(staged)) throw;
+      throw OutputError(std::string(error.what()) + "; stopped " + done);
+    } catch (...) {
+      (void)KeepProgress(staged);
+      throw;
     }
   }
   Assemble(road, recipe, staged.path(), report);

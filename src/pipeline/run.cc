@@ -75,6 +75,11 @@ bool HasHalfLinears(const Plan& plan) {
       plan.linears, [](const Linear& linear) { return linear.operand_type != DType::kFloat32; });
 }
 
+/// Whether what an interrupted run has left beside the destination is of use.
+bool TakesOver(const std::filesystem::path& destination, const RunOptions& options) {
+  return !options.restart && Checkpoint::IsIn(StagedDirectory::PathFor(destination));
+}
+
 /// One run, on rank 0: the state that the road's stages hand on.
 class Road {
  public:
@@ -86,7 +91,7 @@ class Road {
         report_(report),
         options_(options),
         files_(FilesOf(recipe, source, report.plan, context)),
-        staged_(report.destination, ReplacementOf(recipe), options.resume),
+        staged_(report.destination, ReplacementOf(recipe), TakesOver(report.destination, options)),
         output_(source.graph, report.plan, staged_.path(),
                 {recipe.format, recipe.accuracy_level, recipe.half_floats, files_}),
         search_(source, recipe, report.plan, ranks, context) {}
@@ -106,11 +111,11 @@ class Road {
         throw Interrupted("interrupted before the first checkpoint; nothing is kept");
       }
       throw Interrupted("interrupted after " + Finished() +
-                        "; run the same command with --resume to go on");
+                        "; the same command goes on from there");
     } catch (const OutputError& error) {
-      if (!KeepCheckpoint()) throw;
+      if (!KeepCheckpoint() || context_.is_part) throw;
       throw OutputError(std::string(error.what()) + "; " + Finished() +
-                        " are kept: run the same command with --resume to go on");
+                        " are kept, and the same command goes on from there");
     } catch (...) {
       (void)KeepCheckpoint();
       throw;
@@ -143,16 +148,25 @@ class Road {
     const nlohmann::ordered_json identity = {
         {"tool", PTQ_VERSION},
         {"recipe", ToJson(recipe_)},
-        {"source", SourceIdentity(source_.model, description_.sha256)},
-        {"written", SourceTimes(source_.model)},
+        {"verify", recipe_.verify},
+        {"source", SourceFiles(source_.model, description_.sha256)},
         {"samples", search_.Provenance()}};
     try {
-      checkpoint_.emplace(staged_.path(), identity, options_.resume);
+      checkpoint_.emplace(staged_.path(), identity);
     } catch (const Error&) {
-      if (options_.resume) staged_.Keep();  // it is for the user to give up what is there
+      staged_.Keep();  // it is for the user to give up what is there
       throw;
     }
-    if (checkpoint_->segments() == 0) return;
+    if (checkpoint_->segments() == 0) {
+      if (options_.resume) {
+        spdlog::warn(
+            "nothing to resume: no interrupted run of '{}' has left a checkpoint; starting",
+            report_.destination.string());
+      }
+      return;
+    }
+    spdlog::info("resumed after {}, saved {} ago; --restart would start again", Finished(),
+                 FormatSeconds(checkpoint_->Age()));
     for (const CheckpointRecord& record : checkpoint_->records()) {
       std::vector<std::pair<Site, std::vector<float>>> scaled;
       for (const ScaledSite& site : record.scaled) scaled.emplace_back(site.site, site.scale);
@@ -167,8 +181,7 @@ class Road {
       checkpoint_->LoadCuts(calibration->calibrator.cuts());
     }
     if (expectation_.has_value()) expectation_->Restore(checkpoint_->LoadExpectation());
-    carried_ = checkpoint_->segments();
-    spdlog::info("resumed after {} segments", carried_);
+    carried_ = report_.resumed_segments = checkpoint_->segments();
   }
 
   /// Nothing is saved while a shared weight waits for its other users.
@@ -477,6 +490,12 @@ OutputFiles FilesOf(const Recipe& recipe, const Source& source, const Plan& plan
 void Travel(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report,
             const RunOptions& options, const RunContext& context) {
   report.ranks = ranks.size();
+  if (ranks.size() > 1 && ranks.is_root() && TakesOver(report.destination, options)) {
+    throw UsageError(
+        "'" + report.destination.string() +
+        "' has a checkpoint of a run of one rank, which several cannot go on with; run "
+        "the same command without mpirun, or give it up with --restart");
+  }
   if (ranks.is_root()) {
     Road(recipe, source, ranks, report, options, context).Travel();
   } else {

@@ -1,10 +1,12 @@
 #include "source.h"
 
-#include <chrono>
+#include <array>
+#include <ctime>
 #include <set>
 #include <utility>
 
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 
 #include "ptq/base/error.h"
 
@@ -22,6 +24,18 @@ uintmax_t SizeOf(const Model& model, const std::string& name) {
   std::error_code error;
   const auto size = std::filesystem::file_size(model.directory() / name, error);
   return error ? 0 : size;
+}
+
+/// "2026-03-01 12:30:59.123456789 UTC"; empty for a missing file.
+std::string TimeOf(const Model& model, const std::string& name) {
+  struct stat info {};
+  if (::stat((model.directory() / name).c_str(), &info) != 0) return "";
+  std::tm fields{};
+  if (::gmtime_r(&info.st_mtim.tv_sec, &fields) == nullptr) return "";
+  std::array<char, 64> text{};
+  std::strftime(text.data(), text.size(), "%F %T", &fields);
+  const std::string fraction = std::to_string(1'000'000'000 + info.st_mtim.tv_nsec);
+  return std::string(text.data()) + "." + fraction.substr(1) + " UTC";
 }
 
 /// "28 MatMulNBits (4 bits), 1 GatherBlockQuantized (4 and 8 bits)"
@@ -91,14 +105,13 @@ void CheckSameSource(const Model& model, const std::string& sha256, Ranks& ranks
                    "' than rank 0, or another version of this program; copy them to all machines");
 }
 
-nlohmann::ordered_json SourceTimes(const Model& model) {
-  nlohmann::ordered_json times;
-  for (const std::string& name : FilesOf(model)) {
-    std::error_code error;
-    const auto time = std::filesystem::last_write_time(model.directory() / name, error);
-    times[name] = std::chrono::nanoseconds(time.time_since_epoch()).count();
+nlohmann::ordered_json SourceFiles(const Model& model, const std::string& sha256) {
+  nlohmann::ordered_json files;
+  files[model.path().filename().string()]["sha256"] = sha256;
+  for (const std::string& name : model.ExternalFiles()) {
+    files[name] = {{"bytes", SizeOf(model, name)}, {"written", TimeOf(model, name)}};
   }
-  return times;
+  return files;
 }
 
 }  // namespace ptq

@@ -31,8 +31,8 @@ struct Source {
 /// Throws InputError on a rank whose model, or program, is not that of rank 0: the ranks of other
 /// machines read files of their own.
 void CheckSameSource(const Model& model, const std::string& sha256, Ranks& ranks);
-/// When the model's files were last written, by name. Changes with every write, unlike the
-/// identity.
-[[nodiscard]] nlohmann::ordered_json SourceTimes(const Model& model);
+/// What tells whether the model's files are what they were, by name: `sha256` of the .onnx file;
+/// of the others, which may be large, sizes and when they were last written.
+[[nodiscard]] nlohmann::ordered_json SourceFiles(const Model& model, const std::string& sha256);
 
 }  // namespace ptq

@@ -84,6 +84,7 @@ std::vector<ValueId> Executor::InputsOf(const std::vector<int>& steps,
 }
 
 Tensor Executor::EvaluateConstant(ValueId id, const Values& overrides, Values& known) const {
+  CheckInterrupt();
   if (const auto found = overrides.find(id); found != overrides.end()) return found->second;
   if (const auto found = known.find(id); found != known.end()) return found->second;
   const Value& value = graph().value(id);
@@ -94,7 +95,6 @@ Tensor Executor::EvaluateConstant(ValueId id, const Values& overrides, Values& k
     if (wide.dtype() != stored.dtype()) weights.Drop(*value.constant);
     return known[id] = wide;
   }
-  CheckInterrupt();
   const Step& step = plan_.steps()[size_t(value.producer)];
   std::vector<Tensor> inputs;
   for (const ValueId input : step.inputs) {

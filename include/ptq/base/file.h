@@ -39,9 +39,6 @@ class MappedFile {
 /// The bytes of a whole file, or of standard input for "-". Throws InputError.
 [[nodiscard]] std::string ReadTextFile(const std::filesystem::path& path);
 
-/// Copies a file's bytes, and nothing else of it. Throws InputError, OutputError, Interrupted.
-void CopyFile(const std::filesystem::path& from, const std::filesystem::path& to);
-
 class WriteBehind;
 
 /// A file written from front to back; every failure (full disk included) is an OutputError, of the

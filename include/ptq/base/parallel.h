@@ -25,12 +25,11 @@ class ThreadLimit {
 };
 
 /// Calls `body(begin, end)` for each tile of `grain` indices of [0, count), in parallel, any order.
-/// The tiles do not depend on the number of threads. The first exception is rethrown here,
-/// Interrupted (between tiles) among them.
+/// The tiles do not depend on the number of threads. The first exception is rethrown here.
 void ParallelForTiles(int64_t count, int64_t grain,
                       const std::function<void(int64_t begin, int64_t end)>& body);
 
-/// Calls `body(i)` for each i of [0, count), in parallel. Throws as ParallelForTiles does.
+/// Calls `body(i)` for each i of [0, count), in parallel.
 void ParallelFor(int64_t count, const std::function<void(int64_t)>& body);
 
 }  // namespace ptq

@@ -52,6 +52,7 @@ struct RunReport {
   int ranks = 1;
   int64_t samples = 0;
   int64_t tokens = 0;
+  size_t resumed_segments = 0;  ///< taken over from an interrupted run
   Timings timings;
   Verification verification;
   FileBytes bytes;                    ///< of a plan: predicted
@@ -65,7 +66,10 @@ struct RunReport {
 
 /// How a run deals with being interrupted; the result does not depend on it.
 struct RunOptions {
-  bool resume = false;  ///< go on after the last checkpoint, or start when there is none
+  /// What an interrupted run of the same recipe, source and samples left is gone on with in any
+  /// case; `resume` says that there should be something.
+  bool resume = false;
+  bool restart = false;  ///< what it left is given up
   /// A finished segment becomes a checkpoint when so much time has passed since the last one. A
   /// result that took less, and replaces nothing, is left to the system to bring to the disk.
   double checkpoint_seconds = 2;
@@ -74,12 +78,12 @@ struct RunOptions {
 /// The whole road. The destination appears complete, or not at all. Checkpoints lie beside the
 /// destination, where an interrupted run leaves them; a resumed run gives the same bytes as one
 /// that was not interrupted. Throws UsageError when the recipe, the source or the samples have
-/// changed since.
+/// changed since (unless `options.restart`).
 [[nodiscard]] RunReport Run(const Recipe& recipe, const RunOptions& options = {});
 
 /// The same by several ranks, which divide the samples and the search. Rank 0 writes the result,
 /// and it alone has the whole report. More than one keep no checkpoints: throws UsageError for
-/// `options.resume`.
+/// `options.resume`, and where there is one.
 [[nodiscard]] RunReport Run(const Recipe& recipe, const RunOptions& options, Ranks& ranks);
 
 }  // namespace ptq

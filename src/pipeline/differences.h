@@ -1,0 +1,20 @@
+// What has changed between two descriptions of a run, for people.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace ptq {
+
+/// The members that differ, one text each: `recipe.bits: 4 -> 8`, `source.model.onnx.sha256:
+/// "0f3a98c1b2d4..." -> "77e0..."`. Objects are compared member by member, below `prefix`.
+[[nodiscard]] std::vector<std::string> Differences(const nlohmann::ordered_json& before,
+                                                   const nlohmann::ordered_json& now,
+                                                   const std::string& prefix = "");
+
+/// The first few in one line, and how many more there are.
+[[nodiscard]] std::string Listed(const std::vector<std::string>& differences);
+
+}  // namespace ptq
