@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "ptq/base/destination.h"
+#include "ptq/base/disk.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file_kind.h"
 #include "ptq/base/interrupt.h"
@@ -35,7 +36,7 @@ void WriteAll(int fd, const char* data, size_t size, const std::filesystem::path
     const ssize_t written = ::write(fd, data, size);
     if (written < 0) {
       if (errno == EINTR) continue;
-      throw OutputError("cannot write '" + path.string() + "': " + ErrnoText());
+      ThrowWriteError(path, errno);
     }
     data += written;
     size -= static_cast<size_t>(written);
@@ -180,7 +181,7 @@ void FileWriter::Sync() {
   Flush();
   // fsync reports a delayed write error (full disk, quota) that write() itself may not.
   if (::fsync(fd_) != 0 && errno != EINVAL) {
-    throw OutputError("cannot write '" + path_.string() + "': " + ErrnoText());
+    ThrowWriteError(path_, errno);
   }
 }
 

@@ -4,12 +4,14 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <optional>
 
 #include <openssl/evp.h>
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/interrupt.h"
+#include "ptq/base/progress.h"
 #include "ptq/base/simd.h"
 
 namespace ptq {
@@ -88,13 +90,19 @@ std::string Sha256Hex(std::string_view text) { return Sha256Hex(std::as_bytes(st
 
 std::string Sha256OfFile(const std::filesystem::path& path) {
   constexpr size_t kChunk = 16 << 20;
+  constexpr size_t kLarge = 256 << 20;
   const auto file = MappedFile::Open(path);
+  std::optional<Progress> progress;
+  if (file->bytes().size() > kLarge) {
+    progress.emplace("hashing " + path.filename().string(), int64_t(file->bytes().size()));
+  }
   Sha256 hash;
   for (auto rest = file->bytes(); !rest.empty();) {
     const auto part = rest.first(std::min(kChunk, rest.size()));
     CheckInterrupt();
     hash.Update(part);
     file->Drop(part);
+    if (progress.has_value()) progress->Advance(int64_t(part.size()));
     rest = rest.subspan(part.size());
   }
   return hash.HexDigest();

@@ -39,6 +39,7 @@ void Remember(int) {
 }  // namespace
 
 void WatchForInterrupt(bool speaks) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk
   if (speaks) line = kStopping.data() + (::isatty(STDERR_FILENO) != 0 ? 0 : 1);
   for (const int each : kSignals) {
     const auto before = std::signal(each, Remember);

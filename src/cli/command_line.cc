@@ -5,11 +5,10 @@
 #include <vector>
 
 #include "help.h"
+#include "logging.h"
 #include "values.h"
 #include "words.h"
 #include <google/protobuf/stubs/logging.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/spdlog.h>
 
 #include "ptq/base/interrupt.h"
 #include "ptq/cli/command.h"
@@ -25,16 +24,6 @@ constexpr char kExamples[] =
     "  quantize inspect out/                what was done\n"
     "  quantize help run                    all options of run";
 
-void SetUpLogging(const GlobalOptions& global) {
-  // Results go to standard output, so everything else goes to standard error.
-  auto logger = spdlog::stderr_color_st("quantize");
-  logger->set_pattern("%^%l%$: %v");
-  logger->set_level(global.quiet     ? spdlog::level::err
-                    : global.verbose ? spdlog::level::debug
-                                     : spdlog::level::info);
-  spdlog::set_default_logger(std::move(logger));
-}
-
 void AddGlobalOptions(CLI::App& app, GlobalOptions& global) {
   app.set_help_flag("-h,--help", "Show this help and end");
   app.get_help_ptr()->group("General");
@@ -44,8 +33,16 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& global) {
   AddWhole(app, "--threads", global.threads, {.least = 0, .most = 4096},
            "Threads to use; 0: all processors")
       ->default_str("0");
-  app.add_flag("-v,--verbose", global.verbose, "Log more");
-  app.add_flag("-q,--quiet", global.quiet, "Log errors only");
+  app.add_flag("-v,--verbose", global.verbose, "Say what happens to every linear");
+  app.add_flag("-q,--quiet", global.quiet,
+               "Print nothing but errors, and what --json or a table was asked for");
+  AddChoice<ProgressChoice>(app, "--progress", global.progress,
+                            {{"auto", ProgressChoice::kAuto},
+                             {"plain", ProgressChoice::kPlain},
+                             {"json", ProgressChoice::kJson},
+                             {"none", ProgressChoice::kNone}},
+                            "How far the work is, on standard error: auto (a bar on a terminal, "
+                            "else a line every 30 seconds), plain lines, json or none");
   // The parser reads it (words.h).
   app.add_option("--config",
                  "Take options from a recipe file, .toml or .json, or from the "

@@ -3,6 +3,7 @@
 
 namespace ptq {
 
+std::unique_ptr<Command> MakeCleanCommand(CLI::App& app);
 std::unique_ptr<Command> MakeCompletionCommand(CLI::App& app);
 std::unique_ptr<Command> MakeEvalCommand(CLI::App& app);
 std::unique_ptr<Command> MakeForwardCommand(CLI::App& app);
@@ -22,6 +23,7 @@ std::span<const CommandEntry> CommandEntries() {
        MakeEvalCommand},
       {"inspect", "Show a model, or what was done to it", MakeInspectCommand},
       {"forward", "Run a model on given arrays with the tool's own executor", MakeForwardCommand},
+      {"clean", "List and remove what interrupted runs have left", MakeCleanCommand},
       {"operators", "List the operators that the executor runs", MakeOperatorsCommand},
       {"version", "Show the versions of the program and its libraries", MakeVersionCommand},
       {"help", "Show the options of a command", MakeHelpCommand},

@@ -9,6 +9,7 @@
 
 #include "ptq/base/hash.h"
 #include "ptq/base/parallel.h"
+#include "ptq/base/progress.h"
 #include "ptq/cli/command.h"
 #include "ptq/evaluate/embeddings.h"
 #include "ptq/evaluate/language_model.h"
@@ -99,6 +100,7 @@ class EvalCommand : public Command {
 
  private:
   [[nodiscard]] EvalTexts ReadTexts(const ModelRunner& model) const {
+    const Progress progress("reading texts");
     CalibrationOptions options = options_;
     options.files = {text_};
     options.samples = std::numeric_limits<int32_t>::max();

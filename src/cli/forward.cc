@@ -4,6 +4,8 @@
 #include <iomanip>
 #include <iostream>
 #include <map>
+#include <optional>
+#include <utility>
 
 #include "json_output.h"
 #include "values.h"
@@ -12,6 +14,7 @@
 #include "ptq/base/destination.h"
 #include "ptq/base/hash.h"
 #include "ptq/base/parallel.h"
+#include "ptq/base/progress.h"
 #include "ptq/cli/command.h"
 #include "ptq/model/model_paths.h"
 #include "ptq/runtime/executor.h"
@@ -100,7 +103,9 @@ class ForwardCommand : public Command {
     if (!out_.empty()) CheckOutputFile(out_, PathsOf(model));
     const Graph graph(model);
     const Executor executor(graph);
+    std::optional<Progress> progress(std::in_place, "running the model");
     const auto outputs = RunModel(executor, feeds);
+    progress.reset();
     const auto rows = against_ ? CompareAll(outputs, expected) : std::vector<Row>();
     if (!out_.empty()) {
       std::map<std::string, Tensor> named;

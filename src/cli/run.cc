@@ -39,6 +39,8 @@ class RunCommand : public Command {
         "case, and this says when there is nothing");
     app.add_flag("--restart", options_.restart, "Give up what an interrupted run has left")
         ->excludes(resume);
+    app.add_flag("--force", options_.force,
+                 "Make a result again that is up to date: same recipe, source and samples");
     AddReal(app, "--checkpoint-seconds", options_.checkpoint_seconds, {.least = 0},
             "Time between two checkpoints: what an interrupted run can lose")
         ->type_name("SECONDS")
@@ -55,6 +57,7 @@ class RunCommand : public Command {
   ExitCode Run(const GlobalOptions& global) override {
     const ThreadLimit threads(global.ThreadsOfRank());
     CheckRecipe(recipe_);
+    if (options_.force) recipe_.overwrite = true;
     const auto files = ModelFiles(recipe_.source);
     if (files.size() > 1) return RunAll(global);
     recipe_.source = files.front();
@@ -72,7 +75,7 @@ class RunCommand : public Command {
     if (json_) {
       const Json metadata = ReadMetadata(report.destination);
       Print(RunJson(report, /*done=*/true), metadata.at("source"), metadata.at("calibration"));
-    } else {
+    } else if (!global.quiet) {
       std::cout << SummaryText(report);
     }
     return ExitCode::kDone;
@@ -99,7 +102,7 @@ class RunCommand : public Command {
     const DirectoryReport report = RunDirectory(recipe_, options_);
     if (json_) {
       Print(DirectoryRunJson(report), nullptr, nullptr);
-    } else {
+    } else if (!global.quiet) {
       std::cout << DirectoryText(report);
     }
     return ExitCode::kDone;

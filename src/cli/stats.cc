@@ -43,15 +43,16 @@ class StatsCommand : public Command {
       throw UsageError("give --src, the model to collect statistics of, or --merge");
     }
     if (merge_.empty()) {
-      Print(CollectStatistics(recipe_, out_, global.ranks));
+      Print(CollectStatistics(recipe_, out_, global.ranks), global);
     } else if (global.ranks.is_root()) {
-      Print(MergeStatistics(merge_, out_));
+      Print(MergeStatistics(merge_, out_), global);
     }
     return ExitCode::kDone;
   }
 
  private:
-  void Print(const CollectReport& report) const {
+  void Print(const CollectReport& report, const GlobalOptions& global) const {
+    if (global.quiet && !json_) return;
     if (json_) {
       const bool merged = !merge_.empty();
       const nlohmann::ordered_json json = {

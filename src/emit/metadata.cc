@@ -20,19 +20,6 @@ Json Ratio(double part, double whole) {
   return whole > 0 ? Number(part / whole + 0.0) : Json(nullptr);
 }
 
-Json SourceJson(const SourceDescription& source) {
-  Json opsets = Json::object();
-  for (const auto& [domain, version] : source.opsets) {
-    opsets[domain.empty() ? "ai.onnx" : domain] = version;
-  }
-  Json files = Json::array();
-  for (const auto& [name, bytes] : source.data_files) {
-    files.push_back(Json{{"file", name}, {"bytes", bytes}});
-  }
-  return Json{{"file", source.file}, {"sha256", source.sha256},         {"bytes", source.bytes},
-              {"data_files", files}, {"ir_version", source.ir_version}, {"opsets", opsets}};
-}
-
 Json QuantizedJson(const LinearMetadata::Quantized& quantized) {
   const bool scaled = quantized.scaling != "none";
   return Json{{"bits", quantized.spec.bits},
@@ -117,6 +104,19 @@ SourceDescription DescribeSource(const Model& model) {
   return source;
 }
 
+Json ToJson(const SourceDescription& source) {
+  Json opsets = Json::object();
+  for (const auto& [domain, version] : source.opsets) {
+    opsets[domain.empty() ? "ai.onnx" : domain] = version;
+  }
+  Json files = Json::array();
+  for (const auto& [name, bytes] : source.data_files) {
+    files.push_back(Json{{"file", name}, {"bytes", bytes}});
+  }
+  return Json{{"file", source.file}, {"sha256", source.sha256},         {"bytes", source.bytes},
+              {"data_files", files}, {"ir_version", source.ir_version}, {"opsets", opsets}};
+}
+
 LinearMetadata DescribeLinear(const Graph& graph, const Linear& linear) {
   LinearMetadata entry;
   const Node& node = graph.nodes()[static_cast<size_t>(linear.node)];
@@ -148,7 +148,7 @@ Json ToJson(const Metadata& metadata) {
   return Json{{"schema_version", kMetadataSchemaVersion},
               {"tool", Json{{"name", metadata.tool}, {"version", metadata.version}}},
               {"recipe", metadata.recipe.is_null() ? Json::object() : metadata.recipe},
-              {"source", SourceJson(metadata.source)},
+              {"source", ToJson(metadata.source)},
               {"calibration", metadata.calibration},
               {"totals", TotalsJson(metadata)},
               {"linears", linears},

@@ -9,34 +9,13 @@
 #include "shares.h"
 #include <nlohmann/json.hpp>
 
+#include "ptq/base/progress.h"
 #include "ptq/pipeline/samples.h"
 
 namespace ptq {
 namespace {
 
 using Ids = std::vector<std::vector<int64_t>>;
-
-/// Rank 0 reads: the others may have no such file, and have no standard input.
-CalibrationSet ReadForAll(const Source& source, const Recipe& recipe, Ranks& ranks,
-                          const RunContext& context) {
-  CalibrationSet samples;
-  if (context.feeds != nullptr) {
-    samples = context.feeds->Samples(recipe.calibration);
-  } else if (ranks.is_root()) {
-    const TokenShape fixed = FixedTokenShape(source.graph);
-    CalibrationOptions options = recipe.calibration;
-    options.fixed_rows = fixed.batch;
-    options.fixed_length = fixed.length;
-    if (fixed.length > 0) options.seq_len = fixed.length;
-    samples = ReadSamples(options, recipe.source, recipe.tokenizer, context.vocabulary);
-  }
-  if (ranks.size() == 1) return samples;
-  std::string bytes;
-  if (ranks.is_root()) nlohmann::json::to_cbor(samples.ids, bytes);
-  ranks.Copy(bytes, 0, Ranks::kEveryone);
-  nlohmann::json::from_cbor(bytes).get_to(samples.ids);
-  return samples;
-}
 
 /// What one rank runs.
 struct Part {
@@ -96,6 +75,29 @@ std::vector<bool> TakenSites(const Plan& plan, const RunContext& context) {
 
 }  // namespace
 
+/// Rank 0 reads: the others may have no such file, and have no standard input.
+CalibrationSet ReadSamplesFor(const Source& source, const Recipe& recipe, Ranks& ranks,
+                              const RunContext& context) {
+  const Progress progress("reading samples");
+  CalibrationSet samples;
+  if (context.feeds != nullptr) {
+    samples = context.feeds->Samples(recipe.calibration);
+  } else if (ranks.is_root()) {
+    const TokenShape fixed = FixedTokenShape(source.graph);
+    CalibrationOptions options = recipe.calibration;
+    options.fixed_rows = fixed.batch;
+    options.fixed_length = fixed.length;
+    if (fixed.length > 0) options.seq_len = fixed.length;
+    samples = ReadSamples(options, recipe.source, recipe.tokenizer, context.vocabulary);
+  }
+  if (ranks.size() == 1) return samples;
+  std::string bytes;
+  if (ranks.is_root()) nlohmann::json::to_cbor(samples.ids, bytes);
+  ranks.Copy(bytes, 0, Ranks::kEveryone);
+  nlohmann::json::from_cbor(bytes).get_to(samples.ids);
+  return samples;
+}
+
 bool NeedsNothing(const Plan& plan, const RunContext& context) {
   return std::ranges::all_of(TakenSites(plan, context), std::identity());
 }
@@ -104,7 +106,7 @@ CalibrationRun StartCalibration(const Source& source, const Recipe& recipe, cons
                                 const Plan& plan, const std::filesystem::path& scratch,
                                 Ranks& ranks, const RunContext& context) {
   Feeder feeder(source.graph, ReadFeedHints(source.model.directory()), context.inputs);
-  CalibrationSet samples = ReadForAll(source, recipe, ranks, context);
+  CalibrationSet samples = ReadSamplesFor(source, recipe, ranks, context);
   const int64_t block_tokens = BlockTokens(source, samples.ids);
   Part part = PartOf(samples.ids, block_tokens, ranks);
   part.size.method = method;

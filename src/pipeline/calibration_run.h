@@ -26,6 +26,11 @@ struct CalibrationRun {
 /// Whether the linears of every site are taken over from another model.
 [[nodiscard]] bool NeedsNothing(const Plan& plan, const RunContext& context);
 
+/// Reads the recipe's samples on rank 0, fitted to what the model reads, and gives their ids to all
+/// ranks. Throws what ReadSamples throws.
+[[nodiscard]] CalibrationSet ReadSamplesFor(const Source& source, const Recipe& recipe,
+                                            Ranks& ranks, const RunContext& context);
+
 /// Reads the recipe's samples, on rank 0 alone, and puts each rank's part of them at the entrance
 /// of the graph; a part may be empty, and only rank 0 knows where they are from. `scratch` is a
 /// directory for activations that do not fit in memory. Throws what ReadSamples and Feeder throw.

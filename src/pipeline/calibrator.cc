@@ -7,6 +7,7 @@
 #include "ptq/base/interrupt.h"
 #include "ptq/base/memory.h"
 #include "ptq/base/parallel.h"
+#include "ptq/base/progress.h"
 #include "ptq/base/stopwatch.h"
 
 namespace ptq {
@@ -125,6 +126,9 @@ StatisticsBySite Calibrator::Observe(size_t segment, size_t index, const Overrid
   }
   for (size_t batch = 0; batch + 1 < first_block_.size(); ++batch) {
     CheckInterrupt();
+    Progress::ShowDetail("calibrating segment " + std::to_string(segment + 1) + ", batch " +
+                         std::to_string(batch + 1) + " of " +
+                         std::to_string(first_block_.size() - 1));
     std::vector<std::vector<Seen>> seen;
     for (size_t stream = 0; stream < constants.size(); ++stream) {
       const Stopwatch watch(stream == 0 ? timings.forward : timings.propagate);

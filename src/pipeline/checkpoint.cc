@@ -82,16 +82,22 @@ void Checkpoint::Save(const CheckpointRecord& record, const std::optional<CutSto
     std::filesystem::create_directory(directory_, ignored);
     WriteFileAtomically(directory_ / kIdentity, identity_);
   }
-  if (cuts.has_value()) cuts->Save(StepFile(steps_, "cut"));
-  if (expectation.has_value()) {
-    std::map<std::string, Tensor> arrays;
-    for (const auto& [id, tensor] : *expectation) arrays[std::to_string(id)] = tensor;
-    WriteNpz(StepFile(steps_, "npz"), arrays);
-    SyncFile(StepFile(steps_, "npz"));
+  try {
+    if (cuts.has_value()) cuts->Save(StepFile(steps_, "cut"));
+    if (expectation.has_value()) {
+      std::map<std::string, Tensor> arrays;
+      for (const auto& [id, tensor] : *expectation) arrays[std::to_string(id)] = tensor;
+      WriteNpz(StepFile(steps_, "npz"), arrays);
+      SyncFile(StepFile(steps_, "npz"));
+    }
+    const std::vector<uint8_t> bytes = Json::to_cbor(Json(record));
+    WriteFileAtomically(StepFile(steps_, "cbor"),
+                        {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  } catch (...) {  // room for the others, when the disk is full
+    std::filesystem::remove(StepFile(steps_, "cut"), ignored);
+    std::filesystem::remove(StepFile(steps_, "npz"), ignored);
+    throw;
   }
-  const std::vector<uint8_t> bytes = Json::to_cbor(Json(record));
-  WriteFileAtomically(StepFile(steps_, "cbor"),
-                      {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (steps_ > 0) {
     std::filesystem::remove(StepFile(steps_ - 1, "cut"), ignored);
     std::filesystem::remove(StepFile(steps_ - 1, "npz"), ignored);

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "ptq/base/disk.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/half.h"
@@ -167,8 +168,11 @@ class ScratchFile {
 
  private:
   [[noreturn]] void Fail(const char* what) const {
-    throw OutputError("cannot " + std::string(what) + " in '" + directory_.string() +
-                      "': " + std::strerror(errno) + "; free space there");
+    const int error = errno;
+    const std::string text = "cannot " + std::string(what) + " in '" + directory_.string() +
+                             "': " + std::strerror(error);
+    if (IsNoSpace(error)) throw NoSpaceError(text);
+    throw OutputError(text);
   }
   std::filesystem::path directory_;
   int fd_ = -1;

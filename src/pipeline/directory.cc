@@ -10,8 +10,10 @@
 #include "checkpoint.h"
 #include "companions.h"
 #include "differences.h"
+#include "disk_space.h"
 #include "run_context.h"
 #include "shared_weights.h"
+#include "up_to_date.h"
 #include <spdlog/spdlog.h>
 
 #include "ptq/base/confined_path.h"
@@ -20,6 +22,7 @@
 #include "ptq/base/file.h"
 #include "ptq/base/hash.h"
 #include "ptq/base/memory.h"
+#include "ptq/base/progress.h"
 #include "ptq/base/staged_directory.h"
 #include "ptq/emit/metadata.h"
 #include "ptq/emit/output_model.h"
@@ -140,6 +143,16 @@ class DirectoryRoad {
     Travel(own, companions_.source(model), alone, report, own_options, context);
   }
 
+  /// All results; what samples need in between is checked model by model.
+  [[nodiscard]] DiskNeed Need() {
+    DiskNeed need;
+    for (size_t i = 0; i < size(); ++i) {
+      const int64_t bytes = SourceBytes(companions_.source(i).model);
+      need.result += unchanged_[i].empty() ? PredictResultBytes(plans_[i], recipe_, bytes) : bytes;
+    }
+    return need;
+  }
+
   /// What decides the result, but for what each model's checkpoints know.
   [[nodiscard]] Json Identity() {
     Json identity = {{"tool", PTQ_VERSION}, {"recipe", ToJson(recipe_)}};
@@ -195,9 +208,8 @@ bool HasProgress(const fs::path& staged) {
 
 /// Leaves what is finished, if anything is, for another run.
 bool KeepProgress(StagedDirectory& staged) {
-  if (!HasProgress(staged.path())) return false;
-  staged.Keep();
-  return true;
+  staged.Keep(HasProgress(staged.path()));
+  return staged.keeps();
 }
 
 void SayWhatIsResumed(const fs::path& staged, size_t models, bool resumes, bool expected) {
@@ -288,9 +300,6 @@ void Assemble(DirectoryRoad& road, const Recipe& recipe, const fs::path& staged,
                                   Json::parse(ReadTextFile(from / kMetadataFileName))));
     MoveFiles(from, staged, folder, names);
   }
-  fs::remove_all(staged / "models");
-  fs::remove_all(staged / "shared");
-  fs::remove(staged / kIdentityFile);
   const auto sidecars = CopySidecars(road.root(), data_files, staged, files);
   names.insert(names.end(), sidecars.begin(), sidecars.end());
   report.metadata = {{"schema_version", kMetadataSchemaVersion},
@@ -300,6 +309,9 @@ void Assemble(DirectoryRoad& road, const Recipe& recipe, const fs::path& staged,
                      {"sidecars", sidecars},
                      {"files", ToJson(SizesOf(staged, names))}};
   WriteFile(staged / kMetadataFileName, report.metadata.dump(2) + "\n");
+  fs::remove_all(staged / "models");
+  fs::remove_all(staged / "shared");
+  fs::remove(staged / kIdentityFile);
 }
 
 }  // namespace
@@ -308,32 +320,32 @@ DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   DirectoryReport report;
   report.destination = DestinationOf(recipe);
-  CheckDestination(recipe, report.destination);
+  CheckDestinationOrResult(recipe, report.destination);
+  if (!options.force) {
+    if (auto found = FindUpToDateDirectory(recipe, report.destination)) return std::move(*found);
+  }
   const bool resumes =
       !options.restart && HasProgress(StagedDirectory::PathFor(report.destination));
   StagedDirectory staged(report.destination, ReplacementOf(recipe), resumes);
+  if (resumes) staged.Keep();  // whatever happens
   fs::create_directories(staged.path() / "models");
   fs::create_directories(staged.path() / "shared");
   DirectoryRoad road(recipe, staged.path() / "shared");
   for (size_t i = 0; i < road.size(); ++i) {
     CheckModelFiles(road.companions().source(i).model, report.destination);
   }
-  try {
-    CheckIdentity(staged.path() / kIdentityFile, road.Identity(), resumes);
-  } catch (const Error&) {
-    staged.Keep();  // it is for the user to give up what is there
-    throw;
-  }
+  CheckIdentity(staged.path() / kIdentityFile, road.Identity(), resumes);
+  CheckDiskSpace(staged.path(), road.Need());
   SayWhatIsResumed(staged.path(), road.size(), resumes, options.resume);
   for (size_t i = 0; i < road.size(); ++i) {
     const fs::path own = staged.path() / "models" / std::to_string(i);
     if (fs::exists(own / kMetadataFileName)) continue;  // of the run that is resumed
     const std::string done = "after " + std::to_string(i) + " of " + std::to_string(road.size()) +
                              " models; the same command goes on from there";
+    const Progress progress("model " + std::to_string(i + 1) + " of " +
+                            std::to_string(road.size()) + ", " + road.NameOf(i).generic_string());
     try {
       road.Quantize(i, own, options);
-    } catch (const QualityError&) {
-      throw;
     } catch (const Interrupted&) {
       if (!KeepProgress(staged)) throw;
       throw Interrupted("interrupted in '" + road.NameOf(i).generic_string() + "', " + done);
@@ -345,7 +357,12 @@ DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
       throw;
     }
   }
-  Assemble(road, recipe, staged.path(), report);
+  try {
+    Assemble(road, recipe, staged.path(), report);
+  } catch (...) {
+    (void)KeepProgress(staged);
+    throw;
+  }
   staged.Commit();
   report.peak_bytes = PeakResidentBytes();
   report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

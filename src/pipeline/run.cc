@@ -8,6 +8,7 @@
 #include "check_destination.h"
 #include "checkpoint.h"
 #include "companions.h"
+#include "disk_space.h"
 #include "few_tokens.h"
 #include "float_copies.h"
 #include "memory_plan.h"
@@ -15,10 +16,12 @@
 #include "run_context.h"
 #include "segment_search.h"
 #include "source.h"
+#include "up_to_date.h"
 #include "verify.h"
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
+#include "ptq/base/disk.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/hash.h"
@@ -41,6 +44,8 @@ namespace {
 /// Largest relative difference that reordering of float32 sums, and roundings to binary16, explain.
 constexpr double kFloatTolerance = 1e-3;
 constexpr double kHalfTolerance = 2e-2;
+
+constexpr char kGoesOn[] = " are kept, and the same command goes on from there";
 
 void CheckSpecs(const Plan& plan, const LinearFormat& format) {
   for (const Linear& linear : plan.linears) {
@@ -94,7 +99,9 @@ class Road {
         staged_(report.destination, ReplacementOf(recipe), TakesOver(report.destination, options)),
         output_(source.graph, report.plan, staged_.path(),
                 {recipe.format, recipe.accuracy_level, recipe.half_floats, files_}),
-        search_(source, recipe, report.plan, ranks, context) {}
+        search_(source, recipe, report.plan, ranks, context) {
+    if (TakesOver(report.destination, options)) staged_.Keep();  // whatever happens
+  }
 
   void Travel() {
     try {
@@ -105,17 +112,24 @@ class Road {
       Verify();
       WriteMetadata(metadata_, staged_.path());
     } catch (const QualityError&) {
-      throw;  // it would be no better the next time
+      staged_.Keep(false);  // it would be no better the next time
+      throw;
     } catch (const Interrupted&) {
       if (!KeepCheckpoint()) {
-        throw Interrupted("interrupted before the first checkpoint; nothing is kept");
+        throw Interrupted(
+            staged_.keeps() ? "interrupted; the checkpoint there was is kept, and the same command "
+                              "goes on from there"
+                            : "interrupted before the first checkpoint; nothing is kept");
       }
       throw Interrupted("interrupted after " + Finished() +
                         "; the same command goes on from there");
+    } catch (const NoSpaceError& error) {
+      const bool kept = KeepCheckpoint();
+      throw NoSpaceError(error.what() + MissingText() +
+                         (kept && !context_.is_part ? "; " + Finished() + kGoesOn : ""));
     } catch (const OutputError& error) {
       if (!KeepCheckpoint() || context_.is_part) throw;
-      throw OutputError(std::string(error.what()) + "; " + Finished() +
-                        " are kept, and the same command goes on from there");
+      throw OutputError(std::string(error.what()) + "; " + Finished() + kGoesOn);
     } catch (...) {
       (void)KeepCheckpoint();
       throw;
@@ -131,7 +145,7 @@ class Road {
     const size_t searched = SegmentsToSearch(report_.plan);
     Progress progress("quantizing", int64_t(segments.size()));
     Replay();
-    progress.Advance(int64_t(checkpoint_->segments()));
+    progress.Skip(int64_t(checkpoint_->segments()));
     for (size_t i = checkpoint_->segments(); i < segments.size(); ++i) {
       CheckInterrupt();
       if (i + 1 < segments.size()) source_.executor.PrefetchWeights(segments[i + 1]);
@@ -151,12 +165,7 @@ class Road {
         {"verify", recipe_.verify},
         {"source", SourceFiles(source_.model, description_.sha256)},
         {"samples", search_.Provenance()}};
-    try {
-      checkpoint_.emplace(staged_.path(), identity);
-    } catch (const Error&) {
-      staged_.Keep();  // it is for the user to give up what is there
-      throw;
-    }
+    checkpoint_.emplace(staged_.path(), identity);
     if (checkpoint_->segments() == 0) {
       if (options_.resume) {
         spdlog::warn(
@@ -222,6 +231,12 @@ class Road {
     return true;
   }
 
+  /// How much room is missing, when the plan and the file system tell.
+  [[nodiscard]] std::string MissingText() const {
+    const int64_t missing = MissingBytes(staged_.path(), need_);
+    return missing > 0 ? "; about " + FormatBytes(missing) + " more are needed there" : "";
+  }
+
   [[nodiscard]] std::string Finished() const {
     return std::to_string(checkpoint_->segments()) + " of " +
            std::to_string(source_.executor.plan().segments().size()) + " segments";
@@ -258,6 +273,11 @@ class Road {
             : PlanMemory(source_.executor, report_.plan,
                          {!provenance.is_null(), 0, 0, MethodOf(recipe_)}, recipe_.memory_budget)
                   .peak_bytes;
+    need_ = {PredictResultBytes(report_, recipe_, SourceBytes(source_.model)),
+             calibration != nullptr
+                 ? PredictActivationBytes(report_.plan, report_.tokens, MethodOf(recipe_).propagate)
+                 : 0};
+    CheckDiskSpace(staged_.path(), need_);
     if (!recipe_.verify) {
       report_.verification.note = "not asked for (--no-verify)";
       return;
@@ -324,6 +344,7 @@ class Road {
   }
 
   void Write() {
+    const Progress progress("writing");
     const Stopwatch watch(report_.timings.write);
     for (size_t i = 0; i < report_.plan.linears.size(); ++i) {
       const Linear& linear = report_.plan.linears[i];
@@ -387,6 +408,7 @@ class Road {
 
   void Verify() {
     if (!expectation_.has_value()) return;
+    const Progress progress("verifying");
     const Stopwatch watch(report_.timings.verify);
     const bool half = recipe_.half_floats || HasHalfLinears(report_.plan);
     report_.verification =
@@ -418,6 +440,7 @@ class Road {
   std::optional<Expectation> expectation_;
   std::optional<Checkpoint> checkpoint_;
   CheckpointRecord unsaved_;
+  DiskNeed need_;
   std::future<void> saving_;  ///< of the last checkpoint; after what it uses
   DeferredWeights operands_;
   Values additions_;
@@ -511,6 +534,20 @@ void Travel(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& repor
   AccountFor(source, recipe, report);
 }
 
+namespace {
+
+/// Rank 0 looks, for all.
+bool FindsUpToDate(const Recipe& recipe, const Source& source, const RunContext& context,
+                   Ranks& ranks, RunReport& report) {
+  std::string found;
+  if (ranks.is_root() && IsUpToDate(recipe, source, context, report)) found = "yes";
+  if (ranks.size() > 1) ranks.Copy(found, 0, Ranks::kEveryone);
+  report.up_to_date = !found.empty();
+  return report.up_to_date;
+}
+
+}  // namespace
+
 RunReport PlanRun(const Recipe& recipe) {
   const Source source(recipe.source, recipe.requantize);
   RunReport report = StartReport(source, recipe, {});
@@ -535,7 +572,7 @@ RunReport Run(const Recipe& recipe, const RunOptions& options, Ranks& ranks) {
     throw UsageError("--resume goes on with a run of one rank, and several keep no checkpoints");
   }
   const auto start = std::chrono::steady_clock::now();
-  if (ranks.is_root()) CheckDestination(recipe, DestinationOf(recipe));
+  if (ranks.is_root()) CheckDestinationOrResult(recipe, DestinationOf(recipe));
   Companions companions({recipe.source}, recipe);
   double read = 0;
   {
@@ -546,6 +583,9 @@ RunReport Run(const Recipe& recipe, const RunOptions& options, Ranks& ranks) {
   RunReport report = StartReport(companions.source(0), recipe, context);
   if (ranks.is_root()) CheckModelFiles(companions.source(0).model, report.destination);
   report.timings.read = read;
+  if (!options.force && FindsUpToDate(recipe, companions.source(0), context, ranks, report)) {
+    return report;
+  }
   Travel(recipe, companions.source(0), ranks, report, options, context);
   report.timings.total =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

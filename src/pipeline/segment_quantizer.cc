@@ -1,6 +1,7 @@
 #include "segment_quantizer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <utility>
 
@@ -9,7 +10,9 @@
 
 #include "ptq/base/half.h"
 #include "ptq/base/interrupt.h"
+#include "ptq/base/memory.h"
 #include "ptq/base/parallel.h"
+#include "ptq/base/progress.h"
 #include "ptq/emit/metadata.h"
 #include "ptq/runtime/stored_matrix.h"
 #include "ptq/tensor/transpose.h"
@@ -134,6 +137,7 @@ SegmentResult SegmentQuantizer::Quantize(std::span<const size_t> sites,
   for (const size_t index : sites) {
     CheckInterrupt();  // a site may take minutes
     const Site& site = plan_.sites[index];
+    Progress::ShowDetail("searching " + plan_.linears[size_t(site.linears.front())].name);
     const Seen seen = SeenAt(site, statistics);
     std::vector<int> own;
     for (const int linear : site.linears) {
@@ -238,6 +242,7 @@ void SegmentQuantizer::ShareSite(const Site& site, const std::vector<int>& linea
 
 void SegmentQuantizer::SearchSite(const Site& site, const std::vector<int>& linears,
                                   const Seen& seen, SegmentResult& result) {
+  const auto start = std::chrono::steady_clock::now();
   SiteStatistics* const statistics = seen.statistics;
   SiteProblem problem;
   problem.k = plan_.linears[size_t(linears.front())].k;
@@ -278,8 +283,30 @@ void SegmentQuantizer::SearchSite(const Site& site, const std::vector<int>& line
     result.linears.push_back(
         {linears[i], std::make_shared<const QuantizedMatrix>(std::move(own.q)), own.bias});
   }
+  SayWhatWasFound(linears, found.scale.empty() ? "" : FoldName(scaled.fold.kind),
+                  std::chrono::steady_clock::now() - start);
   if (!found.scale.empty()) {
     result.scaled.push_back({std::move(scaled), std::move(found.scale)});
+  }
+}
+
+/// For --verbose: what was tried at a site, what was chosen, and what that costs.
+void SegmentQuantizer::SayWhatWasFound(const std::vector<int>& linears, const std::string& fold,
+                                       std::chrono::duration<double> time) const {
+  for (const int index : linears) {
+    const LinearOutcome& outcome = outcomes_[size_t(index)];
+    const auto percent = [&](double loss) {
+      return outcome.energy > 0 ? 100 * loss / outcome.energy : 0.0;
+    };
+    const std::string scaling =
+        fold.empty() ? "unscaled" : fmt::format("alpha {:.2f} into {}", outcome.alpha, fold);
+    spdlog::debug(
+        "'{}': {} + {} + {} tried, {} {}{}, error {:.4f} % of the output energy (nearest {:.4f} "
+        "%), {} tokens, {} for its site",
+        plan_.linears[size_t(index)].name, method_.scaling, method_.grid, method_.rounding,
+        outcome.scaling, scaling, outcome.bias_corrected ? ", bias corrected" : "",
+        percent(outcome.loss), percent(outcome.loss_rtn), outcome.tokens,
+        FormatSeconds(time.count()));
   }
 }
 

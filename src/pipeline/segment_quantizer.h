@@ -1,6 +1,7 @@
 // Quantizes the linears of one segment and says what the graph must then contain.
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
@@ -84,6 +85,8 @@ class SegmentQuantizer {
                            SegmentResult& result);
   void SearchSite(const Site& site, const std::vector<int>& linears, const Seen& seen,
                   SegmentResult& result);
+  void SayWhatWasFound(const std::vector<int>& linears, const std::string& fold,
+                       std::chrono::duration<double> time) const;
   void ShareSite(const Site& site, const std::vector<int>& linears, const Seen& seen,
                  SegmentResult& result);
   void CollectShared(const Site& at, int linear, const Seen& seen, SegmentResult& result);

@@ -50,6 +50,7 @@ std::string PlansText(const std::vector<std::pair<std::string, RunReport>>& plan
 }
 
 std::string DirectoryText(const DirectoryReport& report) {
+  if (report.up_to_date) return UpToDateText(report.destination);
   std::ostringstream text;
   for (const Json& model : report.metadata.at("models")) {
     text << model.at("file").get<std::string>() << '\n';

@@ -95,14 +95,16 @@ Json DirectoryJson(const std::string& destination) {
 
 Json RunJson(const RunReport& report, bool done) {
   Json json = SummaryJson(report);
-  json["totals"] = TotalsJson(report, json["linears"], done);
-  json["linears"] = LinearsJson(report, done);
+  json["totals"] = TotalsJson(report, json["linears"], done && !report.up_to_date);
+  const bool worked = done && !report.up_to_date;
+  json["linears"] = LinearsJson(report, worked);
   json["bytes_before"] = report.bytes_before > 0 ? Json(report.bytes_before) : Json(nullptr);
-  if (done) return json;
+  if (worked) return json;
   for (const char* key : {"bytes_after", "calibration", "relative_loss", "relative_loss_rtn",
                           "seconds", "ranks", "peak_resident_bytes", "verification", "next"}) {
     Forget(json[key]);
   }
+  if (report.up_to_date) json["bytes_after"] = report.bytes_after;
   return json;
 }
 
@@ -125,6 +127,7 @@ Json DirectoryPlanJson(const std::vector<std::pair<std::string, RunReport>>& pla
 
 Json DirectoryRunJson(const DirectoryReport& report) {
   Json json = DirectoryJson(report.destination.string());
+  json["up_to_date"] = report.up_to_date;
   json["bytes_before"] = report.bytes_before;
   json["bytes_after"] = report.bytes_after;
   json["seconds"]["total"] = report.seconds;

@@ -104,6 +104,11 @@ std::string WarningsText(const RunReport& report) {
 
 }  // namespace
 
+std::string UpToDateText(const std::filesystem::path& destination) {
+  return "up to date    " + destination.string() +
+         " (same recipe, source and samples; --force makes it again)\n";
+}
+
 std::string PlanText(const RunReport& report, const LinearOrder& order) {
   using Align = Table::Align;
   Table table({{"linear"},
@@ -167,6 +172,7 @@ nlohmann::ordered_json PlanJson(const RunReport& report, const LinearOrder& orde
 }
 
 std::string SummaryText(const RunReport& report) {
+  if (report.up_to_date) return UpToDateText(report.destination);
   const Totals totals = TotalsOf(report);
   const Timings& t = report.timings;
   std::ostringstream text;
@@ -208,6 +214,8 @@ nlohmann::ordered_json SummaryJson(const RunReport& report) {
   const Timings& t = report.timings;
   nlohmann::ordered_json json;
   json["destination"] = report.destination.string();
+  json["up_to_date"] = report.up_to_date;
+  json["resumed_segments"] = report.resumed_segments;
   json["bytes_before"] = report.bytes_before;
   json["bytes_after"] = report.bytes_after;
   json["bytes"] = BytesJson(report.bytes);

@@ -7,6 +7,7 @@
 #include "step_error.h"
 
 #include "ptq/base/interrupt.h"
+#include "ptq/base/progress.h"
 
 namespace ptq {
 namespace {
@@ -202,6 +203,8 @@ Values Executor::Run(const Job& job, const Values& constants, Values inputs, con
 Values Executor::RunAll(Values inputs, const Values& overrides) const {
   for (auto& [id, tensor] : inputs) tensor = tensor.Widened();
   for (const Segment& segment : plan_.segments()) {
+    Progress::ShowDetail("segment " + std::to_string(&segment - plan_.segments().data() + 1) +
+                         " of " + std::to_string(plan_.segments().size()));
     std::vector<ValueId> goals = segment.live_out;
     if (&segment == &plan_.segments().back()) goals = graph().graph_outputs();
     const Job job = MakeJob(segment, std::move(goals), {});

@@ -12,7 +12,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kFormat = "ptq-statistics-1";
 constexpr uint64_t kLargestHeader = uint64_t{1} << 30;
 constexpr int64_t kWidest = int64_t{1} << 24;
 
@@ -20,7 +19,7 @@ int64_t TriangleSize(int64_t k) { return k * (k + 1) / 2; }
 
 /// The file's own beginning marks what a killed process has left under its temporary name.
 const std::filesystem::path& Claimed(const std::filesystem::path& path) {
-  RemoveLeftover(path, kFormat);
+  RemoveLeftover(path, kStatisticsFormat);
   return path;
 }
 
@@ -32,7 +31,7 @@ StatisticsWriter::StatisticsWriter(const std::filesystem::path& path, const Json
                                    std::vector<StoredSite> sites)
     : sites_(std::move(sites)), file_(Claimed(path)) {
   Json header;
-  header["__metadata__"] = {{"format", kFormat}, {"provenance", provenance.dump()}};
+  header["__metadata__"] = {{"format", kStatisticsFormat}, {"provenance", provenance.dump()}};
   int64_t offset = 0;
   const auto add = [&](const std::string& name, const char* dtype, const Json& shape,
                        int64_t bytes) {

@@ -9,6 +9,7 @@
 
 #include <zip.h>
 
+#include "ptq/base/disk.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/file_kind.h"
@@ -231,7 +232,10 @@ void WriteNpz(const std::filesystem::path& path, const std::map<std::string, Ten
   }
   // zip_close writes a temporary file and renames it; on failure the archive stays ours to discard.
   if (zip_close(archive.get()) != 0) {
-    throw OutputError("cannot write '" + path.string() + "': " + zip_strerror(archive.get()));
+    const std::string text = "cannot write '" + path.string() + "': " + zip_strerror(archive.get());
+    const int error = zip_error_code_system(zip_get_error(archive.get()));
+    if (IsNoSpace(error)) throw NoSpaceError(text);
+    throw OutputError(text);
   }
   (void)archive.release();
 }

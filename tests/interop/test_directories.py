@@ -208,10 +208,16 @@ def test_resumed_run_gives_the_same_bytes(source, ids, tmp_path):
     changed = quantize("run", "--src", source, "--dst", tmp_path / "out", "--resume", *options,
                        "--bits", "8")  # fmt: skip
     assert changed.returncode == 2 and "cannot resume" in changed.stderr
-    report = quantized(source, tmp_path / "out", "--resume", *options)
+    assert "recipe.bits: 4 -> 8" in changed.stderr
+    report = quantized(source, tmp_path / "out", *options)
     assert len(report["models"]) == 3
     assert hashes(tmp_path / "out") == hashes(tmp_path / "whole")
     assert not staged.exists()
+    again = quantized(source, tmp_path / "out", *options)
+    assert again["up_to_date"] and len(again["models"]) == 3
+    assert again["bytes_after"] == report["bytes_after"]
+    other = quantize("run", source, tmp_path / "out", *options, "--bits", "8")
+    assert other.returncode == 5 and "recipe.bits: 4 -> 8" in other.stderr
 
 
 def test_dry_run_lists_each_model(source):

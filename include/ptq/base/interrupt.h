@@ -5,7 +5,8 @@ namespace ptq {
 
 /// Makes SIGINT, SIGTERM and (unless it is ignored, as under nohup) SIGHUP set a flag. The first
 /// says at once on standard error that the program is stopping, if `speaks`; a second ends the
-/// process at once. For the process that the user started, once.
+/// process at once. Writing beyond the limit of a file's size becomes an error. For the process
+/// that the user started, once.
 void WatchForInterrupt(bool speaks = true);
 
 /// Throws Interrupted when a signal has come. Called between pieces of work that take well under a

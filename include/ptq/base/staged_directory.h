@@ -36,8 +36,9 @@ class StagedDirectory {
   static void Recover(const std::filesystem::path& destination, const Replacement& replacement);
 
   [[nodiscard]] const std::filesystem::path& path() const { return staging_; }
-  /// Leaves the directory for another run to resume.
-  void Keep() { keep_ = true; }
+  /// Leaves the directory for another run to resume, unless it is committed.
+  void Keep(bool keep = true) { keep_ = keep; }
+  [[nodiscard]] bool keeps() const { return keep_; }
   /// Whether Commit would replace something.
   [[nodiscard]] bool Replaces() const { return !place_.replaced.empty(); }
   /// `durable`: every file is on the disk before anything gets its final name. When the destination

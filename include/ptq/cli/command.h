@@ -13,12 +13,16 @@
 
 namespace ptq {
 
+/// How progress is shown: auto is a bar on a terminal, and a line every 30 seconds elsewhere.
+enum class ProgressChoice { kAuto, kPlain, kJson, kNone };
+
 /// Options that every command has, and the processes that share its work.
 struct GlobalOptions {
   Ranks& ranks;
   int threads = 0;  ///< 0: all processors
   bool verbose = false;
   bool quiet = false;
+  ProgressChoice progress = ProgressChoice::kAuto;
 
   /// Threads of this rank: as asked for, or its part of the machine; 0: all processors.
   [[nodiscard]] int ThreadsOfRank() const { return threads > 0 ? threads : ranks.threads(); }

@@ -36,6 +36,8 @@ struct SourceDescription {
 };
 /// Hashes the model file. Throws InputError.
 [[nodiscard]] SourceDescription DescribeSource(const Model& model);
+/// As the metadata writes it.
+[[nodiscard]] nlohmann::ordered_json ToJson(const SourceDescription& source);
 
 /// One linear of the plan and what became of it.
 struct LinearMetadata {

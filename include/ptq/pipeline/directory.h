@@ -30,6 +30,7 @@ struct DirectoryReport {
   int64_t bytes_after = 0;
   int64_t peak_bytes = 0;
   double seconds = 0;
+  bool up_to_date = false;  ///< it was there already
 };
 
 /// Quantizes every model of a directory, each on inputs that the others make where they can

@@ -39,6 +39,9 @@ struct Verification {
 };
 
 struct RunReport {
+  /// The result was there already: nothing was done, and of what follows only the plan, the
+  /// destination and the sizes are known.
+  bool up_to_date = false;
   Plan plan;
   std::vector<LinearOutcome> outcomes;  ///< by index into plan.linears
   std::filesystem::path source;
@@ -70,15 +73,17 @@ struct RunOptions {
   /// case; `resume` says that there should be something.
   bool resume = false;
   bool restart = false;  ///< what it left is given up
+  bool force = false;    ///< a result that is up to date is made again
   /// A finished segment becomes a checkpoint when so much time has passed since the last one. A
   /// result that took less, and replaces nothing, is left to the system to bring to the disk.
   double checkpoint_seconds = 2;
 };
 
-/// The whole road. The destination appears complete, or not at all. Checkpoints lie beside the
-/// destination, where an interrupted run leaves them; a resumed run gives the same bytes as one
-/// that was not interrupted. Throws UsageError when the recipe, the source or the samples have
-/// changed since (unless `options.restart`).
+/// The whole road. The destination appears complete, or not at all; where it holds the result of
+/// the same recipe, source and samples already, nothing is done (unless `options.force`).
+/// Checkpoints lie beside the destination, where an interrupted run leaves them; a resumed run
+/// gives the same bytes as one that was not interrupted. Throws UsageError when the recipe, the
+/// source or the samples have changed since (unless `options.restart`).
 [[nodiscard]] RunReport Run(const Recipe& recipe, const RunOptions& options = {});
 
 /// The same by several ranks, which divide the samples and the search. Rank 0 writes the result,

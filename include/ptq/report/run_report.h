@@ -1,6 +1,7 @@
 // Shows a plan and what became of it.
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include <nlohmann/json_fwd.hpp>
@@ -16,6 +17,9 @@ namespace ptq {
 [[nodiscard]] std::string PlanText(const RunReport& report, const LinearOrder& order = {});
 [[nodiscard]] nlohmann::ordered_json PlanJson(const RunReport& report,
                                               const LinearOrder& order = {});
+
+/// One line: the result was there already.
+[[nodiscard]] std::string UpToDateText(const std::filesystem::path& destination);
 
 /// What a run did, in a few lines: destination, sizes by part, losses, warnings, time by part,
 /// memory, verification, and what to do next.

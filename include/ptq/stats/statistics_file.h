@@ -14,6 +14,9 @@
 
 namespace ptq {
 
+/// Stands near the beginning of every such file.
+inline constexpr char kStatisticsFormat[] = "ptq-statistics-1";
+
 /// A site as a file knows it.
 struct StoredSite {
   std::string name;  ///< of the activation
