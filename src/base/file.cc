@@ -53,6 +53,7 @@ std::string ReadStandardInput() {
     pollfd ready = {STDIN_FILENO, POLLIN, 0};
     if (::poll(&ready, 1, kWaitMilliseconds) <= 0) continue;
     const ssize_t count = ::read(STDIN_FILENO, buffer.data(), buffer.size());
+    CheckInterrupt();  // which may have closed the other end, too
     if (count == 0) return text;
     if (count > 0) {
       text.append(buffer.data(), static_cast<size_t>(count));

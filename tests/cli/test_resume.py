@@ -120,6 +120,7 @@ def test_an_interrupt_before_samples_are_read_keeps_an_earlier_checkpoint(tmp_pa
                                stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
+    process.wait(timeout=60)  # its input is still open
     errors = process.communicate()[1]
     assert process.returncode == 130, errors
     assert steps(destination) > 0, "what was there must stay"
