@@ -6,15 +6,6 @@
 #include "ptq/model/constant_view.h"
 
 namespace ptq {
-namespace {
-
-bool SameDomain(const std::string& a, const std::string& b) {
-  const auto plain = [](const std::string& name) { return name == "ai.onnx" ? "" : name; };
-  return plain(a) == plain(b);
-}
-
-}  // namespace
-
 onnx::NodeProto MakeNode(const std::string& op_type, const std::string& name,
                          const std::vector<std::string>& inputs, const std::string& output) {
   onnx::NodeProto node;
@@ -115,14 +106,14 @@ std::vector<onnx::NodeProto> WithConversion(const StackToEmit& stack,
 
 int64_t OpsetOf(const onnx::ModelProto& model, const std::string& domain) {
   for (const auto& import : model.opset_import()) {
-    if (SameDomain(import.domain(), domain)) return import.version();
+    if (import.domain() == domain) return import.version();
   }
   return 0;
 }
 
 void RaiseOpset(onnx::ModelProto& model, const std::string& domain, int64_t version) {
   for (auto& import : *model.mutable_opset_import()) {
-    if (!SameDomain(import.domain(), domain)) continue;
+    if (import.domain() != domain) continue;
     if (import.version() < version) import.set_version(version);
     return;
   }

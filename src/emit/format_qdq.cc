@@ -17,7 +17,8 @@ namespace ptq {
 namespace {
 
 constexpr int64_t kTwoBitOpset = 25;
-constexpr int64_t kIrVersion = 10;  // the first that goes with opset 21
+constexpr int64_t kIrVersion = 10;        // of 4-bit integers
+constexpr int64_t kTwoBitIrVersion = 13;  // of 2-bit integers
 
 DType CodeType(const QuantSpec& spec) {
   switch (spec.bits) {
@@ -93,7 +94,8 @@ class Qdq : public LinearFormat {
                              "; use --format matmulnbits or another number of bits");
     }
     UpgradeOpset(model, "the QDQ format");
-    if (model.ir_version() < kIrVersion) model.set_ir_version(kIrVersion);
+    const int64_t needed = two_bits ? kTwoBitIrVersion : kIrVersion;
+    if (model.ir_version() < needed) model.set_ir_version(needed);
   }
 
   [[nodiscard]] std::vector<onnx::NodeProto> Emit(const LinearToEmit& linear,

@@ -97,8 +97,7 @@ SourceDescription DescribeSource(const Model& model) {
     source.data_files.emplace_back(name, error ? 0 : static_cast<int64_t>(size));
   }
   for (const auto& import : model.proto().opset_import()) {
-    const bool standard = import.domain().empty() || import.domain() == "ai.onnx";
-    source.opsets[standard ? "" : import.domain()] = import.version();
+    source.opsets[import.domain()] = import.version();
   }
   source.ir_version = model.proto().ir_version();
   return source;

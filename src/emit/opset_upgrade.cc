@@ -53,7 +53,7 @@ class Upgrader {
 
  private:
   void UpgradeNode(onnx::NodeProto& node, RewriteContext& context) {
-    if (!node.domain().empty() && node.domain() != "ai.onnx") return;
+    if (!node.domain().empty()) return;
     const int64_t since = StableSince(node.op_type());
     if (since >= 0 && from_ >= since) return;
     if (since >= 0 && RewriteNode(node, from_, context)) return;

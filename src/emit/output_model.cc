@@ -44,6 +44,18 @@ onnx::TensorProto CopyHeader(const onnx::TensorProto& source) {
   return header;
 }
 
+/// Gathered matrices that are turned need an Einsum.
+void CheckStacks(const Plan& plan, int64_t opset) {
+  constexpr int64_t kEinsumOpset = 12;
+  for (const Linear& linear : plan.linears) {
+    const bool turned = linear.gather >= 0 && !linear.operand_is_nk;
+    if (opset >= kEinsumOpset || !turned || linear.decision != Decision::kQuantize) continue;
+    throw UnsupportedError("'" + linear.name + "' picks from a stack of matrices, for which this " +
+                           "model's opset " + std::to_string(opset) + " is too old; exclude it, " +
+                           "or export the model with opset " + std::to_string(kEinsumOpset));
+  }
+}
+
 /// What the nodes of a graph, and of those within it, read.
 void AddNamesRead(const onnx::GraphProto& graph, std::unordered_set<std::string>& names) {
   for (const auto& node : graph.node()) {
@@ -127,6 +139,7 @@ OutputModel::OutputModel(const Graph& graph, const Plan& plan, std::filesystem::
     state.format.CheckLinear(linear);
   }
   if (!specs.empty()) state.format.PrepareModel(state.model, specs);
+  CheckStacks(plan, OpsetOf(state.model, ""));
   std::error_code error;
   const auto folder = (state.directory / options.files.model).parent_path();
   std::filesystem::create_directories(folder, error);

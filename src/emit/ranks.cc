@@ -109,7 +109,7 @@ std::optional<int64_t> TensorRanks::Broadcast(const onnx::NodeProto& node, int f
 
 std::optional<int64_t> TensorRanks::OfNode(const onnx::NodeProto& node) {
   const std::string& type = node.op_type();
-  if (!node.domain().empty() && node.domain() != "ai.onnx") return std::nullopt;
+  if (!node.domain().empty()) return std::nullopt;
   if (node.input_size() == 0) return std::nullopt;
   if (KeepsRank(type)) return Of(node.input(0));
   if (Broadcasts(type) || type == "Where") return Broadcast(node, 0);

@@ -159,8 +159,7 @@ class GraphFlattener {
   }
 
   void Place(const onnx::NodeProto& proto, int scope) {
-    const std::string domain = proto.domain() == "ai.onnx" ? std::string() : proto.domain();
-    const Node node(proto, model_.Opset(domain));
+    const Node node(proto, model_.Opset(proto.domain()));
     std::vector<ValueId> inputs;
     for (const auto& name : proto.input()) {
       inputs.push_back(name.empty() ? kNoValue : Require(name, scope, node.name()));

@@ -97,16 +97,14 @@ std::map<std::string, onnx::AttributeProto> DeclaredDefaults(const onnx::Functio
   return defaults;
 }
 
-std::string Plain(const std::string& domain) { return domain == "ai.onnx" ? "" : domain; }
-
 /// `overload` is FunctionProto's field 13 and NodeProto's field 8 (IR version 10).
 FunctionKey KeyOf(const onnx::FunctionProto& function) {
   const auto overload = UnknownFields(function, 13);
-  return {Plain(function.domain()), function.name(), overload.empty() ? "" : overload.back()};
+  return {function.domain(), function.name(), overload.empty() ? "" : overload.back()};
 }
 FunctionKey KeyOf(const onnx::NodeProto& call) {
   const auto overload = UnknownFields(call, 8);
-  return {Plain(call.domain()), call.op_type(), overload.empty() ? "" : overload.back()};
+  return {call.domain(), call.op_type(), overload.empty() ? "" : overload.back()};
 }
 
 class Inliner {
@@ -196,8 +194,7 @@ class Inliner {
 
   void MergeOpset(const onnx::FunctionProto& function, const onnx::NodeProto& node) {
     const auto of_domain = [&](const auto& imports) {
-      return std::ranges::find(imports, Plain(node.domain()),
-                               [](const auto& import) { return Plain(import.domain()); });
+      return std::ranges::find(imports, node.domain(), &onnx::OperatorSetIdProto::domain);
     };
     const auto needed = of_domain(function.opset_import());
     if (needed == function.opset_import().end()) return;

@@ -7,6 +7,7 @@
 
 #include "dequantize.h"
 #include "detach_weights.h"
+#include "domains.h"
 #include "foreign_model.h"
 #include "function_inliner.h"
 #include "linear_forms.h"
@@ -108,6 +109,7 @@ Model Model::FromProto(onnx::ModelProto proto, bool dequantize) {
 }
 
 void Model::Normalize(bool dequantize) {
+  UnifyDomains(*proto_);
   InlineFunctions(*proto_);
   UnifyScopes(*proto_);
   if (dequantize) weights_->quantized_ = DequantizeWeights(*proto_, *weights_);
@@ -116,8 +118,7 @@ void Model::Normalize(bool dequantize) {
 
 int64_t Model::Opset(const std::string& domain) const {
   for (const auto& import : proto_->opset_import()) {
-    const bool standard = import.domain().empty() || import.domain() == "ai.onnx";
-    if (standard ? domain.empty() : import.domain() == domain) return import.version();
+    if (import.domain() == domain) return import.version();
   }
   return 0;
 }

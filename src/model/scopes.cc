@@ -127,7 +127,7 @@ class Unifier {
 }  // namespace
 
 bool IsControlFlow(const onnx::NodeProto& node) {
-  if (!node.domain().empty() && node.domain() != "ai.onnx") return false;
+  if (!node.domain().empty()) return false;
   const std::string& type = node.op_type();
   return type == "If" || type == "Loop" || type == "Scan" || type == "SequenceMap";
 }

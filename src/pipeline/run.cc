@@ -31,6 +31,7 @@
 #include "ptq/base/staged_directory.h"
 #include "ptq/base/stopwatch.h"
 #include "ptq/emit/metadata.h"
+#include "ptq/emit/model_check.h"
 #include "ptq/emit/output_model.h"
 #include "ptq/emit/sidecars.h"
 #include "ptq/emit/stored_codes.h"
@@ -407,9 +408,10 @@ class Road {
   }
 
   void Verify() {
-    if (!expectation_.has_value()) return;
     const Progress progress("verifying");
     const Stopwatch watch(report_.timings.verify);
+    if (recipe_.verify) CheckLoads(staged_.path() / files_.model);
+    if (!expectation_.has_value()) return;
     const bool half = recipe_.half_floats || HasHalfLinears(report_.plan);
     report_.verification =
         expectation_->Check(staged_.path() / files_.model, half ? kHalfTolerance : kFloatTolerance);

@@ -269,3 +269,21 @@ def test_exclusion_leaves_the_weight_bit_for_bit(tmp_path):
         if t.name == name
     ]
     assert len(arrays) == 2 and np.array_equal(*arrays)
+
+
+@pytest.mark.parametrize("form", [["--format", "matmulnbits"], ["--format", "qdq"]])
+@pytest.mark.parametrize("imports", [
+    [("", 18), ("ai.onnx", 18)], [("ai.onnx", 18), ("", 18)], [("", 18), ("", 18)],
+    [("ai.onnx", 18)], [("", 11), ("ai.onnx", 18)], [("", 18), ("x.y", 1), ("x.y", 2)],
+])  # fmt: skip
+def test_imports_every_domain_once(tmp_path, imports, form):
+    """The last import of a domain counts in ONNX Runtime, under either of the default one's names."""
+    model = llama(opset=18)
+    del model.opset_import[:]
+    model.opset_import.extend(onnx.helper.make_opsetid(*pair) for pair in imports)
+    _, _, written = check(model, tmp_path, *RTN, "--bits", 8, *form, least_cosine=0.99)
+    domains = [entry.domain for entry in written.opset_import]
+    assert len(set(domains)) == len(domains) and "ai.onnx" not in domains
+    assert {"": 21 if "qdq" in form else 18}.items() <= {
+        entry.domain: entry.version for entry in written.opset_import
+    }.items()

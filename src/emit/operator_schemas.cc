@@ -1,0 +1,100 @@
+// The table of operator schemas, read as far as one operator needs it.
+#include "operator_schemas.h"
+
+#include <algorithm>
+#include <charconv>
+#include <span>
+
+namespace ptq {
+namespace {
+
+struct Row {
+  std::string_view op_type;
+  int64_t since;
+  int least_inputs;
+  int most_inputs;
+  std::string_view attributes;
+  std::string_view parameters;
+};
+
+#define PTQ_SCHEMA(op_type, since, least, most, attributes, parameters) \
+  {op_type, since, least, most, attributes, parameters},
+
+/// Sorted by operator and version.
+constexpr Row kStandard[] = {
+#include "operator_schemas.inc"
+};
+
+/// ONNX Runtime's documentation of its own operators (ContribOperators.md).
+constexpr Row kMicrosoft[] = {
+    // clang-format off
+PTQ_SCHEMA("GatherBlockQuantized", 1, 3, 4,
+           "bits:i block_size:i gather_axis:i quantize_axis:i",
+           "T1:fe0004 Tind:c0 T2:10402 T1:fe0004 > T2:10402")
+PTQ_SCHEMA("MatMulNBits", 1, 3, 6,
+           "K:i! N:i! accuracy_level:i bits:i block_size:i! weight_prepacked:i",
+           "T1:10402 T2:44 T1:10402 T3:10406 T4:40 T1:10402 > T1:10402")
+    // clang-format on
+};
+
+#undef PTQ_SCHEMA
+
+/// The part of `text` in front of the next separator, which is removed from it.
+std::string_view Take(std::string_view& text, char separator) {
+  const size_t end = std::min(text.find(separator), text.size());
+  const std::string_view part = text.substr(0, end);
+  text.remove_prefix(std::min(end + 1, text.size()));
+  return part;
+}
+
+SchemaAttribute AttributeFrom(std::string_view text) {
+  SchemaAttribute attribute;
+  attribute.name = Take(text, ':');
+  attribute.type = text.front();
+  attribute.required = text.ends_with('!');
+  return attribute;
+}
+
+SchemaParameter ParameterFrom(std::string_view text) {
+  SchemaParameter parameter;
+  parameter.type = Take(text, ':');
+  parameter.mixed = text.ends_with('+');
+  parameter.repeats = parameter.mixed || text.ends_with('*');
+  std::from_chars(text.data(), text.data() + text.size(), parameter.mask, 16);
+  return parameter;
+}
+
+OperatorSchema SchemaFrom(const Row& row) {
+  OperatorSchema schema;
+  schema.since = row.since;
+  schema.least_inputs = row.least_inputs;
+  schema.most_inputs = row.most_inputs;
+  for (std::string_view rest = row.attributes; !rest.empty();) {
+    schema.attributes.push_back(AttributeFrom(Take(rest, ' ')));
+  }
+  std::vector<SchemaParameter>* parameters = &schema.inputs;
+  for (std::string_view rest = row.parameters; !rest.empty();) {
+    const std::string_view part = Take(rest, ' ');
+    if (part == ">") {
+      parameters = &schema.outputs;
+    } else if (!part.empty()) {
+      parameters->push_back(ParameterFrom(part));
+    }
+  }
+  return schema;
+}
+
+}  // namespace
+
+std::optional<OperatorSchema> FindSchema(std::string_view domain, std::string_view op_type,
+                                         int64_t opset) {
+  std::span<const Row> rows;
+  if (domain.empty()) rows = kStandard;
+  if (domain == "com.microsoft") rows = kMicrosoft;
+  const auto own = std::ranges::equal_range(rows, op_type, {}, &Row::op_type);
+  if (own.empty()) return std::nullopt;
+  const auto later = std::ranges::upper_bound(own, opset, {}, &Row::since);
+  return SchemaFrom(later == own.begin() ? own.front() : *std::prev(later));
+}
+
+}  // namespace ptq
