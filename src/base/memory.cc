@@ -7,16 +7,37 @@
 #include <sstream>
 
 #include <malloc.h>
+#include <oneapi/tbb/global_control.h>
 #include <unistd.h>
 
 namespace ptq {
 
-int64_t PeakResidentBytes() {
+namespace {
+
+/// A line of the process's status, "NAME: N kB", in bytes; 0 without one.
+int64_t StatusBytes(const std::string& name) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
-    if (line.rfind("VmHWM:", 0) == 0) return std::stoll(line.substr(6)) * 1024;
+    if (line.rfind(name, 0) == 0) return std::stoll(line.substr(name.size())) * 1024;
   }
   return 0;
+}
+
+}  // namespace
+
+int64_t PeakResidentBytes() { return StatusBytes("VmHWM:"); }
+
+int64_t ResidentBytes() {
+  ReleaseFreeMemory();
+  return StatusBytes("VmRSS:");
+}
+
+int64_t MatrixLibraryBytes() {
+  // Packed parts of both operands, in tiles of at most 1024 columns (tensor/gemm.cc).
+  constexpr int64_t kEachThread = 4 << 20;
+  const auto threads =
+      tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
+  return int64_t(threads) * kEachThread;
 }
 
 int64_t PeakResidentBytes(Ranks& ranks) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <set>
 #include <vector>
 
@@ -41,6 +42,16 @@ bool FitsHalf(std::span<const float> values) {
   return std::ranges::all_of(values, [](float value) { return std::abs(value) <= kHalfMax; });
 }
 
+/// Calls body(chunk) for one chunk of a mapped tensor after the other, and lets it go.
+template <class Body>
+void ForEachChunk(const Tensor& values, const std::function<void()>& drop, const Body& body) {
+  const auto from = values.data<float>();
+  for (size_t begin = 0; begin < from.size(); begin += kChunk) {
+    body(from.subspan(begin, std::min(kChunk, from.size() - begin)));
+    drop();
+  }
+}
+
 }  // namespace
 
 bool HalfStorage::CanStore(ValueId constant) const {
@@ -64,12 +75,14 @@ std::optional<int64_t> HalfStorage::Store(ValueId constant) {
   }
   const WeightReader& weights = graph_.model().weights();
   const Tensor values = weights.Read(*value.constant);
-  if (!FitsHalf(values.data<float>())) {
+  const auto drop = [&] { weights.Drop(*value.constant); };
+  bool fits = true;
+  ForEachChunk(values, drop, [&](std::span<const float> part) { fits = fits && FitsHalf(part); });
+  if (!fits) {
     spdlog::warn("'{}' stays float32: it has values that FP16 cannot hold", value.name);
     return std::nullopt;
   }
-  const std::string half_name = StoreElements(value.name, values);
-  weights.Drop(*value.constant);
+  const std::string half_name = StoreElements(value.name, values, drop);
   entry->second = BytesOf(DType::kFloat16, values.size());
   replaced_.insert(value.name);
   if (value.producer >= 0) editor_.Replace(value.producer, {});  // a Constant node
@@ -77,21 +90,20 @@ std::optional<int64_t> HalfStorage::Store(ValueId constant) {
   return entry->second;
 }
 
-std::string HalfStorage::StoreElements(const std::string& name, const Tensor& values) {
+std::string HalfStorage::StoreElements(const std::string& name, const Tensor& values,
+                                       const std::function<void()>& drop) {
   onnx::TensorProto tensor;
   tensor.set_name(store_.UniqueName(name + "_fp16"));
   tensor.set_data_type(onnx::TensorProto::FLOAT16);
   for (const int64_t dim : values.shape()) tensor.add_dims(dim);
-  const auto from = values.data<float>();
   const int64_t bytes = BytesOf(DType::kFloat16, values.size());
   store_.Store(tensor, bytes, [&](const TensorStore::Write& write) {
     std::vector<Half> chunk;
-    for (size_t begin = 0; begin < from.size(); begin += kChunk) {
-      const auto part = from.subspan(begin, std::min(kChunk, from.size() - begin));
+    ForEachChunk(values, drop, [&](std::span<const float> part) {
       chunk.resize(part.size());
       Convert(part, std::span<Half>(chunk));
       write(std::as_bytes(std::span<const Half>(chunk)));
-    }
+    });
   });
   store_.initializers().push_back(tensor);
   return tensor.name();

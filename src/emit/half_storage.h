@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -32,7 +33,9 @@ class HalfStorage {
   [[nodiscard]] bool Stored(const std::string& name) const { return replaced_.contains(name); }
 
  private:
-  std::string StoreElements(const std::string& name, const Tensor& values);
+  /// `drop` lets go what was read of the values.
+  std::string StoreElements(const std::string& name, const Tensor& values,
+                            const std::function<void()>& drop);
   void Spread(ValueId value, const std::string& half_name);
 
   const Graph& graph_;

@@ -110,6 +110,8 @@ CalibrationRun StartCalibration(const Source& source, const Recipe& recipe, cons
   const int64_t block_tokens = BlockTokens(source, samples.ids);
   Part part = PartOf(samples.ids, block_tokens, ranks);
   part.size.method = method;
+  DescribeRun(recipe, part.size);
+  part.size.warm = context.model > 0;
   const MemoryPlan memory = PlanMemory(source.executor, plan, part.size, recipe.memory_budget);
   const auto batches = MakeMicroBatches(part.ids, memory.micro_batch_tokens, block_tokens);
   CutStore cuts(CountBlocks(batches) * Calibrator::StreamsFor(method.propagate), memory.cut_bytes,

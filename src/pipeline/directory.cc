@@ -114,22 +114,29 @@ class DirectoryRoad {
   [[nodiscard]] RunReport PlanOf(size_t model, const fs::path& destination) {
     Recipe own = recipe_;
     own.destination = destination;
-    return StartReport(companions_.source(model), own, ContextFor(model));
+    RunReport report = StartReport(companions_.source(model), own, ContextFor(model));
+    report.predicted_peak_bytes = PredictPeak(companions_.source(model), own, report.plan);
+    return report;
   }
 
   /// Where the bytes of a finished model are, which are `written` in all.
   [[nodiscard]] FileBytes BytesFor(size_t model, int64_t written) {
     const Source& source = companions_.source(model);
     if (!unchanged_[model].empty()) return {{}, {}, {}, {SourceBytes(source.model), written}};
-    RunReport report = PlanOf(model, root_);
+    Recipe own = recipe_;
+    own.destination = root_;
+    RunReport report = StartReport(source, own, ContextFor(model));
     report.bytes_after = written;
     AccountFor(source, recipe_, report);
     return report.bytes;
   }
 
-  /// Writes a model, complete, to a directory of its own.
-  void Quantize(size_t model, const fs::path& destination, const RunOptions& options) {
-    if (!unchanged_[model].empty()) return Copy(model, destination);
+  /// Writes a model, complete, to a directory of its own. Returns the predicted peak, in bytes.
+  int64_t Quantize(size_t model, const fs::path& destination, const RunOptions& options) {
+    if (!unchanged_[model].empty()) {
+      Copy(model, destination);
+      return 0;
+    }
     spdlog::info("quantizing '{}'", NameOf(model).generic_string());
     Recipe own = recipe_;
     own.source = companions_.file(model);
@@ -141,6 +148,7 @@ class DirectoryRoad {
     own_options.resume = own_options.restart = false;  // the directory is, or is not, as a whole
     Ranks alone = Ranks::Alone();
     Travel(own, companions_.source(model), alone, report, own_options, context);
+    return report.predicted_peak_bytes;
   }
 
   /// All results; what samples need in between is checked model by model.
@@ -345,7 +353,8 @@ DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
     const Progress progress("model " + std::to_string(i + 1) + " of " +
                             std::to_string(road.size()) + ", " + road.NameOf(i).generic_string());
     try {
-      road.Quantize(i, own, options);
+      report.predicted_peak_bytes =
+          std::max(report.predicted_peak_bytes, road.Quantize(i, own, options));
     } catch (const Interrupted&) {
       if (!KeepProgress(staged)) throw;
       throw Interrupted("interrupted in '" + road.NameOf(i).generic_string() + "', " + done);

@@ -1,3 +1,4 @@
+// Predicts what a run needs, from the plan and what the process holds already.
 #include "memory_plan.h"
 
 #include <algorithm>
@@ -9,27 +10,45 @@
 #include "ptq/base/error.h"
 #include "ptq/base/memory.h"
 #include "ptq/emit/stored_codes.h"
+#include "ptq/model/constant_view.h"
 
 namespace ptq {
 namespace {
 
 constexpr int64_t kLeastIdle = 16 << 20;
 constexpr int64_t kMostIdle = 256 << 20;
-/// Code, libraries and their tables.
-constexpr int64_t kProgramBytes = 72 << 20;
-/// What the kernel maps around one row of a table.
-constexpr int64_t kRowPages = 64 << 10;
+/// Pages of the program and its libraries that are read after the plan is made, and small things.
+constexpr int64_t kProgramBytes = 4 << 20;
+/// What stays of reading and tokenizing texts: pages of the tokenizer, and its parts.
+constexpr int64_t kReadingBytes = 6 << 20;
+/// What the kernel maps around one row of a table: 64 KiB at most, and neighbours share them.
+constexpr int64_t kRowPages = 32 << 10;
 /// Tokens whose activations are held when memory is no concern.
 constexpr int64_t kMicroBatchTokens = 2048;
 /// Copies of a tile of rows that two threads make of it.
 constexpr int64_t kRowBuffers = 16;
+/// Mapped bytes of a large weight that is multiplied as it is stored (runtime/run_once.cc).
+constexpr int64_t kStoredWindow = 32 << 20;
+/// Tokens of the sample that verifies (pipeline/verify.cc), with calibration and without.
+constexpr int64_t kVerifiedTokens = 64;
+constexpr int64_t kMadeUpTokens = 16;
+/// Freed memory that is used again as it is, without gaps.
+constexpr int64_t kReused = 8 << 20;
+/// Blocks of tokens whose activations are there beside those that sites have seen.
+constexpr int64_t kBlocksAtOnce = 2;
+/// By how much two processes that do the same differ.
+constexpr int64_t kNoise = 1 << 20;
 constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
 
 /// Sizes of one segment.
 struct SegmentSize {
   int64_t elements = 0;  ///< of the weights that calibration runs (not the head)
   int64_t codes = 0;     ///< bytes of its linears' results before they are packed
-  int64_t stored = 0;    ///< bytes of all those weights in the file
+  int64_t stored = 0;    ///< bytes of all its linears' weights in the file
+  int64_t searched = 0;  ///< ... of those that are quantized
+  int64_t kept = 0;      ///< ... of the others, as far as they are mapped at once
+  int64_t results = 0;   ///< bytes of its weights in the written file, as far as they are mapped
+  int64_t widest = 0;    ///< elements of the largest quantized weight
   int64_t grams = 0;     ///< bytes
   int64_t largest_gram = 0;
   int64_t row_tile = 0;  ///< bytes of the rows that are quantized together
@@ -38,6 +57,33 @@ struct SegmentSize {
   int64_t inputs = 0;    ///< widths of its sites' activations, and of its linears' outputs
   int64_t outputs = 0;
 };
+
+/// Whether a row of the weight W[N, K] is stored in one piece, not spread over the whole.
+bool RowsLieTogether(const Graph& graph, const Linear& linear) {
+  const auto view = ViewConstant(graph, linear.operand);
+  if (!view || !view->placement || view->shape.size() < 2) return false;
+  const size_t last = view->shape.size() - 1;
+  return view->placement->strides[linear.operand_is_nk ? last : last - 1] == 1;
+}
+
+/// What a weight costs while it is searched, and in the verification.
+void AddWeight(const Graph& graph, const Linear& linear, SegmentSize& size) {
+  const int64_t stored = StoredBytes(graph, linear);
+  if (linear.decision == Decision::kQuantize) {
+    const int64_t groups = linear.n * linear.spec.GroupsFor(linear.k);
+    size.codes += linear.n * linear.k + groups * int64_t(sizeof(float) + 1);
+    size.searched += stored;
+    size.results += ResultBytes(linear);
+    size.widest = std::max(size.widest, linear.n * linear.k);
+    return;
+  }
+  const bool in_rows = RowsLieTogether(graph, linear);
+  const auto mapped = [&](int64_t bytes) {
+    return in_rows ? std::min(bytes, kStoredWindow) : bytes;
+  };
+  size.kept += mapped(stored);
+  size.results += mapped(linear.decision == Decision::kHalf ? ResultBytes(linear) : stored);
+}
 
 std::vector<SegmentSize> SizesOf(const Executor& executor, const Plan& plan) {
   const Graph& graph = executor.graph();
@@ -49,8 +95,8 @@ std::vector<SegmentSize> SizesOf(const Executor& executor, const Plan& plan) {
     if (!linear.is_head) size.outputs += linear.n;
     if (!counted.insert(linear.operand).second) continue;
     if (!linear.is_head) size.elements += linear.n * linear.k;
-    if (linear.decision == Decision::kQuantize) size.codes += linear.n * linear.k;
     size.stored += StoredBytes(graph, linear);
+    AddWeight(graph, linear, size);
   }
   for (const Site& site : plan.sites) {
     SegmentSize& size = sizes[site.segment];
@@ -71,8 +117,9 @@ std::vector<SegmentSize> SizesOf(const Executor& executor, const Plan& plan) {
   return sizes;
 }
 
-/// The largest need of any segment while samples run through it, or while it is searched (packing
-/// and verification need less). Freed memory is kept for the next up to idle_bytes.
+/// The largest need of any segment while samples run through it, while it is searched, or while the
+/// sample that verifies is carried through it (packing needs less). Freed memory is kept for the
+/// next up to idle_bytes.
 int64_t LargestSegment(const std::vector<SegmentSize>& sizes, const MemoryPlan& memory,
                        const CalibrationSize& calibration) {
   const Method& method = calibration.method;
@@ -82,16 +129,21 @@ int64_t LargestSegment(const std::vector<SegmentSize>& sizes, const MemoryPlan& 
   const bool factorises = method.propagate || method.rounding != "nearest";
   int64_t largest = 0;
   for (const SegmentSize& size : sizes) {
+    // No more is kept than was there: the activations of a batch.
+    const int64_t running = size.outputs * std::min(tokens, kBlocksAtOnce * kBlockTokens) * 4;
+    const int64_t freed = size.inputs * tokens * 4 + running;
+    const int64_t idle = freed < kReused ? 0 : std::min(memory.idle_bytes, freed);
     const int64_t grams = method.propagate ? 2 * size.largest_gram : size.grams;
+    const int64_t tables = std::min(size.tables, tokens * kRowPages);
     const int64_t observe = streams * size.elements * 4 + grams +
-                            streams * size.inputs * tokens * 4 +
-                            std::max(size.outputs * tokens * 4, memory.idle_bytes) +
-                            std::min(size.tables, tokens * kRowPages);
-    int64_t search = size.stored + size.codes + size.site + (calibration.statistics ? grams : 0);
+                            streams * size.inputs * tokens * 4 + std::max(running + tables, idle);
+    int64_t search = size.searched + size.codes + size.site + (calibration.statistics ? grams : 0);
     // A factor in double, what is made of it, tiles of rows at work, and the corrected weights.
     if (factorises) search += 3 * size.largest_gram + kRowBuffers * size.row_tile;
     if (method.propagate) search += 4 * size.site + 4 * size.elements;
-    largest = std::max({largest, search + memory.idle_bytes, tokens > 0 ? observe : 0});
+    // The sample is carried along while the codes are there.
+    const int64_t carry = calibration.verifies ? size.searched + size.codes + size.kept : 0;
+    largest = std::max({largest, search + idle, carry, tokens > 0 ? observe : 0});
   }
   return largest;
 }
@@ -108,6 +160,37 @@ int64_t CutBytes(const Plan& plan, const CalibrationSize& calibration, bool lock
   }
   const int64_t bytes = lockstep ? (width + widest) * 4 + 16 : width * 2 + 16;
   return calibration.tokens * bytes * (calibration.method.propagate ? 2 : 1);
+}
+
+/// Bytes of the outputs that a sample of some tokens has.
+int64_t OutputBytes(const Graph& graph, int64_t tokens) {
+  int64_t bytes = 0;
+  for (const ValueId id : graph.graph_outputs()) {
+    const auto declared = graph.DeclaredType(id);
+    if (!declared.shape.has_value()) continue;
+    int64_t elements = 1;
+    bool open = false;
+    for (const int64_t dim : *declared.shape) {
+      open = open || dim < 0;
+      if (dim > 0) elements *= dim;
+    }
+    bytes += 4 * elements * (open ? tokens : 1);
+  }
+  return bytes;
+}
+
+/// What it takes to run the written model and compare its outputs.
+int64_t VerificationBytes(const Graph& graph, const std::vector<SegmentSize>& sizes,
+                          const CalibrationSize& calibration) {
+  if (!calibration.verifies) return 0;
+  int64_t largest = 0;
+  for (const SegmentSize& size : sizes) {
+    largest = std::max(largest, size.results + (calibration.widens ? 5 * size.widest : 0) +
+                                    std::min(size.tables, kVerifiedTokens * kRowPages));
+  }
+  const int64_t tokens =
+      calibration.tokens > 0 ? std::min(calibration.longest, kVerifiedTokens) : kMadeUpTokens;
+  return largest + 2 * OutputBytes(graph, tokens);
 }
 
 int64_t IdleBytes(const std::vector<SegmentSize>& sizes) {
@@ -147,7 +230,10 @@ namespace {
 class Planner {
  public:
   Planner(const Executor& executor, const Plan& plan, const CalibrationSize& calibration)
-      : sizes_(SizesOf(executor, plan)), plan_(plan), calibration_(calibration) {}
+      : sizes_(SizesOf(executor, plan)),
+        plan_(plan),
+        calibration_(calibration),
+        verification_(VerificationBytes(executor.graph(), sizes_, calibration)) {}
 
   /// What costs least time first: activations kept from site to site, checkpoints that are waited
   /// for, less memory kept for reuse, activations in a file, small batches.
@@ -177,18 +263,43 @@ class Planner {
     memory.cut_bytes = cut_bytes;
     memory.saves_behind = saves_behind;
     memory.lockstep = lockstep;
-    memory.peak_bytes = kProgramBytes + std::min(Cut(lockstep), cut_bytes) +
-                        (saves_behind ? std::min(Cut(false), cut_bytes) : 0) +
-                        LargestSegment(sizes_, memory, calibration_);
+    const int64_t quantizing = std::min(Cut(lockstep), cut_bytes) +
+                               (saves_behind ? std::min(Cut(false), cut_bytes) : 0) +
+                               LargestSegment(sizes_, memory, calibration_);
+    memory.peak_bytes =
+        std::max(calibration_.reached, Before() + std::max(quantizing, verification_));
     return memory;
+  }
+
+  /// What is resident whatever the model's size.
+  [[nodiscard]] int64_t Before() const {
+    if (calibration_.warm) return calibration_.resident;
+    int64_t widest = 0;
+    for (const SegmentSize& size : sizes_) widest = std::max(widest, size.widest);
+    // Small weights do not fill its buffers, and a sample that verifies does so less.
+    const int64_t copies = calibration_.tokens > 0 ? 20 : calibration_.verifies ? 2 : 0;
+    return calibration_.resident + kProgramBytes +
+           std::min(MatrixLibraryBytes(), copies * widest * 4);
   }
 
   const std::vector<SegmentSize> sizes_;
   const Plan& plan_;
   const CalibrationSize& calibration_;
+  const int64_t verification_;
 };
 
 }  // namespace
+
+void DescribeRun(const Recipe& recipe, CalibrationSize& size) {
+  size.verifies = recipe.verify;
+  size.widens = recipe.format == "qdq";
+  size.resident = ResidentBytes();
+  size.reached = PeakResidentBytes();
+}
+
+void AddReading(CalibrationSize& size) {
+  if (size.tokens > 0) size.resident += kReadingBytes;
+}
 
 MemoryPlan PlanMemory(const Executor& executor, const Plan& plan,
                       const CalibrationSize& calibration, int64_t budget) {
@@ -206,7 +317,8 @@ MemoryPlan PlanMemory(const Executor& executor, const Plan& plan,
     }
     return fitted;
   }
-  throw ResourceError("quantizing this model needs about " + FormatBytes(ways.back().peak_bytes) +
+  throw ResourceError("quantizing this model needs about " +
+                      FormatBytes(ways.back().peak_bytes + kNoise) +
                       " of memory, more than --memory-budget " + FormatBytes(budget) +
                       "; raise it, or use shorter samples (--seq-len)");
 }

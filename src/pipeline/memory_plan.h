@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "ptq/pipeline/recipe.h"
 #include "ptq/plan/plan.h"
 #include "ptq/quant/method.h"
 #include "ptq/runtime/executor.h"
@@ -30,13 +31,23 @@ struct MemoryPlan {
   int64_t idle_bytes = 0;          ///< freed memory kept for reuse: asking again costs time
 };
 
-/// What statistics come from; no tokens when they come from a file.
+/// What statistics come from (no tokens when they come from a file), and what else a run does.
 struct CalibrationSize {
   bool statistics = false;  ///< whether there are any
   int64_t tokens = 0;
   int64_t longest = 0;  ///< sample, in tokens
   Method method;
+  bool verifies = false;
+  bool widens = false;   ///< the written weights are float32 as a whole when they are verified
+  int64_t resident = 0;  ///< bytes of the process before the run
+  bool warm = false;     ///< what runs have in common is resident already: an earlier one was here
+  int64_t reached = 0;   ///< the most that was resident before, in bytes
 };
+
+/// Fills in what the recipe and this process say.
+void DescribeRun(const Recipe& recipe, CalibrationSize& size);
+/// Counts what reading the samples will leave, where they have not been read.
+void AddReading(CalibrationSize& size);
 
 /// The fastest way that fits into `budget` bytes (0: as much as is useful). Throws ResourceError
 /// that tells the least that is needed when none does.

@@ -1,7 +1,9 @@
 #include "ptq/pipeline/run.h"
 
+#include <algorithm>
 #include <chrono>
 #include <future>
+#include <iterator>
 #include <set>
 
 #include "byte_account.h"
@@ -55,11 +57,10 @@ void CheckSpecs(const Plan& plan, const LinearFormat& format) {
 }
 
 /// Weights that are stored as FP16 count as rounded in the expectation, too.
-std::vector<ValueId> HalfConstants(const Plan& plan) {
-  std::vector<ValueId> halves;
-  for (const Linear& linear : plan.linears) {
-    if (linear.decision == Decision::kHalf) halves.push_back(linear.stored);
-  }
+std::vector<Linear> HalfLinears(const Plan& plan) {
+  std::vector<Linear> halves;
+  std::ranges::copy_if(plan.linears, std::back_inserter(halves),
+                       [](const Linear& linear) { return linear.decision == Decision::kHalf; });
   return halves;
 }
 
@@ -150,7 +151,11 @@ class Road {
     for (size_t i = checkpoint_->segments(); i < segments.size(); ++i) {
       CheckInterrupt();
       if (i + 1 < segments.size()) source_.executor.PrefetchWeights(segments[i + 1]);
-      if (i < searched) QuantizeSegment(i);
+      if (i < searched) {
+        QuantizeSegment(i);
+      } else {
+        ReleaseFreeMemory();  // no search will use it again
+      }
       CarryExpectation(i);
       source_.executor.DropWeights(segments[i]);
       if (i + 1 < searched && report_.ranks == 1) SaveCheckpoint(i + 1);
@@ -268,12 +273,15 @@ class Road {
     if (!context_.makers.empty() && calibration != nullptr) {
       report_.notes.push_back("inputs made by " + Joined(context_.makers));
     }
-    report_.predicted_peak_bytes =
-        calibration != nullptr
-            ? calibration->memory.peak_bytes
-            : PlanMemory(source_.executor, report_.plan,
-                         {!provenance.is_null(), 0, 0, MethodOf(recipe_)}, recipe_.memory_budget)
-                  .peak_bytes;
+    if (calibration != nullptr) {
+      report_.predicted_peak_bytes = calibration->memory.peak_bytes;
+    } else {
+      CalibrationSize size{!provenance.is_null(), 0, 0, MethodOf(recipe_)};
+      DescribeRun(recipe_, size);
+      size.warm = context_.model > 0;
+      report_.predicted_peak_bytes =
+          PlanMemory(source_.executor, report_.plan, size, recipe_.memory_budget).peak_bytes;
+    }
     need_ = {PredictResultBytes(report_, recipe_, SourceBytes(source_.model)),
              calibration != nullptr
                  ? PredictActivationBytes(report_.plan, report_.tokens, MethodOf(recipe_).propagate)
@@ -293,7 +301,7 @@ class Road {
               ? calibration->feeder
               : Feeder(source_.graph, ReadFeedHints(source_.model.directory()), context_.inputs);
       expectation_.emplace(source_.executor, feeder.Make(sample.ids, sample.batch, sample.length),
-                           HalfConstants(report_.plan));
+                           HalfLinears(report_.plan));
     } catch (const UnsupportedError& error) {
       DoWithoutVerification(error);
     }
@@ -410,6 +418,7 @@ class Road {
   void Verify() {
     const Progress progress("verifying");
     const Stopwatch watch(report_.timings.verify);
+    ReleaseFreeMemory();
     if (recipe_.verify) CheckLoads(staged_.path() / files_.model);
     if (!expectation_.has_value()) return;
     const bool half = recipe_.half_floats || HasHalfLinears(report_.plan);
@@ -550,17 +559,22 @@ bool FindsUpToDate(const Recipe& recipe, const Source& source, const RunContext&
 
 }  // namespace
 
-RunReport PlanRun(const Recipe& recipe) {
-  const Source source(recipe.source, recipe.requantize);
-  RunReport report = StartReport(source, recipe, {});
+int64_t PredictPeak(const Source& source, const Recipe& recipe, const Plan& plan) {
   const Method method = MethodOf(recipe);
   CalibrationSize size{NeedsStatistics(method), 0, 0, method};
   if (size.statistics && recipe.statistics.empty()) {  // at most: nothing is read yet
     size.tokens = recipe.calibration.samples * recipe.calibration.seq_len;
     size.longest = recipe.calibration.seq_len;
   }
-  report.predicted_peak_bytes =
-      PlanMemory(source.executor, report.plan, size, recipe.memory_budget).peak_bytes;
+  DescribeRun(recipe, size);
+  AddReading(size);
+  return PlanMemory(source.executor, plan, size, recipe.memory_budget).peak_bytes;
+}
+
+RunReport PlanRun(const Recipe& recipe) {
+  const Source source(recipe.source, recipe.requantize);
+  RunReport report = StartReport(source, recipe, {});
+  report.predicted_peak_bytes = PredictPeak(source, recipe, report.plan);
   return report;
 }
 

@@ -28,6 +28,9 @@ struct RunContext {
 /// The plan and the sizes, before any work.
 [[nodiscard]] RunReport StartReport(const Source& source, const Recipe& recipe,
                                     const RunContext& context);
+/// The most that a run is expected to hold, in bytes, before any sample is read: of as many tokens
+/// as the recipe allows. Throws ResourceError when that is over its budget.
+[[nodiscard]] int64_t PredictPeak(const Source& source, const Recipe& recipe, const Plan& plan);
 /// Where the written model lies in the output directory.
 [[nodiscard]] OutputFiles FilesOf(const Recipe& recipe, const Source& source, const Plan& plan,
                                   const RunContext& context);

@@ -1,11 +1,18 @@
 #include "verify.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <memory>
+#include <set>
+#include <utility>
 
 #include "ptq/base/error.h"
 #include "ptq/base/half.h"
+#include "ptq/runtime/deferred_table.h"
+#include "ptq/runtime/stored_matrix.h"
 #include "ptq/tensor/sequence.h"
 
 namespace ptq {
@@ -65,15 +72,78 @@ bool DependsOn(const ExecutionPlan& plan, ValueId id, ValueId constant) {
                              [&](ValueId input) { return DependsOn(plan, input, constant); });
 }
 
-bool Reads(const Executor& executor, const Job& job, ValueId constant) {
-  bool found = false;
+/// What a job reads of a constant: itself, or what is folded from it.
+std::set<ValueId> ReadsFrom(const Executor& executor, const Job& job, ValueId constant) {
+  std::set<ValueId> found;
   ForEachStep(job, [&](int index) {
     const Step& step = executor.plan().steps()[size_t(index)];
-    found = found || std::ranges::any_of(ReadsOf(executor.graph(), step), [&](ValueId id) {
-              return DependsOn(executor.plan(), id, constant);
-            });
+    std::ranges::copy_if(ReadsOf(executor.graph(), step), std::inserter(found, found.end()),
+                         [&](ValueId id) { return DependsOn(executor.plan(), id, constant); });
   });
   return found;
+}
+
+Tensor RoundedConstant(const Executor& executor, ValueId id) {
+  Tensor rounded = executor.LoadConstant(id);
+  const auto values = rounded.mutable_data<float>();
+  RoundToHalf(values, values);
+  return rounded;
+}
+
+/// A stored float32 weight, a few rows at a time rounded to binary16. `Base`: what the graph may do
+/// with it.
+template <class Base>
+class RoundedWeight : public Base {
+ public:
+  RoundedWeight(const Executor& executor, ValueId constant, ValueId stored, MatrixRows rows)
+      : executor_(executor), constant_(constant), stored_(stored), rows_(std::move(rows)) {}
+
+  [[nodiscard]] int64_t n() const override { return rows_.rows(); }
+  [[nodiscard]] int64_t k() const override { return rows_.cols(); }
+  const float* Rows(int64_t begin, int64_t end, std::vector<float>& buffer) const override {
+    const auto count = size_t((end - begin) * rows_.cols());
+    if (buffer.size() < count) buffer.resize(count);
+    const float* const rows = rows_.Get(begin, end, buffer);
+    RoundToHalf(std::span(rows, count), std::span(buffer.data(), count));
+    if ((read_ += int64_t(count)) >= kResidentElements) {
+      read_ = 0;
+      executor_.graph().model().weights().Drop(*executor_.graph().value(stored_).constant);
+    }
+    return buffer.data();
+  }
+  [[nodiscard]] Tensor Whole() const override { return RoundedConstant(executor_, constant_); }
+
+ private:
+  static constexpr int64_t kResidentElements = 8 << 20;  ///< mapped ones, at most
+  const Executor& executor_;
+  const ValueId constant_;
+  const ValueId stored_;
+  const MatrixRows rows_;
+  mutable std::atomic<int64_t> read_ = 0;
+};
+
+/// Adds what stands for a linear's weight and for the constant behind it, in a job that reads
+/// nothing else of them; false when it does, or when the elements do not lie in rows.
+bool DeferRounded(const Executor& executor, const Linear& linear, const std::set<ValueId>& read,
+                  DeferredWeights& deferred) {
+  DeferredWeights own;
+  for (const ValueId id : read) {
+    // The constant is a table [N, K], or it is the linear's operand in its own layout.
+    const bool transposed = id == linear.operand && !linear.operand_is_nk;
+    if (id != linear.operand && id != linear.stored) return false;
+    const auto rows = FindStoredRows(executor.graph(), id, transposed);
+    if (!rows.has_value()) return false;
+    const onnx::TensorProto* const stored = executor.graph().value(id).constant;
+    if (!transposed && stored != nullptr && stored->dims_size() == 2) {
+      own[id] = std::make_shared<RoundedWeight<DeferredTable>>(executor, id, linear.stored, *rows);
+    } else if (id == linear.operand) {
+      own[id] = std::make_shared<RoundedWeight<DeferredWeight>>(executor, id, linear.stored, *rows);
+    } else {
+      return false;
+    }
+  }
+  deferred.merge(own);
+  return true;
 }
 
 }  // namespace
@@ -110,14 +180,14 @@ void Expectation::Advance(const Segment& segment, const DeferredWeights& quantiz
                           const Values& additions) {
   Values overrides;
   const Job job = executor_.MakeJob(segment, segment.live_out, {});
-  for (const ValueId id : halves_) {
-    if (!Reads(executor_, job, id)) continue;
-    Tensor rounded = executor_.LoadConstant(id);
-    const auto values = rounded.mutable_data<float>();
-    RoundToHalf(values, values);
-    overrides[id] = std::move(rounded);
+  DeferredWeights weights = quantized;
+  for (const Linear& linear : halves_) {
+    const std::set<ValueId> read = ReadsFrom(executor_, job, linear.stored);
+    if (read.empty() || overrides.contains(linear.stored)) continue;
+    if (DeferRounded(executor_, linear, read, weights)) continue;
+    overrides[linear.stored] = RoundedConstant(executor_, linear.stored);
   }
-  values_ = executor_.RunOnce(job, overrides, quantized, std::move(values_), additions);
+  values_ = executor_.RunOnce(job, overrides, weights, std::move(values_), additions);
 }
 
 Verification Expectation::Check(const std::filesystem::path& path, double tolerance) const {

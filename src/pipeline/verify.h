@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "ptq/pipeline/run.h"
+#include "ptq/plan/plan.h"
 #include "ptq/runtime/executor.h"
 #include "ptq/runtime/feeds.h"
 #include "ptq/text/batching.h"
@@ -15,8 +16,8 @@ namespace ptq {
 /// segment beside the quantization, so that it never needs more than a segment's weights.
 class Expectation {
  public:
-  /// `halves`: constants that the written model stores as FP16, whoever reads them.
-  Expectation(const Executor& executor, Values inputs, std::vector<ValueId> halves)
+  /// `halves`: linears whose stored weights the written model holds as FP16, whoever reads them.
+  Expectation(const Executor& executor, Values inputs, std::vector<Linear> halves)
       : executor_(executor),
         inputs_(inputs),
         values_(std::move(inputs)),
@@ -36,7 +37,7 @@ class Expectation {
   const Executor& executor_;
   Values inputs_;
   Values values_;
-  std::vector<ValueId> halves_;
+  std::vector<Linear> halves_;
 };
 
 /// The beginning of the longest of some samples: enough tokens for every kernel to see several

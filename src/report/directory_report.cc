@@ -73,7 +73,8 @@ std::string DirectoryText(const DirectoryReport& report) {
                         double(std::max<int64_t>(1, report.bytes_before)))
        << ")\n"
        << BytesText(parts) << "time          " << FormatSeconds(report.seconds) << '\n'
-       << "peak memory   " << FormatBytes(report.peak_bytes) << '\n'
+       << "peak memory   " << FormatBytes(report.peak_bytes) << " ("
+       << FormatBytes(report.predicted_peak_bytes) << " predicted)\n"
        << NextStepsText(report.destination);
   return text.str();
 }

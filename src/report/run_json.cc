@@ -132,6 +132,7 @@ Json DirectoryRunJson(const DirectoryReport& report) {
   json["bytes_after"] = report.bytes_after;
   json["seconds"]["total"] = report.seconds;
   json["peak_resident_bytes"] = report.peak_bytes;
+  json["predicted_peak_bytes"] = report.predicted_peak_bytes;
   json["next"] = NextStepsJson(report.destination);
   size_t index = 0;
   for (const Json& model : report.metadata.at("models")) {

@@ -1,12 +1,15 @@
 // A job that runs once: what its constants cost in memory and time matters as much as its products.
 #include <algorithm>
+#include <atomic>
 #include <functional>
+#include <memory>
 #include <optional>
 
 #include "pass.h"
 
 #include "ptq/base/parallel.h"
 #include "ptq/model/constant_view.h"
+#include "ptq/runtime/deferred_table.h"
 #include "ptq/runtime/executor.h"
 #include "ptq/runtime/stored_matrix.h"
 #include "ptq/tensor/gemm.h"
@@ -22,7 +25,11 @@ constexpr int64_t kRowTile = 128;
 using RowReader =
     std::function<const float*(int64_t begin, int64_t end, std::vector<float>& buffer)>;
 
-/// The weight of a MatMul, when it is stored in 16 bits.
+/// Mapped bytes of one weight that may be resident: those of a head or a table are many.
+constexpr int64_t kResidentBytes = 32 << 20;
+
+/// The weight of a MatMul, when it is stored in 16 bits, or so large that it should not be resident
+/// as a whole.
 std::optional<MatrixRows> FindStored(const ExecutionPlan& plan, ValueId operand,
                                      const Values& overrides) {
   // What an override replaces may lie anywhere on the way.
@@ -30,8 +37,25 @@ std::optional<MatrixRows> FindStored(const ExecutionPlan& plan, ValueId operand,
   const auto view = ViewConstant(plan.graph(), operand);
   if (!view || view->shape.size() != 2) return std::nullopt;
   const auto dtype = DType(plan.graph().value(view->stored).constant->data_type());
-  if (dtype != DType::kFloat16 && dtype != DType::kBFloat16) return std::nullopt;
+  const bool large =
+      dtype == DType::kFloat32 && BytesOf(dtype, NumElements(view->shape)) > kResidentBytes;
+  if (!large && dtype != DType::kFloat16 && dtype != DType::kBFloat16) return std::nullopt;
   return FindStoredRows(plan.graph(), operand, true);  // MatMul's operand is [K, N]
+}
+
+/// Reads stored rows, and lets mapped pages go every now and then.
+RowReader ReaderOf(const Graph& graph, ValueId operand, MatrixRows rows) {
+  const onnx::TensorProto& stored = *graph.value(ViewConstant(graph, operand)->stored).constant;
+  const int64_t row_bytes = BytesOf(DType(stored.data_type()), rows.cols());
+  return [&weights = graph.model().weights(), &stored, row_bytes, rows = std::move(rows),
+          read = std::make_shared<std::atomic<int64_t>>(0)](int64_t begin, int64_t end,
+                                                            std::vector<float>& buffer) {
+    if ((*read += (end - begin) * row_bytes) >= kResidentBytes) {
+      *read = 0;
+      weights.Drop(stored);  // who still reads there has the pages mapped again
+    }
+    return rows.Get(begin, end, buffer);
+  };
 }
 
 /// x[…, K] · Wᵀ, with no more of W as float32 than a tile for each thread.
@@ -77,8 +101,31 @@ std::optional<Tensor> Executor::ProductByTiles(const Step& step, const std::vect
   }
   const auto stored = FindStored(plan_, weight, overrides);
   if (!stored.has_value() || !fits(stored->cols())) return std::nullopt;
-  return Product(x, stored->rows(), stored->cols(), std::bind_front(&MatrixRows::Get, &*stored));
+  return Product(x, stored->rows(), stored->cols(), ReaderOf(graph(), weight, *stored));
 }
+
+namespace {
+
+/// The rows that a Gather picks; nothing for another operator, or another axis.
+std::optional<Tensor> GatheredRows(const Node& node, const DeferredTable& table,
+                                   const Tensor& indices) {
+  if (!node.domain().empty() || node.op_type() != "Gather" || node.Int("axis", 0) != 0) {
+    return std::nullopt;
+  }
+  Shape shape = indices.shape();
+  shape.push_back(table.k());
+  Tensor gathered(DType::kFloat32, shape);
+  float* to = gathered.mutable_data<float>().data();
+  std::vector<float> buffer;
+  for (int64_t index : indices.ToInt64s()) {
+    if (index < 0) index += table.n();
+    if (index < 0 || index >= table.n()) return std::nullopt;  // the kernel says what is wrong
+    to = std::copy_n(table.Rows(index, index + 1, buffer), table.k(), to);
+  }
+  return gathered;
+}
+
+}  // namespace
 
 /// Constants are loaded in front of the step that reads them, and let go behind it.
 class SinglePass : public Pass {
@@ -93,10 +140,11 @@ class SinglePass : public Pass {
  private:
   void RunStep(const Job& job, size_t index) override {
     const Step& step = StepOf(job, index);
-    auto product = executor_.ProductByTiles(step, table(), overrides_, deferred_);
-    if (product.has_value()) {
+    auto result = executor_.ProductByTiles(step, table(), overrides_, deferred_);
+    if (!result.has_value()) result = Gathered(step);
+    if (result.has_value()) {
       Release(job, index);
-      table()[size_t(graph().outputs(step.node)[0])] = std::move(*product);
+      table()[size_t(graph().outputs(step.node)[0])] = std::move(*result);
       return;
     }
     Values own = overrides_;
@@ -121,6 +169,16 @@ class SinglePass : public Pass {
     for (const ValueId input : executor_.plan().steps()[size_t(value.producer)].inputs) {
       AddDeferred(input, own);
     }
+  }
+
+  std::optional<Tensor> Gathered(const Step& step) {
+    const bool reads_two = step.inputs.size() == 2 && step.inputs[1] != kNoValue;
+    if (!reads_two || executor_.plan().IsConstant(step.inputs[1])) return std::nullopt;
+    const auto found = deferred_.find(step.inputs[0]);
+    if (found == deferred_.end()) return std::nullopt;
+    const auto* const rows = dynamic_cast<const DeferredTable*>(found->second.get());
+    if (rows == nullptr) return std::nullopt;
+    return GatheredRows(graph().nodes()[size_t(step.node)], *rows, table()[size_t(step.inputs[1])]);
   }
 
   Tensor Constant(ValueId id) override {

@@ -13,6 +13,13 @@ namespace ptq {
 /// On rank 0, that of the rank that needed most.
 [[nodiscard]] int64_t PeakResidentBytes(Ranks& ranks);
 
+/// Resident size of this process now, in bytes, without what the allocator holds for later; 0 where
+/// unknown.
+[[nodiscard]] int64_t ResidentBytes();
+
+/// What the matrix library will hold for its threads once each of them has had a product.
+[[nodiscard]] int64_t MatrixLibraryBytes();
+
 /// Memory of this machine, in bytes; 0 where unknown.
 [[nodiscard]] int64_t PhysicalBytes();
 

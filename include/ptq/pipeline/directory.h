@@ -28,6 +28,7 @@ struct DirectoryReport {
   std::vector<FileBytes> bytes;  ///< of each model
   int64_t bytes_before = 0;
   int64_t bytes_after = 0;
+  int64_t predicted_peak_bytes = 0;
   int64_t peak_bytes = 0;
   double seconds = 0;
   bool up_to_date = false;  ///< it was there already

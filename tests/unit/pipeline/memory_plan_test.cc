@@ -70,6 +70,42 @@ TEST_F(MemoryPlanTest, CountsGramMatricesThatComeFromAFile) {
   EXPECT_GT(PlanMemory(executor_, plan_, {true, 0, 0, {}}, 0).peak_bytes, none);
 }
 
+TEST_F(MemoryPlanTest, AddsToWhatTheProcessHolds) {
+  CalibrationSize size{true, 1024, 512, {}};
+  const int64_t before = PlanMemory(executor_, plan_, size, 0).peak_bytes;
+  size.resident = 300 * kMiB;
+  EXPECT_EQ(PlanMemory(executor_, plan_, size, 0).peak_bytes, before + 300 * kMiB);
+  size.reached = 5000 * kMiB;  // by the tokenizer, say
+  EXPECT_EQ(PlanMemory(executor_, plan_, size, 0).peak_bytes, size.reached);
+  EXPECT_THROW((void)PlanMemory(executor_, plan_, size, size.reached - 1), ResourceError);
+}
+
+TEST(MemoryPlan, CountsVerification) {
+  // Beside a large head that stays as it is, its outputs, and with weights that become whole.
+  testing::GraphBuilder b;
+  constexpr int64_t kWidth = 2048, kVocabulary = 4096;
+  b.Input("x", {-1, -1, kWidth}).Output("logits", {-1, -1, kVocabulary});
+  b.Random("w", {kWidth, kWidth}).Op("MatMul", {"x", "w"}, "h").Op("Relu", {"h"}, "r");
+  b.Random("head", {kWidth, kVocabulary}).Op("MatMul", {"r", "head"}, "logits");
+  const Model model = b.Build();
+  const Graph graph(model);
+  const Executor executor(graph);
+  PlanOptions options;
+  options.head = HeadForm::kKeep;
+  const Plan plan = MakePlan(executor.plan(), options);
+  CalibrationSize size{false, 0, 0, {}};
+  const int64_t without = PlanMemory(executor, plan, size, 0).peak_bytes;
+  size.verifies = true;
+  const int64_t with = PlanMemory(executor, plan, size, 0).peak_bytes;
+  EXPECT_GE(with, without);
+  EXPECT_GE(with, kWidth * kVocabulary * 4) << "columns of the head lie all over it";
+  size.widens = true;
+  EXPECT_GE(PlanMemory(executor, plan, size, 0).peak_bytes, with);
+  size.tokens = 256;
+  size.longest = 64;
+  EXPECT_GE(PlanMemory(executor, plan, size, 0).peak_bytes, 2 * 64 * kVocabulary * 4);
+}
+
 TEST(ResultBytes, CountsCodesScalesAndZeroPointsAsTheFileHoldsThem) {
   Linear linear;
   linear.decision = Decision::kQuantize;
