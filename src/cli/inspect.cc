@@ -73,7 +73,7 @@ class InspectCommand : public Command {
     if (!json.is_object()) throw InputError("'" + path.string() + "' holds no JSON object");
     json = ArrangedMetadata(std::move(json), order_);
     std::string text;
-    for (const auto& file : ModelFiles(std::filesystem::absolute(path).parent_path())) {
+    for (const auto& file : ModelFiles(std::filesystem::absolute(path).parent_path()).files) {
       try {
         const Model model = Model::Load(file);
         const Graph graph(model);
@@ -87,7 +87,7 @@ class InspectCommand : public Command {
   }
 
   void ShowModels() const {
-    const auto files = ModelFiles(path_);
+    const auto files = ModelFiles(path_).files;
     if (files.size() == 1) {
       const auto [json, text] = Described(files.front());
       return Print(json, text);

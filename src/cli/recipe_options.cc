@@ -116,9 +116,12 @@ void AddOutputOptions(CLI::App& app, Recipe& recipe) {
       ->default_str("4");
   AddChoice<Layout>(
       app, "--layout", recipe.layout,
-      {{"flat", Layout::kFlat}, {"transformers.js", Layout::kTransformersJs}},
-      "flat: model.onnx; transformers.js: onnx/model_q4.onnx (named after the stored bits) and "
-      "an entry in config.json");
+      {{"keep", Layout::kKeep},
+       {"flat", Layout::kFlat},
+       {"transformers.js", Layout::kTransformersJs}},
+      "keep: model.onnx, in onnx/ if the source has it there; flat: never in onnx/; "
+      "transformers.js: onnx/model_q4.onnx (named after the stored bits) and an entry in "
+      "config.json");
   app.add_flag("!--no-verify", recipe.verify, "Do not load and run the result once");
   app.add_flag("--overwrite", recipe.overwrite, "Replace the destination if it exists");
 }

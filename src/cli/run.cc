@@ -58,8 +58,10 @@ class RunCommand : public Command {
     const ThreadLimit threads(global.ThreadsOfRank());
     CheckRecipe(recipe_);
     if (options_.force) recipe_.overwrite = true;
-    const auto files = ModelFiles(recipe_.source);
+    const auto files = ModelFiles(recipe_.source).files;
     if (files.size() > 1) return RunAll(global);
+    // A package's only model is still written where the package says.
+    if (recipe_.destination.empty()) recipe_.destination = DefaultDestination(recipe_);
     recipe_.source = files.front();
     if (dry_run_) {
       const RunReport report = PlanRun(recipe_);

@@ -93,7 +93,7 @@ SourceDescription DescribeSource(const Model& model) {
   std::error_code error;
   source.bytes = static_cast<int64_t>(std::filesystem::file_size(model.path(), error));
   for (const std::string& name : model.ExternalFiles()) {
-    const auto size = std::filesystem::file_size(model.directory() / name, error);
+    const auto size = std::filesystem::file_size(model.DataFile(name), error);
     source.data_files.emplace_back(name, error ? 0 : static_cast<int64_t>(size));
   }
   for (const auto& import : model.proto().opset_import()) {
@@ -141,6 +141,13 @@ std::string FoldName(Fold::Kind kind) {
   return "";
 }
 
+Json ToJson(const std::vector<LeftOut>& left_out) {
+  Json files = Json::array();
+  for (const LeftOut& left : left_out)
+    files.push_back(Json{{"file", left.file}, {"why", left.why}});
+  return files;
+}
+
 Json ToJson(const Metadata& metadata) {
   Json linears = Json::array();
   for (const LinearMetadata& linear : metadata.linears) linears.push_back(LinearJson(linear));
@@ -151,7 +158,8 @@ Json ToJson(const Metadata& metadata) {
               {"calibration", metadata.calibration},
               {"totals", TotalsJson(metadata)},
               {"linears", linears},
-              {"sidecars", metadata.sidecars},
+              {"sidecars", metadata.sidecars.copied},
+              {"left_out", ToJson(metadata.sidecars.left_out)},
               {"files", ToJson(metadata.files)},
               {"notes", metadata.notes},
               {"verification", VerificationJson(metadata.verification)}};

@@ -1,15 +1,21 @@
+// Collects the files that belong to a model, and adapts those that name it.
 #include "ptq/emit/sidecars.h"
 
 #include <algorithm>
-#include <cctype>
 #include <set>
+#include <utility>
 
+#include "model_card.h"
+#include "sidecar_kinds.h"
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
+#include "ptq/base/confined_path.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/interrupt.h"
+#include "ptq/base/links.h"
+#include "ptq/emit/metadata.h"
 
 namespace ptq {
 namespace {
@@ -17,116 +23,174 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kDeepest = 4;
+/// Names in one line for people.
+constexpr size_t kNamesShown = 8;
 
-std::string Lower(std::string text) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
+/// The models of a package in the source.
+struct SourceFiles {
+  fs::path root;
+  std::set<fs::path> models;   ///< without links in front of the name
+  std::set<fs::path> data;     ///< the same
+  std::set<fs::path> folders;  ///< below the root, where models are
+};
+
+fs::path Place(const fs::path& file) {
+  std::error_code error;
+  return fs::weakly_canonical(file.parent_path().empty() ? "." : file.parent_path(), error) /
+         file.filename();
 }
 
-/// `model.onnx`, `model.onnx_data`, `model.onnx.data`, `model.onnx_data_1` …
-bool IsModelPart(const fs::path& path) {
-  const std::string name = Lower(path.filename().string());
-  return name.ends_with(".onnx") || name.find(".onnx.data") != std::string::npos ||
-         name.find(".onnx_data") != std::string::npos || name.ends_with(".ort");
+SourceFiles Describe(const fs::path& root, std::span<const fs::path> models,
+                     std::span<const fs::path> data_files) {
+  SourceFiles files;
+  std::error_code error;
+  files.root = fs::weakly_canonical(root, error);
+  for (const fs::path& file : models) {
+    files.models.insert(Place(file));
+    files.folders.insert(Place(file).parent_path().lexically_relative(files.root));
+  }
+  for (const fs::path& file : data_files) files.data.insert(Place(file));
+  return files;
 }
 
-bool DescribesModel(const fs::path& path) {
-  static const std::set<std::string> kNames = {"config.json",
-                                               "genai_config.json",
-                                               "generation_config.json",
-                                               "tokenizer.json",
-                                               "tokenizer.model",
-                                               "tokenizer_config.json",
-                                               "vocab.json",
-                                               "vocab.txt",
-                                               "modules.json",
-                                               "preprocessor_config.json",
-                                               "processor_config.json"};
-  return kNames.contains(path.filename().string());
+/// Directories of the modules that follow the model: {"path": "2_Dense", "type": "….Dense"}.
+std::set<fs::path> ModulesBehind(const fs::path& root) {
+  std::set<fs::path> paths;
+  std::error_code error;
+  if (!fs::is_regular_file(root / "modules.json", error)) return paths;
+  const auto modules = nlohmann::json::parse(ReadTextFile(root / "modules.json"), nullptr, false);
+  if (!modules.is_array()) return paths;
+  for (const auto& module : modules) {
+    if (!module.is_object() || !module.contains("path") || !module["path"].is_string()) continue;
+    const auto path = module["path"].get<std::string>();
+    if (!path.empty()) paths.insert(path);
+  }
+  return paths;
 }
 
-bool IsLicenceOrReadme(const fs::path& path) {
-  const std::string name = Lower(path.filename().string());
-  return name.starts_with("license") || name.starts_with("licence") || name.starts_with("notice") ||
-         name.starts_with("readme");
-}
-
-bool Inside(const fs::path& path, const fs::path& directory) {
-  const auto relative = path.lexically_relative(directory);
-  return !relative.empty() && *relative.begin() != "..";
+bool HoldsModel(const fs::path& directory) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(directory, error)) {
+    if (KindOfFile({}, entry.path().filename()) == SidecarKind::kModel) return true;
+    if (entry.path().filename() == kMetadataFileName) return true;
+  }
+  return false;
 }
 
 class Collector {
  public:
-  Collector(fs::path root, std::set<fs::path> external, const fs::path& destination)
-      : root_(std::move(root)),
+  Collector(const SourceFiles& source, const fs::path& destination)
+      : source_(source),
         destination_(fs::weakly_canonical(destination)),
-        external_(std::move(external)) {
+        modules_(ModulesBehind(source.root)) {
+    if (const auto cached = FindCachedRepository(source.root)) allowed_.push_back(cached->blobs);
+    allowed_.push_back(source.root);
     std::error_code error;
-    real_root_ = fs::canonical(root_, error);
-    // A Hugging Face cache keeps the files of a snapshot as links into `blobs`.
-    const auto blobs = real_root_.parent_path().parent_path() / "blobs";
-    if (real_root_.parent_path().filename() == "snapshots") blobs_ = fs::canonical(blobs, error);
-  }
-
-  std::vector<fs::path> Collect() {
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(root_, error)) {
+    for (const auto& entry : fs::directory_iterator(source.root, error)) {
       if (DescribesModel(entry.path())) whole_ = true;
     }
-    Visit(root_, 0);
-    std::ranges::sort(found_);
-    return found_;
+  }
+
+  Sidecars Collect() {
+    Visit("", 0);
+    std::ranges::sort(found_.copied);
+    std::ranges::sort(found_.left_out, {}, &LeftOut::file);
+    return std::move(found_);
   }
 
  private:
-  void Visit(const fs::path& directory, int depth) {
+  void Visit(const fs::path& folder, int depth) {
     std::error_code error;
-    for (const auto& entry : fs::directory_iterator(directory, error)) {
-      const fs::path& path = entry.path();
+    for (const auto& entry : fs::directory_iterator(source_.root / folder, error)) {
+      const fs::path path = folder / entry.path().filename();
       if (path.filename().string().starts_with(".")) continue;
       if (!entry.is_directory(error)) {
         VisitFile(path);
-      } else if (whole_ && depth < kDeepest && !entry.is_symlink(error) && !HoldsModel(path) &&
-                 fs::weakly_canonical(path, error) != destination_) {
-        Visit(path, depth + 1);
+      } else if (depth < kDeepest) {
+        VisitDirectory(path, depth, entry.is_symlink(error));
       }
     }
   }
 
-  static bool HoldsModel(const fs::path& directory) {
+  void VisitDirectory(const fs::path& path, int depth, bool is_link) {
     std::error_code error;
-    for (const auto& entry : fs::directory_iterator(directory, error)) {
-      if (IsModelPart(entry.path())) return true;
-      if (entry.path().filename() == "quantization_metadata.json") return true;
-    }
-    return false;
+    const fs::path real = source_.root / path;
+    if (Holds(path) && !is_link) return Visit(path, depth + 1);
+    if (!whole_ || is_link || fs::weakly_canonical(real, error) == destination_) return;
+    if (IsModelDirectory(path)) return LeaveOut(path / "", "weights of another framework");
+    if (HoldsModel(real)) return LeaveOut(path / "", "holds another model");
+    Visit(path, depth + 1);
+  }
+
+  /// Whether models of the package are in this folder or below it.
+  [[nodiscard]] bool Holds(const fs::path& folder) const {
+    return std::ranges::any_of(source_.folders, [&](const fs::path& models) {
+      const fs::path inside = models.lexically_relative(folder);
+      return !inside.empty() && *inside.begin() != "..";
+    });
+  }
+
+  void LeaveOut(const fs::path& path, const std::string& why) {
+    found_.left_out.push_back({path.generic_string(), why});
   }
 
   void VisitFile(const fs::path& path) {
-    std::error_code error;
-    const fs::path real = fs::canonical(path, error);
-    if (error || !fs::is_regular_file(real, error)) return;
-    if (IsModelPart(path) || external_.contains(fs::weakly_canonical(path, error)) ||
-        path.filename() == "quantization_metadata.json") {
-      return;
+    const fs::path real = source_.root / path;
+    if (source_.models.contains(real) || source_.data.contains(real)) return;
+    if (path.filename() == kMetadataFileName) return;
+    switch (KindOfFile(source_.root, path)) {
+      case SidecarKind::kModel: return LeaveOut(path, "another model, or another form of this one");
+      case SidecarKind::kWeights:
+        if (!IsModuleOfPipeline(path)) return LeaveOut(path, "weights of another framework");
+        break;
+      case SidecarKind::kLegal: break;
+      case SidecarKind::kRuntime:
+        if (!whole_ && !source_.folders.contains(Folder(path))) return;
+        break;
+      case SidecarKind::kOtherFile:
+        if (!whole_) return;
+        break;
     }
-    if (!whole_ && !IsLicenceOrReadme(path)) return;
-    if (!Inside(real, real_root_) && (blobs_.empty() || !Inside(real, blobs_))) {
-      spdlog::warn("'{}' is a link that leads out of the model's directory; not copied",
-                   path.string());
-      return;
-    }
-    if (static_cast<int64_t>(fs::file_size(real, error)) > kLargestSidecar) {
-      spdlog::info("'{}' is larger than a sidecar file should be; not copied", path.string());
-      return;
-    }
-    found_.push_back(path.lexically_relative(root_));
+    Take(path);
   }
 
-  fs::path root_, real_root_, blobs_, destination_;
-  std::set<fs::path> external_;  ///< data files of the models
-  std::vector<fs::path> found_;
+  /// As an entry of `folders`: "." is the root.
+  static fs::path Folder(const fs::path& path) {
+    return path.has_parent_path() ? path.parent_path() : fs::path(".");
+  }
+
+  /// A small layer behind the model has no other form: its first file is taken.
+  [[nodiscard]] bool IsModuleOfPipeline(const fs::path& path) const {
+    if (!modules_.contains(path.parent_path())) return false;
+    std::error_code error;
+    const bool first = path.filename() == "model.safetensors";
+    const fs::path other = source_.root / path.parent_path() / "model.safetensors";
+    return first || (path.filename() == "pytorch_model.bin" && !fs::exists(other, error));
+  }
+
+  void Take(const fs::path& path) {
+    const fs::path file = source_.root / path;
+    std::error_code error;
+    if (!fs::is_regular_file(file, error)) {
+      if (fs::is_symlink(file, error)) LeaveOut(path, "a link to nothing");
+      return;
+    }
+    if (std::ranges::none_of(allowed_, [&](const fs::path& at) { return Contains(at, file); })) {
+      spdlog::warn("'{}' is a link that leads out of the model's directory; not copied",
+                   file.string());
+      return LeaveOut(path, "a link that leads out of the model's directory");
+    }
+    if (static_cast<int64_t>(fs::file_size(file, error)) > kLargestSidecar) {
+      return LeaveOut(path, "larger than a sidecar file should be");
+    }
+    found_.copied.push_back(path.generic_string());
+  }
+
+  const SourceFiles& source_;
+  fs::path destination_;
+  std::set<fs::path> modules_;
+  std::vector<fs::path> allowed_;  ///< where links may lead
+  Sidecars found_;
   bool whole_ = false;
 };
 
@@ -150,65 +214,115 @@ std::string PointToModel(const std::string& text, const std::string& old_name,
   return changed ? config.dump(4) + "\n" : text;
 }
 
-/// Copies what the collector finds below `root`; `model_file` is renamed in genai_config.json.
-/// `model_file`: the name that genai_config.json replaces by that of the only one of `files`; empty
-/// when the names stay.
-std::vector<std::string> CopyAll(const fs::path& root, std::set<fs::path> external,
-                                 const fs::path& destination, std::span<const OutputFiles> files,
-                                 const std::string& model_file) {
-  std::vector<std::string> names;
-  for (const fs::path& relative : Collector(root, std::move(external), destination).Collect()) {
-    CheckInterrupt();
-    std::error_code error;
-    const fs::path target = destination / relative;
-    fs::create_directories(target.parent_path(), error);
-    if (error) throw OutputError("cannot create '" + target.parent_path().string() + "'");
-    std::string text = ReadTextFile(root / relative);
-    if (relative == "genai_config.json" && !model_file.empty()) {
-      text = PointToModel(text, model_file, files.front().model.generic_string());
-    }
-    for (const OutputFiles& written : files) {
-      if (relative != "config.json" || written.dtype.empty()) continue;
-      text = ChooseInTransformersJs(text, written, fs::exists(destination / written.data, error));
-    }
-    WriteFile(target, text);
-    names.push_back(relative.generic_string());
-  }
-  return names;
+bool IsHubId(const std::string& text) {
+  const size_t slash = text.find('/');
+  if (slash == std::string::npos || slash == 0 || slash + 1 == text.size()) return false;
+  return std::isalnum(static_cast<unsigned char>(text.front())) != 0 &&
+         text.find('/', slash + 1) == std::string::npos &&
+         std::ranges::all_of(text, [](unsigned char c) {
+           return std::isalnum(c) != 0 || c == '/' || c == '.' || c == '_' || c == '-';
+         });
 }
 
-std::set<fs::path> DataFilesOf(const Model& model) {
-  std::set<fs::path> files;
-  std::error_code error;
-  for (const std::string& name : model.ExternalFiles()) {
-    files.insert(fs::weakly_canonical(model.directory() / name, error));
+/// What the Hub calls the source; empty where nothing tells.
+std::string HubIdOf(const fs::path& root) {
+  if (const auto cached = FindCachedRepository(root); cached && IsHubId(cached->id)) {
+    return cached->id;
   }
-  return files;
+  std::error_code error;
+  if (!fs::is_regular_file(root / "config.json", error)) return "";
+  const auto config = nlohmann::json::parse(ReadTextFile(root / "config.json"), nullptr, false);
+  if (!config.is_object() || !config.contains("_name_or_path")) return "";
+  const auto& name = config["_name_or_path"];
+  return name.is_string() && IsHubId(name.get<std::string>()) ? name.get<std::string>() : "";
+}
+
+bool IsModelCard(const fs::path& relative) {
+  const std::string name = relative.generic_string();
+  return name == "README.md" || name == "readme.md" || name == "Readme.md";
+}
+
+/// `model_file`: below the root, the name that genai_config.json replaces by that of the only one
+/// of `files`; empty when the names stay.
+std::string Adapted(const SourceFiles& source, const fs::path& relative, std::string text,
+                    const fs::path& destination, std::span<const OutputFiles> files,
+                    const fs::path& model_file) {
+  if (relative.filename() == "genai_config.json" && !model_file.empty()) {
+    const auto from_here = [&](const fs::path& file) {
+      return file.lexically_relative(relative.has_parent_path() ? relative.parent_path() : ".");
+    };
+    return PointToModel(text, from_here(model_file).generic_string(),
+                        from_here(files.front().model).generic_string());
+  }
+  if (IsModelCard(relative)) return QuantizedCard(text, HubIdOf(source.root));
+  if (relative != "config.json") return text;
+  for (const OutputFiles& written : files) {
+    std::error_code error;
+    text = ChooseInTransformersJs(text, written, fs::exists(destination / written.data, error));
+  }
+  return text;
+}
+
+/// "a, b and 3 more"
+std::string Listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (size_t i = 0; i < std::min(names.size(), kNamesShown); ++i) {
+    text += (i == 0 ? "" : ", ") + names[i];
+  }
+  if (names.size() > kNamesShown) {
+    text += " and " + std::to_string(names.size() - kNamesShown) + " more";
+  }
+  return text;
+}
+
+Sidecars CopyAll(const SourceFiles& source, const fs::path& destination,
+                 std::span<const OutputFiles> files, const fs::path& model_file) {
+  Sidecars sidecars = Collector(source, destination).Collect();
+  for (const std::string& name : sidecars.copied) {
+    CheckInterrupt();
+    std::error_code error;
+    const fs::path target = destination / name;
+    fs::create_directories(target.parent_path(), error);
+    if (error) throw OutputError("cannot create '" + target.parent_path().string() + "'");
+    WriteFile(target, Adapted(source, name, ReadTextFile(source.root / name), destination, files,
+                              model_file));
+  }
+  return sidecars;
 }
 
 }  // namespace
+
+void SaySidecars(const Sidecars& sidecars) {
+  if (!sidecars.copied.empty()) {
+    spdlog::info("{} files copied beside the model: {}", sidecars.copied.size(),
+                 Listed(sidecars.copied));
+  }
+  std::vector<std::string> names;
+  for (const LeftOut& left : sidecars.left_out) names.push_back(left.file + " (" + left.why + ")");
+  if (!names.empty()) spdlog::info("{} left out: {}", names.size(), Listed(names));
+}
 
 fs::path SidecarDirectory(const fs::path& directory) {
   const fs::path own = directory.empty() ? fs::path(".") : directory;
   std::error_code error;
   const fs::path absolute = fs::absolute(own, error).lexically_normal();
   const fs::path plain = absolute.filename().empty() ? absolute.parent_path() : absolute;
-  return plain.filename() == "onnx" ? plain.parent_path() : plain;
+  return FolderOfModel(plain / "model.onnx").empty() ? plain : plain.parent_path();
 }
 
-std::vector<std::string> CopySidecars(const Model& model, const fs::path& destination,
-                                      const OutputFiles& files) {
-  return CopyAll(SidecarDirectory(model.directory()), DataFilesOf(model), destination,
-                 std::span(&files, 1), model.path().filename());
+Sidecars CopySidecars(const Model& model, const fs::path& destination, const OutputFiles& files) {
+  std::vector<fs::path> data_files;
+  for (const std::string& name : model.ExternalFiles()) data_files.push_back(model.DataFile(name));
+  const fs::path path = model.path();
+  const SourceFiles source =
+      Describe(SidecarDirectory(model.directory()), std::span(&path, 1), data_files);
+  return CopyAll(source, destination, std::span(&files, 1), FolderOfModel(path) / path.filename());
 }
 
-std::vector<std::string> CopySidecars(const fs::path& root, std::span<const fs::path> data_files,
-                                      const fs::path& destination,
-                                      std::span<const OutputFiles> files) {
-  std::set<fs::path> external;
-  std::error_code error;
-  for (const fs::path& file : data_files) external.insert(fs::weakly_canonical(file, error));
-  return CopyAll(root, std::move(external), destination, files, "");
+Sidecars CopySidecars(const fs::path& root, std::span<const fs::path> models,
+                      std::span<const fs::path> data_files, const fs::path& destination,
+                      std::span<const OutputFiles> files) {
+  return CopyAll(Describe(root, models, data_files), destination, files, {});
 }
 
 }  // namespace ptq

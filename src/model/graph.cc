@@ -76,6 +76,7 @@ Graph::Declared Graph::DeclaredType(ValueId id) const {
     Shape shape;
     for (const auto& dim : tensor.shape().dim()) {
       shape.push_back(dim.has_dim_value() ? dim.dim_value() : -1);
+      declared.names.push_back(dim.dim_param());
     }
     declared.shape = std::move(shape);
   }

@@ -1,6 +1,5 @@
 #include "ptq/model/model.h"
 
-#include <algorithm>
 #include <limits>
 #include <optional>
 #include <set>
@@ -12,41 +11,22 @@
 #include "function_inliner.h"
 #include "linear_forms.h"
 #include "scopes.h"
+#include <spdlog/spdlog.h>
 
 #include "ptq/base/confined_path.h"
 #include "ptq/base/error.h"
+#include "ptq/base/links.h"
+#include "ptq/model/model_forms.h"
 
 namespace ptq {
 namespace {
 
-std::vector<std::filesystem::path> OnnxFilesIn(const std::filesystem::path& directory) {
-  std::vector<std::filesystem::path> found;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
-    if (entry.path().extension() == ".onnx") found.push_back(entry.path());
-  }
-  std::sort(found.begin(), found.end());
-  return found;
-}
-
-std::filesystem::path FindModelFile(const std::filesystem::path& path) {
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) {
-    throw InputError(WhyMissing(path));
-  }
-  if (!std::filesystem::is_directory(path, error)) return path;
-  for (const auto& directory : {path, path / "onnx"}) {
-    auto model = directory / "model.onnx";
-    if (std::filesystem::exists(model, error)) return model;
-    const auto found = OnnxFilesIn(directory);
-    if (found.size() == 1) return found.front();
-    if (found.size() > 1) {
-      throw InputError("'" + directory.string() + "' holds " + std::to_string(found.size()) +
-                       " .onnx files and none is named model.onnx; give one of them, such as '" +
-                       found.front().string() + "'");
-    }
-  }
-  throw InputError(WhyNoModelIn(path));
+/// A snapshot of a cache holds links to the blobs of its own repository; others are no model of it.
+void CheckModelLink(const std::filesystem::path& path) {
+  const auto cached = FindCachedRepository(path);
+  if (!cached || Contains(cached->blobs, path) || Contains(cached->snapshot, path)) return;
+  throw InputError("'" + path.string() + "' is a link that leads out of the cached repository '" +
+                   cached->id + "'; refused");
 }
 
 onnx::ModelProto Parse(const std::filesystem::path& path) {
@@ -90,12 +70,21 @@ void CollectExternal(const onnx::GraphProto& graph, const auto& visit) {
 
 Model Model::Load(const std::filesystem::path& path, bool dequantize) {
   Model model;
-  model.path_ = FindModelFile(path);
+  ModelChoice choice = ChooseModel(path);
+  model.path_ = std::move(choice.files.front());
+  model.other_forms_ = std::move(choice.left_out);
+  if (!model.other_forms_.empty()) {
+    spdlog::info("'{}' is taken; other forms of it are left out: {}",
+                 model.path_.filename().string(), NamesOf(model.other_forms_));
+  }
+  CheckModelLink(model.path_);
   model.proto_ = std::make_unique<onnx::ModelProto>(Parse(model.path_));
   model.weights_ = std::make_unique<WeightReader>(model.path_);
   model.Normalize(dequantize);
-  CollectExternal(model.graph(), [](const onnx::TensorProto& tensor, const std::string& name) {
-    (void)ConfinedName(name, "tensor '" + tensor.name() + "': external data");
+  std::set<std::string> seen;
+  CollectExternal(model.graph(), [&](const onnx::TensorProto& tensor, const std::string& name) {
+    if (name == model.path_.filename() || !seen.insert(name).second) return;
+    (void)model.weights_->DataFile(name, "tensor '" + tensor.name() + "': external data");
   });
   return model;
 }

@@ -1,11 +1,14 @@
 #include <optional>
 #include <string>
+#include <system_error>
+#include <utility>
 
 #include "dequantize.h"
 
 #include "ptq/base/confined_path.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file_kind.h"
+#include "ptq/base/links.h"
 #include "ptq/model/model.h"
 
 namespace ptq {
@@ -102,6 +105,28 @@ Tensor FromTypedFields(const onnx::TensorProto& proto, DType dtype, Shape shape)
 
 }  // namespace
 
+WeightReader::WeightReader(const std::filesystem::path& model)
+    : model_name_(model.filename().string()) {
+  if (model.empty()) return;
+  directories_ = DirectoriesOf(model);
+  allowed_ = directories_;
+  if (const auto cached = FindCachedRepository(model)) allowed_.push_back(cached->blobs);
+}
+
+std::filesystem::path WeightReader::DataFile(const std::string& location,
+                                             std::string_view what) const {
+  std::filesystem::path first;
+  std::error_code error;
+  for (const auto& directory : directories_) {
+    auto path = ConfinedFile(directory, location, what, allowed_);
+    if (std::filesystem::is_regular_file(path, error)) return path;
+    if (first.empty() || !std::filesystem::exists(first, error)) first = std::move(path);
+  }
+  const bool exists = !first.empty() && std::filesystem::exists(first, error);
+  throw InputError(std::string(what) + " '" + first.string() + "' is " +
+                   (exists ? "not a regular file" : "missing; copy it next to the model"));
+}
+
 WeightReader::External WeightReader::Locate(const onnx::TensorProto& proto) const {
   const ExternalKeys keys = ParseKeys(proto);
   const std::string what = "tensor '" + proto.name() + "': external data";
@@ -109,15 +134,9 @@ WeightReader::External WeightReader::Locate(const onnx::TensorProto& proto) cons
   const std::filesystem::path relative = ConfinedName(keys.location, what);
   auto& file = files_[relative.string()];
   if (file == nullptr) {
-    const auto path = ConfinedFile(directory_, keys.location, what);
-    std::error_code error;
-    if (!std::filesystem::exists(path, error)) {
-      throw InputError("external data file '" + path.string() + "' is missing (tensor '" +
-                       proto.name() + "'); copy it next to the model");
-    }
-    file = MappedFile::Open(path);
+    file = MappedFile::Open(DataFile(keys.location, what));
     if (KindOf(HeadOf(file->bytes())) == FileKind::kHtml) {
-      throw InputError("external data file '" + path.string() +
+      throw InputError("external data file '" + file->path().string() +
                        "' is an HTML page, such as that of an error; download the file itself");
     }
   }

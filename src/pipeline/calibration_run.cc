@@ -4,6 +4,7 @@
 #include <numeric>
 #include <span>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "shares.h"
@@ -100,6 +101,18 @@ CalibrationSet ReadSamplesFor(const Source& source, const Recipe& recipe, Ranks&
 
 bool NeedsNothing(const Plan& plan, const RunContext& context) {
   return std::ranges::all_of(TakenSites(plan, context), std::identity());
+}
+
+void TryCalibration(const Source& source, const Recipe& recipe, const RunContext& context) {
+  const Feeder feeder(source.graph, ReadFeedHints(source.model.directory()), context.inputs);
+  const bool once = std::ranges::any_of(recipe.calibration.files, [](const auto& file) {
+    std::error_code error;
+    return file == "-" ||
+           (std::filesystem::exists(file, error) && !std::filesystem::is_regular_file(file, error));
+  });
+  if (once) return;
+  Ranks alone = Ranks::Alone();
+  (void)ReadSamplesFor(source, recipe, alone, context);
 }
 
 CalibrationRun StartCalibration(const Source& source, const Recipe& recipe, const Method& method,

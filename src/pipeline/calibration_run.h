@@ -31,6 +31,10 @@ struct CalibrationRun {
 [[nodiscard]] CalibrationSet ReadSamplesFor(const Source& source, const Recipe& recipe,
                                             Ranks& ranks, const RunContext& context);
 
+/// Makes the inputs of one token, and reads the samples where they can be read more than once: what
+/// StartCalibration would throw before any work is thrown here.
+void TryCalibration(const Source& source, const Recipe& recipe, const RunContext& context);
+
 /// Reads the recipe's samples, on rank 0 alone, and puts each rank's part of them at the entrance
 /// of the graph; a part may be empty, and only rank 0 knows where they are from. `scratch` is a
 /// directory for activations that do not fit in memory. Throws what ReadSamples and Feeder throw.

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "byte_account.h"
+#include "calibration_run.h"
 #include "check_destination.h"
 #include "checkpoint.h"
 #include "companions.h"
@@ -16,7 +18,6 @@
 #include "up_to_date.h"
 #include <spdlog/spdlog.h>
 
-#include "ptq/base/confined_path.h"
 #include "ptq/base/copy_file.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
@@ -28,7 +29,10 @@
 #include "ptq/emit/output_model.h"
 #include "ptq/emit/sidecars.h"
 #include "ptq/emit/written_files.h"
+#include "ptq/model/model_forms.h"
+#include "ptq/pipeline/samples.h"
 #include "ptq/plan/names.h"
+#include "ptq/runtime/refused_input.h"
 
 namespace ptq {
 namespace {
@@ -54,11 +58,20 @@ void CheckPatterns(const std::vector<std::string>& patterns, const std::string& 
   }
 }
 
+/// The models of a directory; says which other forms of them are not taken.
+std::vector<fs::path> FilesToQuantize(const fs::path& source) {
+  ModelChoice choice = ModelFiles(source);
+  if (!choice.left_out.empty()) {
+    spdlog::info("left out, other forms of these models: {}", NamesOf(choice.left_out));
+  }
+  return std::move(choice.files);
+}
+
 /// The models of a directory, and what each of them becomes.
 class DirectoryRoad {
  public:
   DirectoryRoad(const Recipe& recipe, const fs::path& shared)
-      : recipe_(recipe), companions_(ModelFiles(recipe.source), recipe), shared_(shared) {
+      : recipe_(recipe), companions_(FilesToQuantize(recipe.source), recipe), shared_(shared) {
     if (!recipe.statistics.empty()) {
       throw UsageError("--stats is of one model; give one of the files in '" +
                        recipe.source.string() + "'");
@@ -82,7 +95,34 @@ class DirectoryRoad {
     CheckPatterns(recipe.exclude, "--exclude", plans_);
     const fs::path directory = companions_.file(0).parent_path();
     root_ = SidecarDirectory(directory);
+    obstacles_.resize(size());
   }
+
+  /// Finds, before any work, which models cannot be calibrated, and why. Throws when what the user
+  /// gives to calibrate with serves none.
+  void FindObstacles() {
+    std::optional<InputError> refused;
+    bool any = false;
+    for (size_t i = 0; i < size(); ++i) {
+      if (!unchanged_[i].empty() || !NeedsStatistics(MethodOf(recipe_))) continue;
+      try {
+        TryCalibration(companions_.source(i), recipe_, ContextFor(i));
+        any = true;
+      } catch (const UnsupportedError& error) {
+        obstacles_[i] = error.what();
+      } catch (const NoTokenizer& error) {
+        obstacles_[i] = error.what();
+      } catch (const RefusedInput& error) {
+        obstacles_[i] = error.what();
+      } catch (const InputError& error) {
+        obstacles_[i] = error.what();
+        refused = error;
+      }
+    }
+    if (refused.has_value() && !any) throw InputError(*refused);
+  }
+  /// Why a model is rounded to nearest; empty when it is not.
+  [[nodiscard]] const std::string& obstacle(size_t model) const { return obstacles_[model]; }
 
   [[nodiscard]] size_t size() const { return plans_.size(); }
   [[nodiscard]] Companions& companions() { return companions_; }
@@ -92,15 +132,16 @@ class DirectoryRoad {
     return fs::absolute(companions_.file(model)).lexically_normal().lexically_relative(root_);
   }
 
-  /// Where a finished model lies, below a directory of its own and below that of the result.
-  [[nodiscard]] OutputFiles FilesFor(size_t model) {
-    const std::string own = companions_.file(model).filename();
-    if (!unchanged_[model].empty()) return {own, own + ".data", ""};
-    return FilesOf(recipe_, companions_.source(model), plans_[model].plan, ContextFor(model));
-  }
-  [[nodiscard]] fs::path FolderOf(size_t model) const {
-    const bool named_by_layout = recipe_.layout != Layout::kFlat && unchanged_[model].empty();
-    return named_by_layout ? fs::path() : NameOf(model).parent_path();
+  /// Where a finished model lies in the result.
+  [[nodiscard]] OutputFiles FilesFor(size_t model, bool copied) {
+    if (!copied) {
+      return FilesOf(recipe_, companions_.source(model), plans_[model].plan, ContextFor(model));
+    }
+    const Model& source = companions_.source(model).model;
+    OutputFiles files = FilesIn(FolderFor(model), source.path().filename());
+    const auto data = source.ExternalFiles();
+    if (!data.empty()) files.data = FolderFor(model) / data.front();
+    return files;
   }
 
   [[nodiscard]] RunContext ContextFor(size_t model) {
@@ -108,6 +149,8 @@ class DirectoryRoad {
     context.is_part = true;
     context.shared = &shared_;
     context.model = model;
+    context.folder = FolderFor(model);
+    context.obstacle = obstacles_[model];
     return context;
   }
 
@@ -131,24 +174,34 @@ class DirectoryRoad {
     return report.bytes;
   }
 
-  /// Writes a model, complete, to a directory of its own. Returns the predicted peak, in bytes.
+  /// Writes a model, complete, to a directory of its own. One that is refused on the way is rounded
+  /// to nearest, and copied when that is refused, too: it does not take the others with it. Returns
+  /// the predicted peak, in bytes.
   int64_t Quantize(size_t model, const fs::path& destination, const RunOptions& options) {
     if (!unchanged_[model].empty()) {
       Copy(model, destination);
       return 0;
     }
-    spdlog::info("quantizing '{}'", NameOf(model).generic_string());
-    Recipe own = recipe_;
-    own.source = companions_.file(model);
-    own.destination = destination;
-    own.overwrite = true;
-    const RunContext context = ContextFor(model);
-    RunReport report = StartReport(companions_.source(model), own, context);
-    RunOptions own_options = options;
-    own_options.resume = own_options.restart = false;  // the directory is, or is not, as a whole
-    Ranks alone = Ranks::Alone();
-    Travel(own, companions_.source(model), alone, report, own_options, context);
-    return report.predicted_peak_bytes;
+    const std::string name = NameOf(model).generic_string();
+    spdlog::info("quantizing '{}'", name);
+    for (bool again = false;; again = true) {
+      std::string why;
+      try {
+        return Travel(model, destination, options, again);
+      } catch (const InputError& error) {
+        why = error.what();
+      } catch (const UnsupportedError& error) {
+        why = error.what();
+      } catch (const QualityError& error) {
+        why = error.what();
+      }
+      const bool rounded = !obstacles_[model].empty() || !NeedsStatistics(MethodOf(recipe_));
+      (rounded ? unchanged_ : obstacles_)[model] = why;
+      spdlog::warn("'{}' is {}: {}", name, rounded ? "copied as it is" : "rounded to nearest", why);
+      if (!rounded) continue;
+      Copy(model, destination);
+      return 0;
+    }
   }
 
   /// All results; what samples need in between is checked model by model.
@@ -177,21 +230,40 @@ class DirectoryRoad {
   }
 
  private:
-  void Copy(size_t model, const fs::path& destination) {
-    fs::remove_all(destination);  // what an interrupted run copied
+  /// The folder of a model and its data in the result.
+  [[nodiscard]] fs::path FolderFor(size_t model) const {
+    fs::path folder = NameOf(model).parent_path();
+    return recipe_.layout == Layout::kFlat && folder == "onnx" ? fs::path() : folder;
+  }
+
+  int64_t Travel(size_t model, const fs::path& destination, const RunOptions& options,
+                 bool again) {
+    Recipe own = recipe_;
+    own.source = companions_.file(model);
+    own.destination = destination;
+    own.overwrite = true;
+    const RunContext context = ContextFor(model);
+    RunReport report = StartReport(companions_.source(model), own, context);
+    RunOptions own_options = options;
+    own_options.resume = false;  // the directory is, or is not, as a whole
+    own_options.restart = again;
+    Ranks alone = Ranks::Alone();
+    ptq::Travel(own, companions_.source(model), alone, report, own_options, context);
+    return report.predicted_peak_bytes;
+  }
+
+  void Copy(size_t model, const fs::path& directory) {
+    fs::remove_all(directory);  // what an interrupted run copied
+    const fs::path destination = directory / FolderFor(model);
     fs::create_directories(destination);
     const Model& source = companions_.source(model).model;
     const Json metadata = {{"notes", {unchanged_[model] + "; copied"}}};
     for (const std::string& name : source.ExternalFiles()) {
-      const fs::path file = ConfinedFile(source.directory(), name, "external data");
-      if (!fs::exists(file)) {
-        throw InputError("external data file '" + file.string() + "' is missing; copy it there");
-      }
       fs::create_directories((destination / name).parent_path());
-      CopyFile(file, destination / name);
+      CopyFile(source.DataFile(name), destination / name);
     }
     CopyFile(source.path(), destination / source.path().filename());
-    WriteFileAtomically(destination / kMetadataFileName, metadata.dump());
+    WriteFileAtomically(directory / kMetadataFileName, metadata.dump());
   }
 
   const Recipe& recipe_;
@@ -199,6 +271,7 @@ class DirectoryRoad {
   SharedWeights shared_;
   std::vector<RunReport> plans_;
   std::vector<std::string> unchanged_;  ///< why a model is copied as it is
+  std::vector<std::string> obstacles_;  ///< why a model is rounded to nearest
   fs::path root_;
 };
 
@@ -261,17 +334,15 @@ int64_t BytesOf(const fs::path& directory) {
 Json PartMetadata(const std::string& file, Json own) {
   Json part = {{"file", file}};
   for (auto& [key, value] : own.items()) {
-    if (key != "schema_version" && key != "tool" && key != "recipe" && key != "sidecars" &&
-        key != "files") {
-      part[key] = std::move(value);
-    }
+    static const std::set<std::string> kOfAll = {"schema_version", "tool", "recipe", "sidecars",
+                                                 "left_out",     "files"};
+    if (!kOfAll.contains(key)) part[key] = std::move(value);
   }
   return part;
 }
 
 /// All but the metadata, which goes into that of the directory. Adds their names below the result.
-void MoveFiles(const fs::path& from, const fs::path& root, const fs::path& folder,
-               std::vector<fs::path>& names) {
+void MoveFiles(const fs::path& from, const fs::path& root, std::vector<fs::path>& names) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(from)) {
     if (entry.is_regular_file() && entry.path().filename() != kMetadataFileName) {
@@ -279,7 +350,7 @@ void MoveFiles(const fs::path& from, const fs::path& root, const fs::path& folde
     }
   }
   for (const fs::path& file : files) {
-    names.push_back(folder / file.lexically_relative(from));
+    names.push_back(file.lexically_relative(from));
     const fs::path target = root / names.back();
     fs::create_directories(target.parent_path());
     fs::rename(file, target);
@@ -290,31 +361,33 @@ void MoveFiles(const fs::path& from, const fs::path& root, const fs::path& folde
 void Assemble(DirectoryRoad& road, const Recipe& recipe, const fs::path& staged,
               DirectoryReport& report) {
   Json models = Json::array();
-  std::vector<fs::path> data_files;
+  std::vector<fs::path> sources, data_files;
   std::vector<OutputFiles> files;
   std::vector<fs::path> names;
   for (size_t i = 0; i < road.size(); ++i) {
     const fs::path from = staged / "models" / std::to_string(i);
     const Model& model = road.companions().source(i).model;
     for (const std::string& file : model.ExternalFiles()) {
-      data_files.push_back(model.directory() / file);
+      data_files.push_back(model.DataFile(file));
     }
     report.bytes_before += SourceBytes(model);
     report.bytes.push_back(road.BytesFor(i, BytesOf(from)));
     report.bytes_after += BytesOf(from);
-    files.push_back(road.FilesFor(i));
-    const fs::path folder = road.FolderOf(i);
-    models.push_back(PartMetadata((folder / files.back().model).generic_string(),
-                                  Json::parse(ReadTextFile(from / kMetadataFileName))));
-    MoveFiles(from, staged, folder, names);
+    const Json own = Json::parse(ReadTextFile(from / kMetadataFileName));
+    files.push_back(road.FilesFor(i, /*copied=*/!own.contains("totals")));
+    sources.push_back(model.path());
+    models.push_back(PartMetadata(files.back().model.generic_string(), own));
+    MoveFiles(from, staged, names);
   }
-  const auto sidecars = CopySidecars(road.root(), data_files, staged, files);
-  names.insert(names.end(), sidecars.begin(), sidecars.end());
+  const Sidecars sidecars = CopySidecars(road.root(), sources, data_files, staged, files);
+  SaySidecars(sidecars);
+  names.insert(names.end(), sidecars.copied.begin(), sidecars.copied.end());
   report.metadata = {{"schema_version", kMetadataSchemaVersion},
                      {"tool", {{"name", "quantize"}, {"version", PTQ_VERSION}}},
                      {"recipe", ToJson(recipe)},
                      {"models", std::move(models)},
-                     {"sidecars", sidecars},
+                     {"sidecars", sidecars.copied},
+                     {"left_out", ToJson(sidecars.left_out)},
                      {"files", ToJson(SizesOf(staged, names))}};
   WriteFile(staged / kMetadataFileName, report.metadata.dump(2) + "\n");
   fs::remove_all(staged / "models");
@@ -345,6 +418,12 @@ DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
   CheckIdentity(staged.path() / kIdentityFile, road.Identity(), resumes);
   CheckDiskSpace(staged.path(), road.Need());
   SayWhatIsResumed(staged.path(), road.size(), resumes, options.resume);
+  road.FindObstacles();
+  for (size_t i = 0; i < road.size(); ++i) {
+    if (road.obstacle(i).empty()) continue;
+    spdlog::warn("'{}' is not calibrated: {}; weights are rounded to nearest",
+                 road.NameOf(i).generic_string(), road.obstacle(i));
+  }
   for (size_t i = 0; i < road.size(); ++i) {
     const fs::path own = staged.path() / "models" / std::to_string(i);
     if (fs::exists(own / kMetadataFileName)) continue;  // of the run that is resumed
@@ -381,11 +460,15 @@ DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
 std::vector<std::pair<std::string, RunReport>> PlanDirectory(const Recipe& recipe) {
   const fs::path destination = DestinationOf(recipe);
   DirectoryRoad road(recipe, {});
+  road.FindObstacles();
   std::vector<std::pair<std::string, RunReport>> plans;
   for (size_t i = 0; i < road.size(); ++i) {
     const std::string name = road.NameOf(i).generic_string();
     try {
       plans.emplace_back(name, road.PlanOf(i, destination));
+      if (!road.obstacle(i).empty()) {
+        plans.back().second.notes.push_back(road.obstacle(i) + "; weights are rounded to nearest");
+      }
     } catch (const UnsupportedError& error) {
       RunReport unchanged;
       unchanged.destination = destination;

@@ -1,10 +1,10 @@
+// Finds the models of a directory: those that belong together, in the order of their work.
 #include <algorithm>
 #include <array>
 #include <set>
 #include <string>
 
 #include <nlohmann/json.hpp>
-#include <spdlog/spdlog.h>
 
 #include "ptq/base/confined_path.h"
 #include "ptq/base/file.h"
@@ -20,20 +20,10 @@ bool Contains(const std::string& text, std::string_view part) {
 }
 
 bool IsPart(const std::string& stem) {
-  static constexpr std::array<std::string_view, 9> kWords = {"encoder", "decoder",   "text_model",
-                                                             "vision",  "audio",     "speech",
-                                                             "embed",   "projector", "prefill"};
+  static constexpr std::array<std::string_view, 11> kWords = {
+      "encoder", "decoder", "text_model", "vision",  "audio",  "speech",
+      "embed",   "joiner",  "projector",  "prefill", "vocoder"};
   return std::ranges::any_of(kWords, [&](std::string_view word) { return Contains(stem, word); });
-}
-
-/// Another form of a model that is there: encoder_model_fp16 beside encoder_model.
-bool IsVariant(const std::string& stem, const std::set<std::string>& stems) {
-  static constexpr std::array<std::string_view, 14> kForms = {
-      "_fp16",  "_fp32", "_bf16", "_int8",  "_uint8", "_int4", "_quantized",
-      "_quant", "_q8",   "_q4",   "_q4f16", "_q2",    "_bnb4", "_q2f16"};
-  return std::ranges::any_of(kForms, [&](std::string_view form) {
-    return stem.ends_with(form) && stems.contains(stem.substr(0, stem.size() - form.size()));
-  });
 }
 
 /// Those that make inputs of others come first.
@@ -69,39 +59,23 @@ std::vector<fs::path> GenAiFiles(const fs::path& directory) {
   return files;
 }
 
-std::vector<fs::path> OnnxFiles(const fs::path& directory) {
-  std::vector<fs::path> files;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(directory, error)) {
-    if (entry.path().extension() == ".onnx") files.push_back(entry.path());
-  }
-  return files;
-}
-
 }  // namespace
 
-std::vector<fs::path> ModelFiles(const fs::path& source) {
+ModelChoice ModelFiles(const fs::path& source) {
   std::error_code error;
-  if (!fs::is_directory(source, error)) return {source};
-  std::vector<fs::path> files = GenAiFiles(source);
-  if (files.empty()) {
-    files = OnnxFiles(source);
-    if (files.empty()) files = OnnxFiles(source / "onnx");
-    std::set<std::string> stems;
-    for (const fs::path& file : files) stems.insert(file.stem().string());
-    std::erase_if(files, [&](const fs::path& file) {
-      if (!IsVariant(file.stem().string(), stems)) return false;
-      spdlog::info("'{}' is left out: another form of a model beside it", file.filename().string());
-      return true;
-    });
+  if (!fs::is_directory(source, error)) return {{source}, {}};
+  ModelChoice choice = {GenAiFiles(source), {}};
+  if (choice.files.empty()) {
+    choice = ChooseForms(OnnxFilesIn(source));
+    if (choice.files.empty()) choice = ChooseForms(OnnxFilesIn(source / "onnx"));
     const bool parts = std::ranges::any_of(
-        files, [](const fs::path& file) { return IsPart(file.stem().string()); });
-    if (!parts) return {source};
+        choice.files, [](const fs::path& file) { return IsPart(file.stem().string()); });
+    if (!parts) return {{source}, {}};
   }
-  if (files.size() < 2) return files.empty() ? std::vector<fs::path>{source} : files;
-  std::ranges::sort(files);
-  std::ranges::stable_sort(files, {}, Rank);
-  return files;
+  if (choice.files.empty()) return {{source}, {}};
+  std::ranges::sort(choice.files);
+  std::ranges::stable_sort(choice.files, {}, Rank);
+  return choice;
 }
 
 }  // namespace ptq

@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/error.h"
+#include "ptq/base/links.h"
+#include "ptq/emit/sidecars.h"
 
 namespace ptq {
 namespace {
@@ -10,6 +12,15 @@ namespace {
 /// Measured on TinyStories-656K, calibrated on an encyclopedia: KL .032 -> .029 (W4 g32) and .192
 /// -> .175 (W3 g128).
 constexpr double kForeignShrinkage = 0.3;
+
+/// A cache is no place for results: they go to the working directory.
+std::string NameOfCached(const CachedRepository& repository) {
+  if (FindCachedRepository(std::filesystem::current_path())) {
+    throw UsageError("the working directory lies in a cache, in the repository '" + repository.id +
+                     "'; give --dst");
+  }
+  return repository.name();
+}
 
 }  // namespace
 
@@ -42,17 +53,23 @@ std::filesystem::path DefaultDestination(const Recipe& recipe) {
   auto source = std::filesystem::absolute(recipe.source).lexically_normal();
   if (source.filename().empty()) source = source.parent_path();
   std::error_code error;
-  if (!std::filesystem::is_directory(source, error)) {
-    const bool generic = source.filename() == "model.onnx";
-    source = generic ? source.parent_path() : source.parent_path() / source.stem();
+  const bool is_directory = std::filesystem::is_directory(source, error);
+  const bool is_named = !is_directory && source.filename() != "model.onnx";
+  // A folder `onnx` is named after what it is a part of.
+  auto result = SidecarDirectory(is_directory ? source : source.parent_path());
+  if (const auto cached = FindCachedRepository(source)) {
+    result = NameOfCached(*cached);
+    if (is_named) result += "-" + source.stem().string();
+  } else if (is_named) {
+    result /= source.stem();
   }
   const std::string group =
       recipe.group_size == 0 ? "channel" : "g" + std::to_string(recipe.group_size);
-  source += "-" + recipe.method + "_w" + std::to_string(recipe.bits) + "_" + group;
-  if (!recipe.symmetric) source += "_asym";
-  if (recipe.head != HeadForm::kKeep) source += "_head" + HeadFormName(recipe.head);
-  if (recipe.format != "matmulnbits") source += "_" + recipe.format;
-  return source;
+  result += "-" + recipe.method + "_w" + std::to_string(recipe.bits) + "_" + group;
+  if (!recipe.symmetric) result += "_asym";
+  if (recipe.head != HeadForm::kKeep) result += "_head" + HeadFormName(recipe.head);
+  if (recipe.format != "matmulnbits") result += "_" + recipe.format;
+  return result;
 }
 
 nlohmann::ordered_json ToJson(const Recipe& recipe) {
@@ -73,7 +90,7 @@ nlohmann::ordered_json ToJson(const Recipe& recipe) {
   json["float"] = recipe.half_floats ? "fp16" : "keep";
   json["format"] = recipe.format;
   json["accuracy_level"] = recipe.accuracy_level;
-  json["layout"] = recipe.layout == Layout::kFlat ? "flat" : "transformers.js";
+  json["layout"] = LayoutName(recipe.layout);
   json["include"] = recipe.include;
   json["exclude"] = recipe.exclude;
   json["calib_samples"] = recipe.calibration.samples;
@@ -81,6 +98,15 @@ nlohmann::ordered_json ToJson(const Recipe& recipe) {
   json["seed"] = recipe.calibration.seed;
   json["requantize"] = recipe.requantize;
   return json;
+}
+
+std::string LayoutName(Layout layout) {
+  switch (layout) {
+    case Layout::kKeep: return "keep";
+    case Layout::kFlat: return "flat";
+    case Layout::kTransformersJs: return "transformers.js";
+  }
+  return "";
 }
 
 std::string BiasCorrectionName(BiasCorrection bias) {

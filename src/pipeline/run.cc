@@ -38,6 +38,7 @@
 #include "ptq/emit/sidecars.h"
 #include "ptq/emit/stored_codes.h"
 #include "ptq/emit/written_files.h"
+#include "ptq/model/model_forms.h"
 #include "ptq/pipeline/samples.h"
 #include "ptq/runtime/refused_input.h"
 
@@ -138,6 +139,7 @@ class Road {
     }
     checkpoint_->Remove();
     const Stopwatch watch(report_.timings.write);
+    SaySidecars(metadata_.sidecars);
     staged_.Commit(WorthKeeping() || checkpoint_->segments() > 0 || staged_.Replaces());
   }
 
@@ -270,6 +272,9 @@ class Road {
       }
     }
     if (!search_.note().empty()) report_.notes.push_back(search_.note());
+    if (const auto& others = source_.model.other_forms(); !others.empty()) {
+      report_.notes.push_back("other forms of the model are left out: " + NamesOf(others));
+    }
     if (!context_.makers.empty() && calibration != nullptr) {
       report_.notes.push_back("inputs made by " + Joined(context_.makers));
     }
@@ -377,7 +382,7 @@ class Road {
     output_.Finish();
     if (!context_.is_part) metadata_.sidecars = CopySidecars(source_.model, staged_.path(), files_);
     std::vector<std::filesystem::path> names = {files_.model, files_.data};
-    names.insert(names.end(), metadata_.sidecars.begin(), metadata_.sidecars.end());
+    names.insert(names.end(), metadata_.sidecars.copied.begin(), metadata_.sidecars.copied.end());
     metadata_.files = SizesOf(staged_.path(), names);
   }
 
@@ -514,9 +519,8 @@ RunReport StartReport(const Source& source, const Recipe& recipe, const RunConte
 
 OutputFiles FilesOf(const Recipe& recipe, const Source& source, const Plan& plan,
                     const RunContext& context) {
-  if (context.is_part && recipe.layout == Layout::kFlat) {
-    const std::string own = source.model.path().filename();
-    return {own, own + ".data", ""};
+  if (context.is_part && recipe.layout != Layout::kTransformersJs) {
+    return FilesIn(context.folder, source.model.path().filename());
   }
   return FilesOf(recipe.layout, source.model.path(), StoredBits(recipe.bits), HasHalfLinears(plan));
 }

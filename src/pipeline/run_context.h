@@ -1,6 +1,7 @@
 // What a run knows besides the recipe: how a model's inputs are made, and what it shares.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ struct RunContext {
   bool is_part = false;                   ///< it keeps its name; somebody else copies sidecar files
   const SharedWeights* shared = nullptr;  ///< null when it is alone
   size_t model = 0;                       ///< its index in `shared`
+  std::filesystem::path folder;           ///< below the directory's root
+  std::string obstacle;                   ///< why it cannot be calibrated; found before any work
 };
 
 /// The plan and the sizes, before any work.

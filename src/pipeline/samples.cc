@@ -64,7 +64,7 @@ TextTools LoadTextTools(const std::filesystem::path& model,
     return tools;
   }
   const auto directory = FindTokenizerDirectory(model);
-  if (!directory.has_value()) throw InputError(WhyNoTokenizer(model));
+  if (!directory.has_value()) throw NoTokenizer(WhyNoTokenizer(model));
   tools.tokenizer = Tokenizer::FromDirectory(*directory);
   tools.chat_template = ChatTemplate::FromDirectory(*directory);
   return tools;

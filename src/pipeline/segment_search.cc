@@ -43,6 +43,10 @@ void SegmentSearch::Start(const std::string& sha256, const std::filesystem::path
     note_ = "its weights have the codes that were found for another model of the directory";
     return;
   }
+  if (!context_.obstacle.empty()) {
+    note_ = context_.obstacle + "; weights are rounded to nearest";
+    return;
+  }
   try {
     calibration_.emplace(
         StartCalibration(source_, recipe_, method_, plan_, scratch, ranks_, context_));

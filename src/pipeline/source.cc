@@ -3,6 +3,7 @@
 #include <array>
 #include <ctime>
 #include <set>
+#include <string>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -13,23 +14,27 @@
 namespace ptq {
 namespace {
 
-std::vector<std::string> FilesOf(const Model& model) {
-  std::vector<std::string> names = model.ExternalFiles();
-  names.insert(names.begin(), model.path().filename().string());
-  return names;
+/// The model's files by name, its own first.
+std::vector<std::pair<std::string, std::filesystem::path>> FilesOf(const Model& model) {
+  std::vector<std::pair<std::string, std::filesystem::path>> files;
+  files.emplace_back(model.path().filename().string(), model.path());
+  for (const std::string& name : model.ExternalFiles()) {
+    files.emplace_back(name, model.DataFile(name));
+  }
+  return files;
 }
 
-/// 0 for a missing file, which is reported when a weight is read from it.
-uintmax_t SizeOf(const Model& model, const std::string& name) {
+/// 0 when somebody removes it meanwhile, which is reported when a weight is read from it.
+uintmax_t SizeOf(const std::filesystem::path& path) {
   std::error_code error;
-  const auto size = std::filesystem::file_size(model.directory() / name, error);
+  const auto size = std::filesystem::file_size(path, error);
   return error ? 0 : size;
 }
 
 /// "2026-03-01 12:30:59.123456789 UTC"; empty for a missing file.
-std::string TimeOf(const Model& model, const std::string& name) {
+std::string TimeOf(const std::filesystem::path& path) {
   struct stat info {};
-  if (::stat((model.directory() / name).c_str(), &info) != 0) return "";
+  if (::stat(path.c_str(), &info) != 0) return "";
   std::tm fields{};
   if (::gmtime_r(&info.st_mtim.tv_sec, &fields) == nullptr) return "";
   std::array<char, 64> text{};
@@ -72,7 +77,7 @@ Model LoadFloats(const std::filesystem::path& path, bool requantize) {
         "; quantize the original model, or give --requantize to dequantize these weights first");
   }
   spdlog::info("dequantizing {}", Counts(weights));
-  return Model::Load(path, /*dequantize=*/true);
+  return Model::Load(model.path(), /*dequantize=*/true);
 }
 
 }  // namespace
@@ -82,14 +87,14 @@ Source::Source(const std::filesystem::path& path, bool requantize)
 
 int64_t SourceBytes(const Model& model) {
   int64_t bytes = 0;
-  for (const std::string& name : FilesOf(model)) bytes += int64_t(SizeOf(model, name));
+  for (const auto& [name, path] : FilesOf(model)) bytes += int64_t(SizeOf(path));
   return bytes;
 }
 
 nlohmann::ordered_json SourceIdentity(const Model& model, const std::string& sha256) {
   nlohmann::ordered_json identity;
   identity["sha256"] = sha256;
-  for (const std::string& name : FilesOf(model)) identity["bytes"][name] = SizeOf(model, name);
+  for (const auto& [name, path] : FilesOf(model)) identity["bytes"][name] = SizeOf(path);
   return identity;
 }
 
@@ -109,7 +114,8 @@ nlohmann::ordered_json SourceFiles(const Model& model, const std::string& sha256
   nlohmann::ordered_json files;
   files[model.path().filename().string()]["sha256"] = sha256;
   for (const std::string& name : model.ExternalFiles()) {
-    files[name] = {{"bytes", SizeOf(model, name)}, {"written", TimeOf(model, name)}};
+    const auto path = model.DataFile(name);
+    files[name] = {{"bytes", SizeOf(path)}, {"written", TimeOf(path)}};
   }
   return files;
 }

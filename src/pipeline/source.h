@@ -24,7 +24,7 @@ struct Source {
   Executor executor;
 };
 
-/// Sizes of the model's files, together; one that is missing counts nothing.
+/// Sizes of the model's files, together.
 [[nodiscard]] int64_t SourceBytes(const Model& model);
 /// The model's files by name: sizes, and `sha256` of the .onnx file.
 [[nodiscard]] nlohmann::ordered_json SourceIdentity(const Model& model, const std::string& sha256);

@@ -100,7 +100,7 @@ std::vector<std::string> FinishedResult::ModelChanges(const Json& part, const fs
     AddIfChanged(model.path(), model.path().filename().string(), changes);
   }
   for (const std::string& name : model.ExternalFiles()) {
-    AddIfChanged(model.directory() / name, name, changes);
+    AddIfChanged(model.DataFile(name), name, changes);
   }
   if (changes.empty())
     changes = SampleChanges(Member(part, "calibration"), recipe, source, context);
@@ -129,13 +129,13 @@ void FinishedResult::AddIfChanged(const fs::path& file, const std::string& name,
 }
 
 void FinishedResult::AddMissing(const fs::path& model, std::vector<std::string>& changes) const {
+  for (const Json& file : Member(metadata_, "files")) {
+    const std::string name = file.is_object() ? file.value("file", std::string()) : "";
+    if (!fs::exists(directory_ / name)) changes.push_back("'" + name + "' is no longer there");
+  }
+  if (!changes.empty()) return;
   try {
-    const Model result = Model::Load(directory_ / model);
-    for (const std::string& name : result.ExternalFiles()) {
-      if (!fs::exists(result.directory() / name)) {
-        changes.push_back("'" + name + "' is no longer there");
-      }
-    }
+    (void)Model::Load(directory_ / model);  // with its data
   } catch (const Error&) {
     changes.push_back("'" + model.generic_string() + "' is no longer whole");
   }
@@ -187,7 +187,7 @@ std::optional<DirectoryReport> FindUpToDateDirectory(const Recipe& recipe,
   DirectoryReport report;
   report.destination = destination;
   report.metadata = found->metadata();
-  const std::vector<fs::path> files = ModelFiles(recipe.source);
+  const std::vector<fs::path> files = ModelFiles(recipe.source).files;
   const Json parts = Member(report.metadata, "models");
   std::vector<std::string> changes = found->RecipeChanges(recipe);
   if (parts.size() != files.size()) changes.emplace_back("it holds other models");

@@ -44,6 +44,7 @@ std::string PlansText(const std::vector<std::pair<std::string, RunReport>>& plan
       for (const std::string& note : report.notes) text << "copied: " << note << '\n';
     } else {
       text << PlanText(report);
+      for (const std::string& note : report.notes) text << "note           " << note << '\n';
     }
   }
   return text.str();

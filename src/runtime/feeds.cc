@@ -1,6 +1,8 @@
+// Knows the inputs of exported models by their names, types and shapes.
 #include "ptq/runtime/feeds.h"
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <utility>
 
@@ -31,25 +33,74 @@ bool Contains(const std::string& text, std::string_view part) {
   return text.find(part) != std::string::npos;
 }
 
-/// Dimensions of a cache tensor [batch, heads, length, head size]; empty unless its length is
-/// fixed.
+/// What an open dimension of a cache counts.
+enum class Axis { kUnknown, kFixed, kLayers, kBatch, kHeads, kLength, kSize };
+
+/// By the names that exporters give.
+Axis AxisOfName(std::string name) {
+  std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (Contains(name, "layer")) return Axis::kLayers;
+  if (Contains(name, "batch")) return Axis::kBatch;
+  for (const char* word : {"past", "seq", "len", "total", "cache", "time"}) {
+    if (Contains(name, word)) return Axis::kLength;
+  }
+  return Contains(name, "head") && !Contains(name, "size") && !Contains(name, "dim")
+             ? Axis::kHeads
+             : Axis::kUnknown;
+}
+
+/// The axes of [layers…, batch, heads, length, size], whatever of it is there and in which order.
+/// Of an open axis whose name says nothing the place tells: the first one is the batch, the last
+/// but one, or the last in front of a fixed size, the length.
+std::vector<Axis> AxesOf(const Graph::Declared& declared) {
+  const Shape& shape = *declared.shape;
+  const size_t rank = shape.size();
+  std::vector<Axis> axes(rank, Axis::kFixed);
+  for (size_t i = 0; i < rank; ++i) {
+    if (shape[i] < 0) axes[i] = AxisOfName(i < declared.names.size() ? declared.names[i] : "");
+  }
+  const auto has = [&](Axis axis) { return std::ranges::find(axes, axis) != axes.end(); };
+  const auto is_open = [&](size_t i) { return axes[i] == Axis::kUnknown; };
+  if (rank >= 3 && !has(Axis::kLength)) {
+    if (is_open(rank - 2)) {
+      axes[rank - 2] = Axis::kLength;
+    } else if (is_open(rank - 1)) {
+      axes[rank - 1] = Axis::kLength;  // keys that are stored transposed
+    }
+  }
+  // A batch of one that is fixed stands for any.
+  const size_t stacked = rank >= 5 ? rank - 4 : 0;
+  for (size_t i = 0; i < rank && !has(Axis::kBatch); ++i) {
+    if (is_open(i) || (i == stacked && shape[i] == 1)) axes[i] = Axis::kBatch;
+  }
+  for (size_t i = 0; i < rank; ++i) {
+    if (!is_open(i) && axes[i] != Axis::kHeads) continue;
+    axes[i] = i + 1 == rank ? Axis::kSize : Axis::kHeads;
+  }
+  return axes;
+}
+
+/// Dimensions of a cache that holds nothing yet; of an encoder's keys there are as many as the mask
+/// of its states has places.
 Shape PastShape(const Graph::Declared& declared, const FeedHints& hints, int64_t batch,
                 int64_t length, const std::string& name) {
-  if (!declared.shape.has_value() || declared.shape->size() < 3) {
+  if (!declared.shape.has_value()) {
     throw UnsupportedError("input '" + name + "': a cache of unknown rank cannot be made empty");
   }
   Shape shape = *declared.shape;
-  const size_t rank = shape.size();
-  if (rank == 5 && shape[0] == 2) {  // ONNX Runtime's Attention: [2, batch, heads, length, size]
-    return {2, batch, shape[2] > 0 ? shape[2] : hints.kv_heads, 0,
-            shape[4] > 0 ? shape[4] : hints.head_size};
+  const std::vector<Axis> axes = AxesOf(declared);
+  for (size_t i = 0; i < shape.size(); ++i) {
+    switch (axes[i]) {
+      case Axis::kBatch: shape[i] = batch; break;
+      case Axis::kLength: shape[i] = Contains(name, ".encoder.") ? length : 0; break;
+      // Where nobody tells, 1 does: Concat ignores empty operands.
+      case Axis::kLayers: shape[i] = std::max<int64_t>(1, hints.layers); break;
+      case Axis::kHeads: shape[i] = std::max<int64_t>(1, hints.kv_heads); break;
+      case Axis::kSize: shape[i] = std::max<int64_t>(1, hints.head_size); break;
+      case Axis::kFixed:
+      case Axis::kUnknown: break;
+    }
   }
-  shape[0] = batch;
-  // Of an encoder's keys there are as many as the mask of its states has places.
-  if (shape[rank - 2] < 0) shape[rank - 2] = Contains(name, ".encoder.") ? length : 0;
-  // Where nobody tells, 1 does: Concat ignores empty operands.
-  if (rank > 3 && shape[1] < 0) shape[1] = std::max<int64_t>(1, hints.kv_heads);
-  if (shape[rank - 1] < 0) shape[rank - 1] = std::max<int64_t>(1, hints.head_size);
   return shape;
 }
 
@@ -64,12 +115,26 @@ bool ChoosesRows(const Graph& graph, ValueId id) {
   });
 }
 
+/// Fixed but for the batch: a state that starts as zeros.
+bool IsStateShape(const Graph::Declared& declared) {
+  if (!IsFloat(declared.dtype) || !declared.shape.has_value()) return false;
+  const std::vector<Axis> axes = AxesOf(declared);
+  return std::ranges::all_of(
+      axes, [](Axis axis) { return axis == Axis::kFixed || axis == Axis::kBatch; });
+}
+
 /// A time series' past_values is no cache; GPT-BigCode's cache has three dimensions.
 bool IsCache(const std::string& name, const Graph::Declared& declared) {
   if (Contains(name, "past_key") || Contains(name, "cache_key") || Contains(name, "cache_value")) {
     return true;
   }
-  return Contains(name, "past") && (!declared.shape.has_value() || declared.shape->size() >= 4);
+  const bool series =
+      name == "past_values" || name.starts_with("past_time") || name.starts_with("past_observed");
+  const bool past = Contains(name, "past");
+  if (past && (!declared.shape.has_value() || declared.shape->size() >= 4)) return true;
+  const bool state =
+      past || Contains(name, "cache") || (Contains(name, "_state") && !Contains(name, "hidden"));
+  return state && !series && IsStateShape(declared);
 }
 
 bool IsInteger(DType dtype) { return dtype == DType::kInt64 || dtype == DType::kInt32; }
@@ -167,6 +232,7 @@ FeedHints ReadFeedHints(const std::filesystem::path& model_directory) {
   const int64_t heads =
       FirstInt(config, {"num_attention_heads", "n_head", "num_heads", "decoder_attention_heads"});
   const int64_t hidden = FirstInt(config, {"hidden_size", "n_embd", "d_model"});
+  hints.layers = FirstInt(config, {"num_hidden_layers", "n_layer", "num_layers"});
   hints.kv_heads = FirstInt(config, {"num_key_value_heads", "num_kv_heads"});
   if (hints.kv_heads == 0) hints.kv_heads = heads;
   hints.head_size = FirstInt(config, {"head_dim", "head_size", "d_kv"});
@@ -180,14 +246,19 @@ Feeder::Feeder(const Graph& graph, FeedHints hints, InputSource source)
 }
 
 Values Feeder::Make(const std::vector<int64_t>& ids, int64_t batch, int64_t length) const {
-  Values values;
   std::map<std::string, Tensor> given;
   if (source_) given = source_(ids, batch, length);
-  for (const ValueId id : graph_->graph_inputs()) {
-    const auto declared = graph_->DeclaredType(id);
-    const auto found = given.find(graph_->value(id).name);
+  return MakeInputs(*graph_, hints_, std::move(given), ids, batch, length);
+}
+
+Values MakeInputs(const Graph& graph, const FeedHints& hints, std::map<std::string, Tensor> given,
+                  const std::vector<int64_t>& ids, int64_t batch, int64_t length) {
+  Values values;
+  for (const ValueId id : graph.graph_inputs()) {
+    const auto declared = graph.DeclaredType(id);
+    const auto found = given.find(graph.value(id).name);
     Tensor tensor = found != given.end() ? std::move(found->second)
-                                         : MakeInput(*graph_, id, hints_, ids, batch, length);
+                                         : MakeInput(graph, id, hints, ids, batch, length);
     const bool integer = declared.dtype == DType::kInt32 || declared.dtype == DType::kBool;
     if (integer && tensor.dtype() == DType::kInt64) tensor = tensor.Cast(declared.dtype);
     if (IsFloat(declared.dtype)) tensor = tensor.Cast(DType::kFloat32);  // a mask may be floats

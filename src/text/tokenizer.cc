@@ -7,6 +7,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/links.h"
 
 namespace ptq {
 namespace {
@@ -81,12 +82,19 @@ std::vector<int64_t> EncodeAtMost(const Tokenizer& tokenizer, std::string_view t
 
 std::optional<std::filesystem::path> FindTokenizerDirectory(const std::filesystem::path& source) {
   std::filesystem::path directory = std::filesystem::absolute(source);
-  if (!std::filesystem::is_directory(directory)) directory = directory.parent_path();
-  if (HasTokenizer(directory)) return directory;
+  const bool is_directory = std::filesystem::is_directory(directory);
+  if (!is_directory) directory = directory.parent_path();
   if (!directory.has_filename()) directory = directory.parent_path();  // "model/onnx/"
-  directory = directory.parent_path();
-  if (HasTokenizer(directory)) return directory;
-  return std::nullopt;
+  std::vector<std::filesystem::path> places = {directory, directory / "onnx",
+                                               directory.parent_path()};
+  if (!is_directory) {  // a link to a model elsewhere
+    for (const auto& place : DirectoriesOf(source)) {
+      places.push_back(std::filesystem::absolute(place));
+      places.push_back(std::filesystem::absolute(place).parent_path());
+    }
+  }
+  const auto found = std::ranges::find_if(places, HasTokenizer);
+  return found == places.end() ? std::nullopt : std::optional(*found);
 }
 
 TextLibraryVersions GetTextLibraryVersions() { return text_backend::Versions(); }

@@ -338,3 +338,108 @@ def test_genai_folder_of_several_models(tmp_path, ids):
     assert copied == (folder / "embedding.onnx").read_bytes()
     assert json.loads((tmp_path / "out" / "genai_config.json").read_text()) == config
     assert not (tmp_path / "out" / "unused.onnx").exists()
+
+
+# ---- Parts that read what others make -----------------------------------------------------------
+
+
+def value(name, shape, dtype=TensorProto.FLOAT):
+    return helper.make_tensor_value_info(name, dtype, shape)
+
+
+def embedder(*outputs):
+    """Tables that give one output of 64 numbers a token for each name."""
+    rng = np.random.default_rng(2)
+    tables = [
+        numpy_helper.from_array(rng.standard_normal((VOCABULARY, 64)).astype(np.float32), f"t.{o}")
+        for o in outputs
+    ]
+    nodes = [helper.make_node("Gather", [f"t.{o}", "input_ids"], [o]) for o in outputs]
+    graph = helper.make_graph(
+        nodes, "g", [value("input_ids", ["b", "t"], TensorProto.INT64)],
+        [value(o, ["b", "t", 64]) for o in outputs], tables,
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+def layer(inputs, result, seed):
+    """Their sum through two linears."""
+    b = Builder(seed=seed)
+    total = inputs[0]
+    for name in inputs[1:]:
+        total = b.node("Add", [total, name])
+    h = b.node("Relu", [b.linear(total, 96, 64, f"part{seed}.up_proj")])
+    h = b.linear(h, 64, 96, f"part{seed}.down_proj")
+    b.nodes.append(helper.make_node("Identity", [h], [result], name=f"/part{seed}/out"))
+    return b.model(
+        [value(n, ["b", "t", 64]) for n in inputs], [value(result, ["b", "t", 64])]
+    )
+
+
+def write_parts(folder, **models):
+    folder.mkdir()
+    for name, model in models.items():
+        onnx.save(model, folder / f"{name}.onnx")
+    return folder
+
+
+def test_every_output_that_another_model_names_is_passed_on(ids, tmp_path):
+    folder = write_parts(
+        tmp_path / "parts",
+        embed_tokens=embedder("inputs_embeds", "per_layer_inputs"),
+        projector_model=layer(["inputs_embeds"], "projected", 1),
+        decoder_model_merged=layer(["inputs_embeds", "per_layer_inputs", "projected"], "logits", 2),
+    )
+    report = quantized(folder, tmp_path / "out", "--calib", ids, "--group-size", "32")
+    found = part(report, "decoder_model_merged")
+    assert found["calibration"]["samples"] == 8
+    (note,) = [n for n in found["notes"] if "made by" in n]
+    assert "embed_tokens.onnx" in note and "projector_model.onnx" in note
+
+
+def test_models_that_wait_for_each_other_are_rounded(ids, tmp_path):
+    folder = write_parts(
+        tmp_path / "parts",
+        decoder_a=layer(["first"], "second", 1),
+        decoder_b=layer(["second"], "first", 2),
+    )
+    report = quantized(folder, tmp_path / "out", "--calib", ids, "--group-size", "32")
+    for name in ("decoder_a", "decoder_b"):
+        assert part(report, name)["calibration"] is None
+        assert part(report, name)["totals"]["linears_quantized"] == 2
+
+
+def test_a_missing_tokenizer_rounds_before_any_work(tmp_path):
+    folder = write_parts(
+        tmp_path / "parts", decoder_model=llama(), vision_encoder=layer(["pixels"], "features", 1)
+    )
+    (folder / "tokens.txt").write_text("a 0")
+    done = quantize("run", folder, tmp_path / "out", "--group-size", "32")
+    assert done.returncode == 0, done.stderr
+    warned = [i for i, line in enumerate(done.stderr.splitlines()) if "not calibrated" in line]
+    begun = [i for i, line in enumerate(done.stderr.splitlines()) if "quantizing '" in line]
+    assert len(warned) == 2 and max(warned) < min(begun)
+    found = check_metadata(tmp_path / "out")
+    assert found["sidecars"] == ["tokens.txt"]
+    assert "no tokenizer" in part(found, "decoder_model")["notes"][0]
+    assert part(found, "decoder_model")["totals"]["linears_quantized"] > 0
+
+
+def test_samples_that_serve_no_model_end_the_run_before_any_work(text_and_vision, tmp_path):
+    done = quantize("run", text_and_vision, tmp_path / "out", "--calib", tmp_path / "none.txt")
+    assert done.returncode == 3 and "none.txt" in done.stderr
+    assert "quantizing" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("separator", "_.-")
+def test_forms_of_parts_are_left_out_whatever_separates_their_names(source, tmp_path, separator):
+    folder = tmp_path / "forms"
+    folder.mkdir()
+    for path in source.glob("*.onnx"):
+        (folder / path.name).write_bytes(path.read_bytes())
+        (folder / f"{path.stem}{separator}int8.onnx").write_text("not read")
+    report = quantized(folder, tmp_path / "out", "--method", "rtn")
+    assert [p["file"] for p in report["models"]] == [f"{name}.onnx" for name in NAMES]
+    left = check_metadata(tmp_path / "out")["left_out"]
+    assert sorted(e["file"] for e in left) == sorted(f"{n}{separator}int8.onnx" for n in NAMES)

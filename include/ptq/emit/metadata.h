@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/destination.h"
+#include "ptq/emit/sidecars.h"
 #include "ptq/model/model.h"
 #include "ptq/plan/plan.h"
 #include "ptq/quant/method.h"
@@ -84,11 +85,14 @@ struct Metadata {
   nlohmann::ordered_json calibration;  ///< an object, or null without calibration
   SourceDescription source;
   std::vector<LinearMetadata> linears;
-  std::vector<std::string> sidecars;  ///< files copied beside the model
-  std::vector<WrittenFile> files;     ///< what the result consists of, but for this file
-  std::vector<std::string> notes;     ///< what a reader should know, one sentence each
+  Sidecars sidecars;               ///< files copied beside the model, and left out
+  std::vector<WrittenFile> files;  ///< what the result consists of, but for this file
+  std::vector<std::string> notes;  ///< what a reader should know, one sentence each
   std::optional<VerificationMetadata> verification;
 };
+
+/// The entry `left_out`.
+[[nodiscard]] nlohmann::ordered_json ToJson(const std::vector<LeftOut>& left_out);
 
 /// The file's content. Non-finite numbers become null. Nothing in it depends on the machine, the
 /// number of threads or the clock.

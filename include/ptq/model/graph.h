@@ -100,6 +100,7 @@ class Graph {
   struct Declared {
     DType dtype = DType::kUndefined;
     std::optional<Shape> shape;
+    std::vector<std::string> names;  ///< of the dimensions, empty where they have none
   };
   [[nodiscard]] Declared DeclaredType(ValueId id) const;
 

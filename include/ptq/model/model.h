@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <onnx/onnx_pb.h>
@@ -20,9 +21,16 @@ struct QuantizedWeight;
 /// Reads the elements of a TensorProto, inline or external. External files are mapped once each.
 class WeightReader {
  public:
-  /// `model`: the model's file, which names external data relative to its directory.
-  explicit WeightReader(const std::filesystem::path& model)
-      : directory_(model.parent_path()), model_name_(model.filename().string()) {}
+  /// `model`: the model's file, which names external data relative to its directory; empty for a
+  /// model without a file.
+  explicit WeightReader(const std::filesystem::path& model);
+
+  /// The file of external data called `location`: beside the model, or beside the file that the
+  /// model's is a link to. Its own links may lead to these directories and, of a model in a Hugging
+  /// Face cache, to the blobs of its repository. Throws InputError, which begins with `what`, when
+  /// they lead elsewhere, and when there is no such file.
+  [[nodiscard]] std::filesystem::path DataFile(const std::string& location,
+                                               std::string_view what) const;
 
   /// Views stay valid as long as `proto` (inline) or any Tensor of the mapping lives.
   /// Throws InputError when the data is missing, short, or outside the model's directory.
@@ -50,7 +58,8 @@ class WeightReader {
   friend class Model;
   [[nodiscard]] External Locate(const onnx::TensorProto& proto) const;
   [[nodiscard]] const QuantizedWeight* QuantizedBehind(const onnx::TensorProto& proto) const;
-  std::filesystem::path directory_;
+  std::vector<std::filesystem::path> directories_;  ///< where data files are looked for
+  std::vector<std::filesystem::path> allowed_;      ///< where links of theirs may lead
   std::string model_name_;
   mutable std::map<std::string, std::shared_ptr<const MappedFile>> files_;
   std::vector<std::shared_ptr<const QuantizedWeight>> quantized_;  ///< weights that are computed
@@ -81,8 +90,9 @@ struct SpelledOut {
 /// whatever form they have there.
 class Model {
  public:
-  /// `path`: the .onnx file, or a directory that holds exactly one (or a `model.onnx`, also below
-  /// `onnx/`). Throws InputError for anything that is not an ONNX model.
+  /// `path`: the .onnx file, or a directory that holds one model, as ChooseModel tells. Throws
+  /// InputError for anything that is not an ONNX model, and for one whose external data is missing
+  /// or not its own (WeightReader::DataFile).
   /// `dequantize`: weights that FindQuantizedWeights finds become float initializers, which are
   /// computed from the codes whenever they are read, and their operators the float ones. Throws
   /// UnsupportedError naming a node for which that is impossible.
@@ -94,6 +104,10 @@ class Model {
   [[nodiscard]] const onnx::GraphProto& graph() const { return proto_->graph(); }
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   [[nodiscard]] std::filesystem::path directory() const { return path_.parent_path(); }
+  /// Files of the directory that are other forms of the model, when it was found in one.
+  [[nodiscard]] const std::vector<std::filesystem::path>& other_forms() const {
+    return other_forms_;
+  }
   /// Version of an imported domain ("" for ai.onnx); 0 when it is not imported.
   [[nodiscard]] int64_t Opset(const std::string& domain) const;
   [[nodiscard]] const WeightReader& weights() const { return *weights_; }
@@ -106,11 +120,16 @@ class Model {
   [[nodiscard]] onnx::ModelProto CopyStructure() const;
   /// External data files (relative names) that the model refers to.
   [[nodiscard]] std::vector<std::string> ExternalFiles() const;
+  /// Where one of them is. Throws InputError.
+  [[nodiscard]] std::filesystem::path DataFile(const std::string& name) const {
+    return weights_->DataFile(name, "external data");
+  }
 
  private:
   Model() = default;
   void Normalize(bool dequantize);
   std::filesystem::path path_;
+  std::vector<std::filesystem::path> other_forms_;
   std::unique_ptr<onnx::ModelProto> proto_;
   std::unique_ptr<WeightReader> weights_;
   std::vector<SpelledOut> spelled_out_;

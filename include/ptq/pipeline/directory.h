@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ptq/model/model_forms.h"
 #include "ptq/pipeline/recipe.h"
 #include "ptq/pipeline/run.h"
 
@@ -15,10 +16,10 @@ namespace ptq {
 
 /// The models of `source` in the order in which they are quantized: those that its
 /// genai_config.json names, or all of it (or of its folder `onnx`) when their names are of parts
-/// (encoder_model, decoder_model, text_model, vision_model, embed_tokens …). Other forms of a model
-/// that is there, too (…_fp16, …_quantized, …_q4), are left out. `source` itself when it is one
-/// model.
-[[nodiscard]] std::vector<std::filesystem::path> ModelFiles(const std::filesystem::path& source);
+/// (encoder_model, decoder_model, text_model, vision_model, embed_tokens …), each in its best form
+/// (ChooseForms). `source` itself when it is one model. Throws InputError for a genai_config.json
+/// that names models outside of the directory.
+[[nodiscard]] ModelChoice ModelFiles(const std::filesystem::path& source);
 
 // NOLINTNEXTLINE(bugprone-exception-escape): moving JSON does not throw
 struct DirectoryReport {

@@ -34,7 +34,7 @@ struct Recipe {
   bool half_floats = false;
   std::string format = "matmulnbits";
   int accuracy_level = 4;
-  Layout layout = Layout::kFlat;
+  Layout layout = Layout::kKeep;
   std::vector<std::string> include;
   std::vector<std::string> exclude;
   CalibrationOptions calibration;    ///< no files: the set that is installed with the program
@@ -49,10 +49,13 @@ struct Recipe {
 /// The method with its overrides. Throws UsageError for unknown names.
 [[nodiscard]] Method MethodOf(const Recipe& recipe);
 [[nodiscard]] PlanOptions PlanOptionsOf(const Recipe& recipe);
-/// `{source}-awq_w4_g128_headfp16` beside the source.
+/// `{source}-awq_w4_g128_headfp16` beside the source; in the working directory, named after the
+/// repository, for a source in a Hugging Face cache. Throws UsageError where that is in one, too.
 [[nodiscard]] std::filesystem::path DefaultDestination(const Recipe& recipe);
 /// What decides the result, for the metadata: no paths, only file names; no thread counts.
 [[nodiscard]] nlohmann::ordered_json ToJson(const Recipe& recipe);
+/// "keep", "flat", "transformers.js".
+[[nodiscard]] std::string LayoutName(Layout layout);
 /// "none", "present", "all".
 [[nodiscard]] std::string BiasCorrectionName(BiasCorrection bias);
 /// "fp16", "int8", "int4", "keep".

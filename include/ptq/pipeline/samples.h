@@ -6,14 +6,23 @@
 #include <optional>
 #include <vector>
 
+#include "ptq/base/error.h"
 #include "ptq/model/graph.h"
 #include "ptq/text/calibration.h"
 
 namespace ptq {
 
+/// There is text, and nothing that makes tokens of it.
+class NoTokenizer : public InputError {
+ public:
+  using InputError::InputError;
+};
+
 /// Reads `options.files` (none: the prompts inside the program) with the tokenizer at
 /// `tokenizer` (empty: beside `model`); texts with tokens past the model's vocabulary are skipped.
-/// Throws InputError or UsageError with what to do when text cannot be tokenised.
+/// Throws InputError or UsageError with what to do when text cannot be tokenised;
+/// NoTokenizer when
+/// there is no tokenizer.
 [[nodiscard]] CalibrationSet ReadSamples(CalibrationOptions options,
                                          const std::filesystem::path& model,
                                          const std::filesystem::path& tokenizer,

@@ -14,6 +14,7 @@ namespace ptq {
 
 /// Sizes that the graph leaves open and the model's configuration tells; 0 where unknown.
 struct FeedHints {
+  int64_t layers = 0;
   int64_t kv_heads = 0;
   int64_t head_size = 0;
 };
@@ -35,10 +36,17 @@ struct TokenShape {
 
 [[nodiscard]] TokenShape FixedTokenShape(const Graph& graph);
 
+/// The graph's inputs for a batch of token ids, row-major [batch, length]; those in `given`, by
+/// name, as they are. What Feeder does, without trying it first.
+[[nodiscard]] Values MakeInputs(const Graph& graph, const FeedHints& hints,
+                                std::map<std::string, Tensor> given,
+                                const std::vector<int64_t>& ids, int64_t batch, int64_t length);
+
 /// Turns a batch of token ids into the graph's inputs: input_ids (and decoder_input_ids),
 /// attention_mask of ones, position_ids 0…T−1, token_type_ids 0, zero-length past_key_values,
 /// use_cache_branch false, other integers 0. Fixed dimensions are kept: ids are cut or repeated,
-/// and a cache of fixed length is zeros that the mask hides. Throws UnsupportedError naming an
+/// a cache of fixed length is zeros that the mask hides, and so are states (past_conv …) whose size
+/// is fixed but for the batch. Throws UnsupportedError naming an
 /// input that it cannot make.
 class Feeder {
  public:

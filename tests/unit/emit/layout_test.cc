@@ -20,6 +20,14 @@ TEST(FilesOf, NamesAFlatModelTheSameWhateverTheSource) {
   EXPECT_EQ(files.dtype, "");
 }
 
+TEST(FilesOf, KeepsTheFolderOfTheSource) {
+  EXPECT_EQ(FilesOf(Layout::kKeep, "a/decoder.onnx", 4, false).model, "model.onnx");
+  EXPECT_EQ(FilesOf(Layout::kKeep, "a/decoder.onnx", 4, false).data, "model.onnx.data");
+  EXPECT_EQ(FilesOf(Layout::kKeep, "a/onnx/model.onnx", 4, false).model, "onnx/model.onnx");
+  EXPECT_EQ(FilesOf(Layout::kKeep, "a/onnx/model.onnx", 4, false).data, "onnx/model.onnx_data");
+  EXPECT_EQ(FilesOf(Layout::kFlat, "a/onnx/model.onnx", 4, false).model, "model.onnx");
+}
+
 TEST(FilesOf, FollowsTheNamesOfTransformersJs) {
   EXPECT_EQ(ForTransformersJs("a/model.onnx", 4).model, "onnx/model_q4.onnx");
   EXPECT_EQ(ForTransformersJs("a/model.onnx", 4).data, "onnx/model_q4.onnx_data");
@@ -54,6 +62,16 @@ TEST(ChooseInTransformersJs, SaysThatThereIsNoDataFile) {
   const auto json =
       ordered_json::parse(ChooseInTransformersJs("{}", ForTransformersJs("model.onnx", 8), false));
   EXPECT_EQ(json["transformers.js_config"]["use_external_data_format"]["model_quantized.onnx"], 0);
+}
+
+TEST(ChooseInTransformersJs, LetsAnEntryFollowAModelThatKeepsItsName) {
+  const OutputFiles files = FilesOf(Layout::kKeep, "onnx/model.onnx", 4, false);
+  const std::string before = R"({"transformers.js_config": {"dtype": "q4",
+      "use_external_data_format": {"model_q4.onnx": 1}}})";
+  const auto json = ordered_json::parse(ChooseInTransformersJs(before, files, true));
+  EXPECT_EQ(json["transformers.js_config"]["dtype"], "fp32");
+  EXPECT_EQ(json["transformers.js_config"]["use_external_data_format"]["model.onnx"], 1);
+  EXPECT_EQ(ChooseInTransformersJs(R"({"a":  1})", files, true), R"({"a":  1})");
 }
 
 TEST(ChooseInTransformersJs, LeavesOtherTextAlone) {

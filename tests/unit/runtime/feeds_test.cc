@@ -82,6 +82,53 @@ TEST(Feeder, TakesPastValuesOfASeriesForNoCache) {
   EXPECT_THROW(Feeder(graph, {}), UnsupportedError);
 }
 
+TEST(Feeder, MakesEmptyCachesOfAnyLayout) {
+  GraphBuilder b;
+  b.Input("input_ids", {-1, -1}, DType::kInt64);
+  b.Input("past_keys", {3, -1, 4, -1, 16}).Input("past_values", {3, -1, 4, -1, 16});
+  b.Input("past_0", {2, -1, 4, -1, 8})
+      .Input("past_key_1", {1, 2, -1, 4})
+      .Input("past_key_2", {-1, 4, 8, -1});
+  b.Op("Identity", {"input_ids"}, "y").Output("y", {-1, -1}, DType::kInt64);
+  const Model model = b.Build();
+  const Graph graph(model);
+  const Values feeds = Feeder(graph, {}).Make({1, 2, 3, 4, 5, 6}, 2, 3);
+  const auto shape = [&](const char* name) { return feeds.at(graph.Find(name)).shape(); };
+  EXPECT_EQ(shape("past_keys"), (Shape{3, 2, 4, 0, 16}));  // the layers stay
+  EXPECT_EQ(shape("past_values"), (Shape{3, 2, 4, 0, 16}));
+  EXPECT_EQ(shape("past_0"), (Shape{2, 2, 4, 0, 8}));
+  EXPECT_EQ(shape("past_key_1"), (Shape{2, 2, 0, 4}));
+  EXPECT_EQ(shape("past_key_2"), (Shape{2, 4, 8, 0}));  // keys stored transposed
+}
+
+TEST(Feeder, KnowsTheAxesOfACacheByTheirNames) {
+  GraphBuilder b;
+  b.Input("input_ids", {-1, -1}, DType::kInt64).Input("past_key_values.0.key", {-1, -1, 2, 8});
+  b.Op("Identity", {"input_ids"}, "y").Output("y", {-1, -1}, DType::kInt64);
+  auto* shape = b.proto.mutable_graph()->mutable_input(1)->mutable_type()->mutable_tensor_type();
+  shape->mutable_shape()->mutable_dim(0)->set_dim_param("past_sequence_length");
+  shape->mutable_shape()->mutable_dim(1)->set_dim_param("batch_size");
+  const Model model = b.Build();
+  const Graph graph(model);
+  const Values feeds = Feeder(graph, {}).Make({1, 2, 3, 4, 5, 6}, 2, 3);
+  EXPECT_EQ(feeds.at(graph.Find("past_key_values.0.key")).shape(), (Shape{0, 2, 2, 8}));
+}
+
+TEST(Feeder, StartsStatesOfFixedSizeAsZeros) {
+  GraphBuilder b;
+  b.Input("input_ids", {-1, -1}, DType::kInt64);
+  b.Input("past_conv.0", {-1, 32, 4}).Input("past_ssm", {-1, 7}).Input("conv_cache", {6, -1, 8, 3});
+  b.Op("Identity", {"input_ids"}, "y").Output("y", {-1, -1}, DType::kInt64);
+  const Model model = b.Build();
+  const Graph graph(model);
+  const Values feeds = Feeder(graph, {}).Make({1, 2, 3, 4, 5, 6}, 2, 3);
+  EXPECT_EQ(feeds.at(graph.Find("past_ssm")).shape(), (Shape{2, 7}));
+  EXPECT_EQ(feeds.at(graph.Find("conv_cache")).shape(), (Shape{6, 2, 8, 3}));
+  const Tensor& state = feeds.at(graph.Find("past_conv.0"));
+  EXPECT_EQ(state.shape(), (Shape{2, 32, 4}));
+  EXPECT_THAT(state.data<float>(), ::testing::Each(0.0f));
+}
+
 TEST(Feeder, RefusesAnInputThatIdsDoNotTell) {
   GraphBuilder b;
   b.Input("pixel_values", {1, 3}).Op("Relu", {"pixel_values"}, "y").Output("y", {1, 3});
