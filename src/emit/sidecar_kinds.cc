@@ -73,7 +73,7 @@ bool IsRuntime(std::string_view name, std::string_view extension) {
 
 }  // namespace
 
-SidecarKind KindOfFile(const fs::path& root, const fs::path& path) {
+SidecarKind SidecarKindOf(const fs::path& root, const fs::path& path) {
   const std::string name = Lower(path.filename().string());
   if (IsModel(name)) return SidecarKind::kModel;
   if (IsLegal(name)) return SidecarKind::kLegal;

@@ -14,8 +14,8 @@ enum class SidecarKind {
 };
 
 /// `path`: relative to the model's package; its neighbours are looked at below `root`.
-[[nodiscard]] SidecarKind KindOfFile(const std::filesystem::path& root,
-                                     const std::filesystem::path& path);
+[[nodiscard]] SidecarKind SidecarKindOf(const std::filesystem::path& root,
+                                        const std::filesystem::path& path);
 
 /// Whether a directory is the form of a model in another framework (Core ML's packages).
 [[nodiscard]] bool IsModelDirectory(const std::filesystem::path& path);

@@ -71,7 +71,7 @@ std::set<fs::path> ModulesBehind(const fs::path& root) {
 bool HoldsModel(const fs::path& directory) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(directory, error)) {
-    if (KindOfFile({}, entry.path().filename()) == SidecarKind::kModel) return true;
+    if (SidecarKindOf({}, entry.path().filename()) == SidecarKind::kModel) return true;
     if (entry.path().filename() == kMetadataFileName) return true;
   }
   return false;
@@ -138,7 +138,7 @@ class Collector {
     const fs::path real = source_.root / path;
     if (source_.models.contains(real) || source_.data.contains(real)) return;
     if (path.filename() == kMetadataFileName) return;
-    switch (KindOfFile(source_.root, path)) {
+    switch (SidecarKindOf(source_.root, path)) {
       case SidecarKind::kModel: return LeaveOut(path, "another model, or another form of this one");
       case SidecarKind::kWeights:
         if (!IsModuleOfPipeline(path)) return LeaveOut(path, "weights of another framework");

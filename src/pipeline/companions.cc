@@ -266,8 +266,8 @@ Companions::Tokens Companions::ReadTokens(size_t model, const Named& given, cons
     own.length = array->second.dim(-1);
     own.read = true;
   } else if (HasInput(model, "input_ids")) {
-    throw UnsupportedError("'" + recipe_.calibration.files.front().string() + "' does not hold '" + name +
-                           "', which '" + files_[model].filename().string() + "' reads");
+    throw UnsupportedError("'" + recipe_.calibration.files.front().string() + "' does not hold '" +
+                           name + "', which '" + files_[model].filename().string() + "' reads");
   }
   return own;
 }

@@ -334,8 +334,8 @@ int64_t BytesOf(const fs::path& directory) {
 Json PartMetadata(const std::string& file, Json own) {
   Json part = {{"file", file}};
   for (auto& [key, value] : own.items()) {
-    static const std::set<std::string> kOfAll = {"schema_version", "tool", "recipe", "sidecars",
-                                                 "left_out",     "files"};
+    static const std::set<std::string> kOfAll = {"schema_version", "tool",     "recipe",
+                                                 "sidecars",       "left_out", "files"};
     if (!kOfAll.contains(key)) part[key] = std::move(value);
   }
   return part;
