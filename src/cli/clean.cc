@@ -1,6 +1,7 @@
 // quantize clean: lists what interrupted runs have left in a directory, and removes it.
 #include <iostream>
 
+#include "json_output.h"
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/memory.h"
@@ -28,7 +29,11 @@ class CleanCommand : public Command {
       removed.push_back(!dry_run_ && RemoveLeftover(leftover));
     }
     if (global.quiet && !json_ && !dry_run_) return ExitCode::kDone;
-    std::cout << (json_ ? ToJson(leftovers, removed).dump(2) + "\n" : ToText(leftovers, removed));
+    if (json_) {
+      PrintJson("clean", ToJson(leftovers, removed));
+    } else {
+      std::cout << ToText(leftovers, removed);
+    }
     return ExitCode::kDone;
   }
 

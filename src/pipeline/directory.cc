@@ -236,8 +236,7 @@ class DirectoryRoad {
     return recipe_.layout == Layout::kFlat && folder == "onnx" ? fs::path() : folder;
   }
 
-  int64_t Travel(size_t model, const fs::path& destination, const RunOptions& options,
-                 bool again) {
+  int64_t Travel(size_t model, const fs::path& destination, const RunOptions& options, bool again) {
     Recipe own = recipe_;
     own.source = companions_.file(model);
     own.destination = destination;

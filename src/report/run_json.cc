@@ -81,13 +81,10 @@ Json LinearJson(const Json& linear) {
 }
 
 Json DirectoryJson(const std::string& destination) {
-  return {{"destination", destination},
-          {"bytes_before", nullptr},
-          {"bytes_after", nullptr},
-          {"seconds", {{"total", nullptr}}},
-          {"peak_resident_bytes", nullptr},
-          {"predicted_peak_bytes", nullptr},
-          {"next", nullptr},
+  return {{"destination", destination},      {"up_to_date", false},
+          {"bytes_before", nullptr},         {"bytes_after", nullptr},
+          {"seconds", {{"total", nullptr}}}, {"peak_resident_bytes", nullptr},
+          {"predicted_peak_bytes", nullptr}, {"next", nullptr},
           {"models", Json::array()}};
 }
 

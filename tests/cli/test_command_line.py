@@ -167,7 +167,7 @@ def test_three_bit_codes_in_metadata_and_inspect(source, tmp_path, layout, model
             {"q_proj", "k_proj", "v_proj", "o_proj", "lm_head", "down_proj"},
         ),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(sorted(value) if isinstance(value, set) else value),
 )
 def test_patterns(source, patterns, kept):
     done = quantize("run", "--src", source, "--lm-head", "int8", "--dry-run", "--json", *patterns)

@@ -220,7 +220,7 @@ def test_finished_run_gives_a_complete_result(place, kind):
     if out.is_symlink() or not place.arguments:
         return
     place.arguments = []
-    refused(run(place, destination), "--overwrite")
+    refused(run(place, destination, "--bits", 8), "--overwrite")
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

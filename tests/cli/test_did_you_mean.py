@@ -57,8 +57,8 @@ def test_nearest_word(words, right):
 
 
 def test_words_that_resemble_nothing():
-    assert usage("fly").endswith("; there are run, stats, eval, inspect, forward, operators, "
-                                 "version, help, completion")  # fmt: skip
+    assert usage("fly").endswith("; there are run, stats, eval, inspect, forward, clean, "
+                                 "operators, version, help, completion")  # fmt: skip
     assert "see 'quantize help run'" in usage("run", ABSENT, "--unheard")
     assert "did you mean" not in usage("run", ABSENT, "--method", "xyz")
 

@@ -185,7 +185,7 @@ def test_a_file_that_may_not_grow_keeps_the_checkpoint(tmp_path, undisturbed):
     assert quantize(*few, "--dst", tmp_path / "whole", *options).returncode == 0
     expected = hashes(tmp_path / "whole")
     destination = tmp_path / "result"
-    limit = max(path.stat().st_size for path in (tmp_path / "whole").rglob("*.data")) // 2
+    limit = max(path.stat().st_size for path in (tmp_path / "whole").rglob("*data")) // 2
 
     def limited():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -56,7 +56,7 @@ void Calibrate(int argc, char** argv) {
   const ptq::Tokenizer tokenizer = Open(argv[2]);
   const auto chat = ptq::ChatTemplate::FromDirectory(argv[2]);
   ptq::CalibrationOptions options;
-  options.file = argv[3];
+  options.files = {argv[3]};
   if (argc > 5) {
     options.samples = std::atoll(argv[4]);
     options.seq_len = std::atoll(argv[5]);

@@ -37,7 +37,9 @@ TEST(QuantizedCard, KeepsTheEndsOfLines) {
   const std::string card = QuantizedCard("---\r\nlicense: mit\r\n---\r\n# T\r\n", "");
   EXPECT_THAT(card, StartsWith("---\r\nlicense: mit\r\nbase_model_relation: quantized\r\n---\r\n"));
   for (size_t i = 0; i < card.size(); ++i) {
-    if (card[i] == '\n') EXPECT_EQ(card[i - 1], '\r') << i;
+    if (card[i] == '\n') {
+      EXPECT_EQ(card[i - 1], '\r') << i;
+    }
   }
 }
 

@@ -105,7 +105,7 @@ TEST(Feeder, KnowsTheAxesOfACacheByTheirNames) {
   GraphBuilder b;
   b.Input("input_ids", {-1, -1}, DType::kInt64).Input("past_key_values.0.key", {-1, -1, 2, 8});
   b.Op("Identity", {"input_ids"}, "y").Output("y", {-1, -1}, DType::kInt64);
-  auto* shape = b.proto.mutable_graph()->mutable_input(1)->mutable_type()->mutable_tensor_type();
+  auto* shape = b.proto().mutable_graph()->mutable_input(1)->mutable_type()->mutable_tensor_type();
   shape->mutable_shape()->mutable_dim(0)->set_dim_param("past_sequence_length");
   shape->mutable_shape()->mutable_dim(1)->set_dim_param("batch_size");
   const Model model = b.Build();
