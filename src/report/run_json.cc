@@ -64,7 +64,9 @@ Json TotalsJson(const RunReport& report, const Json& counts, bool done) {
 /// A linear of the metadata, with the keys of LinearsJson.
 Json LinearJson(const Json& linear) {
   Json entry;
-  for (const char* key : {"name", "n", "k", "decision", "reason"}) entry[key] = linear.at(key);
+  for (const char* key : {"name", "node", "n", "k", "decision", "reason"}) {
+    entry[key] = linear.contains(key) ? linear[key] : Json(nullptr);
+  }
   const Json& quantized = linear.at("quantized");
   if (quantized.is_object()) {
     for (const char* key : {"bits", "stored_bits", "group_size", "symmetric"}) {
