@@ -162,16 +162,6 @@ TEST_F(RunTest, EveryPresetVerifiesAndIsNoWorseThanRoundingToNearest) {
   }
 }
 
-TEST_F(RunTest, PropagatesAlikeFromSiteToSiteAndFromTheSegmentsStart) {
-  Recipe recipe = RecipeFor(testing::ToyDecoder(2), "best");
-  const RunReport free = ptq::Run(recipe);
-  const std::string bytes = ReadTextFile(recipe.destination / "model.onnx.data");
-  recipe.overwrite = true;
-  recipe.memory_budget = free.predicted_peak_bytes - 1;
-  EXPECT_LT(ptq::Run(recipe, {.force = true}).predicted_peak_bytes, free.predicted_peak_bytes);
-  EXPECT_EQ(ReadTextFile(recipe.destination / "model.onnx.data"), bytes);
-}
-
 TEST_F(RunTest, SaysWhenTokensAreFew) {
   const auto notes = [&](int64_t samples) {
     Recipe recipe = RecipeFor(testing::ToyDecoder(1), "awq");
