@@ -39,7 +39,7 @@ fi
 ptq_step "Python tests: the real ONNX Runtime, tokenizers, schema"
 [ -d "${PTQ_SHARED:-../shared}" ] || echo "../shared is absent: tests that use its models skip."
 PTQ_BUILD_DIR="$PWD/build/release" "$venv/bin/python" -m pytest tests -q -ra --durations=5 \
-  -p no:cacheprovider "$@" 2>&1 | tee build/pytest.log || pytest_failed=1
+  --numprocesses "$(nproc)" --dist worksteal -p no:cacheprovider "$@" 2>&1 | tee build/pytest.log || pytest_failed=1
 pytest_line=$(tail -1 build/pytest.log)
 
 ptq_step "Done"

@@ -3,7 +3,25 @@
 import pathlib
 import sys
 
+import pytest
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+
+def pytest_sessionfinish(session):
+    """One of several processes (pytest-xdist) hands its lines to the one that prints them."""
+    import quantize_cli
+
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["summary"] = quantize_cli.SUMMARY
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    import quantize_cli
+
+    for title, lines in getattr(node, "workeroutput", {}).get("summary", {}).items():
+        quantize_cli.SUMMARY.setdefault(title, []).extend(lines)
 
 
 def pytest_terminal_summary(terminalreporter):
