@@ -1,7 +1,10 @@
 """What is generated from the program, or reads its help, fits the program."""
 
 import pathlib
+import re
+import shlex
 import subprocess
+import sys
 
 import pytest
 from quantize_cli import QUANTIZE
@@ -20,3 +23,75 @@ def test_generated_documents_are_of_this_program(tmp_path):
         written = (tmp_path / name).read_text()
         assert len(written) > 500, name
         assert written == (ROOT / "docs" / name).read_text(), f"run tools/generate_docs.sh: {name}"
+
+
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+
+
+def blocks(page, language):
+    """The fenced or, for "", the indented pieces of code of a page."""
+    text = page.read_text()
+    if language:
+        return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)
+
+
+def commands_in(page):
+    """The command lines of `quantize` that a page shows, joined where a backslash continues them."""
+    code = "".join(blocks(page, "sh") + blocks(page, "") + blocks(page, r"\w*"))
+    code = code.replace("\\\n", " ")
+    for line in re.findall(r"^(?: {4})?(?:\$ )?quantize +([a-z]+ .*)$", code, re.MULTILINE):
+        yield shlex.split(line.split(" && ")[0], comments=True)
+
+
+@pytest.fixture(scope="module")
+def options_of():
+    """The options of a command, by its own help."""
+    known = {}
+
+    def options(command):
+        if command not in known:
+            done = subprocess.run(
+                [QUANTIZE, command, "--help"], capture_output=True, text=True, check=False
+            )
+            known[command] = set(re.findall(r"--?[A-Za-z][A-Za-z0-9-]*", done.stdout))
+        return known[command]
+
+    return options
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_documents_have_options_that_exist(page, options_of):
+    for command, *words in commands_in(page):
+        unknown = {
+            word.split("=")[0]
+            for word in words
+            if word.startswith("-") and word != "-" and word.split("=")[0] not in options_of(command)
+        }
+        assert not unknown, f"{page.name}: quantize {command} has no {', '.join(sorted(unknown))}"
+
+
+def test_documents_show_commands():
+    assert sum(len(list(commands_in(page))) for page in PAGES) > 20
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_in_documents_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith(("http:", "https:", "mailto:")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_python_example_loads_a_result(tmp_path):
+    pytest.importorskip("onnxruntime")
+    done = subprocess.run(
+        [QUANTIZE, "run", ROOT / "data/demo", tmp_path / "smollm-int4", "--method", "rtn", "-q"],
+        check=False,
+    )
+    assert done.returncode == 0
+    (example,) = blocks(ROOT / "docs/getting-started.md", "python")
+    code = example.replace('"smollm-int4/', f'"{tmp_path}/smollm-int4/')
+    assert code != example
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "input_ids" in done.stdout
