@@ -14,6 +14,7 @@
 #include "ptq/emit/metadata.h"
 #include "ptq/emit/stored_codes.h"
 #include "ptq/pipeline/directory.h"
+#include "ptq/pipeline/single_file.h"
 #include "ptq/report/directory_report.h"
 #include "ptq/report/run_json.h"
 #include "ptq/report/run_report.h"
@@ -50,6 +51,8 @@ class RunCommand : public Command {
         "Examples:\n"
         "  quantize run model/ out/                                4 bits, groups of 128\n"
         "  quantize run model.onnx out/ --method best --calib texts.jsonl\n"
+        "  quantize run model.onnx out.onnx                        that file, and its data beside "
+        "it\n"
         "  quantize run model/ -o out/ --group-size 32 --exclude '*.o_proj'\n"
         "  quantize run model/ --config out/                       as out/ was made");
   }
@@ -72,7 +75,9 @@ class RunCommand : public Command {
       }
       return ExitCode::kDone;
     }
-    const RunReport report = ptq::Run(recipe_, options_, global.ranks);
+    const RunReport report = IsSingleFile(recipe_.destination)
+                                 ? RunToFile(recipe_, options_, global.ranks)
+                                 : ptq::Run(recipe_, options_, global.ranks);
     if (!global.ranks.is_root()) return ExitCode::kDone;
     if (json_) {
       const Json metadata = ReadMetadata(report.destination);
@@ -88,6 +93,11 @@ class RunCommand : public Command {
 
   /// A directory of several models.
   ExitCode RunAll(const GlobalOptions& global) {
+    if (IsSingleFile(recipe_.destination)) {
+      throw UsageError("'" + recipe_.source.string() + "' holds several models, and '" +
+                       recipe_.destination.string() +
+                       "' is one file; give a directory as --dst, or one of the models");
+    }
     if (global.ranks.size() > 1) {
       throw UsageError("several ranks share the work of one model; give one of the files in '" +
                        recipe_.source.string() + "'");
@@ -111,7 +121,8 @@ class RunCommand : public Command {
   }
 
   static Json ReadMetadata(const std::filesystem::path& destination) {
-    return Json::parse(ReadTextFile(destination / kMetadataFileName));
+    return Json::parse(ReadTextFile(IsSingleFile(destination) ? MetadataOfSingleFile(destination)
+                                                              : destination / kMetadataFileName));
   }
 
   /// What stands in front is the request; `calibration`, when it is known, tells where it is from.

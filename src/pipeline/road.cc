@@ -351,7 +351,8 @@ class Road {
     metadata_ = Describe();
     for (const auto& [key, value] : MetadataProps(metadata_)) output_.SetMetadata(key, value);
     output_.Finish();
-    if (!context_.is_part) metadata_.sidecars = CopySidecars(source_.model, staged_.path(), files_);
+    const bool alone = context_.is_part || !recipe_.model_name.empty();
+    if (!alone) metadata_.sidecars = CopySidecars(source_.model, staged_.path(), files_);
     std::vector<std::filesystem::path> names = {files_.model, files_.data};
     names.insert(names.end(), metadata_.sidecars.copied.begin(), metadata_.sidecars.copied.end());
     metadata_.files = SizesOf(staged_.path(), names);

@@ -89,6 +89,7 @@ RunReport StartReport(const Source& source, const Recipe& recipe, const RunConte
 
 OutputFiles FilesOf(const Recipe& recipe, const Source& source, const Plan& plan,
                     const RunContext& context) {
+  if (!recipe.model_name.empty()) return FilesIn({}, recipe.model_name);
   if (context.is_part && recipe.layout != Layout::kTransformersJs) {
     return FilesIn(context.folder, source.model.path().filename());
   }

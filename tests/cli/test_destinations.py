@@ -462,3 +462,56 @@ def test_a_model_that_is_copied_takes_no_data_from_outside(place, escape):
     done = quantize("run", folder, place.root / "out", "--method", "rtn")
     assert done.returncode == 3 and "outside" in done.stderr, done.stderr
     assert tree(place.root) == before
+
+
+# ---- A model file as destination -------------------------------------------------------------------
+
+
+def run_to_file(place, *arguments):
+    return quantize(
+        "run", place.root / "m", place.root / "out.onnx", "--method", "rtn", *arguments, cwd=place.root
+    )
+
+
+def test_a_model_file_and_its_data_are_written_beside_other_files(place):
+    (place.root / "notes.txt").write_text(NOTE)
+    before = tree(place.root)
+    done = run_to_file(place)
+    assert done.returncode == 0, done.stderr
+    after = tree(place.root)
+    assert set(after) - set(before) == {"out.onnx", "out.onnx.data", "out.onnx.json"}
+    assert {name: after[name] for name in before} == before
+    onnx.load(place.root / "out.onnx")
+    assert json.loads(after["out.onnx.json"])["recipe"]["bits"] == 4
+    assert str(place.root / "out.onnx") in done.stdout
+
+
+def test_a_model_file_is_replaced_only_when_a_run_wrote_it(place):
+    (place.root / "out.onnx").write_text(NOTE)
+    for arguments in ([], ["--overwrite"]):
+        refused(run_to_file(place, *arguments), "out.onnx", "never replaced")
+    (place.root / "out.onnx").unlink()
+    assert run_to_file(place).returncode == 0
+    first = (place.root / "out.onnx.data").read_bytes()
+    refused(run_to_file(place, "--bits", 8), "--overwrite")
+    assert (place.root / "out.onnx.data").read_bytes() == first
+    report = json.loads(run_to_file(place, "--bits", 8, "--overwrite", "--json").stdout)
+    assert report["destination"] == str(place.root / "out.onnx")
+    assert json.loads((place.root / "out.onnx.json").read_text())["recipe"]["bits"] == 8
+    onnx.load(place.root / "out.onnx")
+    assert not [path for path in place.root.iterdir() if path.name.startswith(".")]
+
+
+def test_the_source_is_no_destination_as_a_file(place):
+    model = place.root / "m" / "model.onnx"
+    before = tree(place.root)
+    done = quantize("run", model, model, "--method", "rtn", "--overwrite")
+    assert done.returncode == 5 and "quantize: " in done.stderr
+    assert tree(place.root) == before
+
+
+def test_several_models_are_no_single_file(tmp_path):
+    for name, model in encoder_decoder().items():
+        onnx.save(model, tmp_path / f"{name}.onnx")
+    done = quantize("run", tmp_path, tmp_path / "new.onnx", "--method", "rtn")
+    assert done.returncode == 2 and "several models" in done.stderr

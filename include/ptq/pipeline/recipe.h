@@ -19,8 +19,10 @@ namespace ptq {
 struct Recipe {
   std::filesystem::path source;
   std::filesystem::path destination;  ///< empty: DefaultDestination
-  std::string method = "awq";         ///< a preset
-  std::string scaling;                ///< overrides one part of the preset when not empty
+  std::string
+      model_name;  ///< of a model that is to be alone: no sidecar files; empty: a directory's
+  std::string method = "awq";  ///< a preset
+  std::string scaling;         ///< overrides one part of the preset when not empty
   std::string grid;
   std::string rounding;
   std::optional<int> refine;

@@ -1,0 +1,22 @@
+// A destination that is the name of a model file, "out.onnx", instead of a directory.
+#pragma once
+
+#include <filesystem>
+
+#include "ptq/base/ranks.h"
+#include "ptq/pipeline/run.h"
+
+namespace ptq {
+
+/// Whether a run is asked for one file: the name ends with ".onnx" and is no directory.
+[[nodiscard]] bool IsSingleFile(const std::filesystem::path& destination);
+
+/// The metadata of a model that was written as one file: "out.onnx.json".
+[[nodiscard]] std::filesystem::path MetadataOfSingleFile(const std::filesystem::path& file);
+
+/// Run, with the model as `recipe.destination`, its data and metadata beside it, and no other file.
+/// Replaces only what an earlier run wrote under these names, and only with `recipe.overwrite`.
+/// Works in ".<name>.result" beside it. Throws as Run does; UsageError for a layout of folders.
+[[nodiscard]] RunReport RunToFile(const Recipe& recipe, const RunOptions& options, Ranks& ranks);
+
+}  // namespace ptq
