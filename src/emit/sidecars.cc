@@ -294,8 +294,7 @@ Sidecars CopyAll(const SourceFiles& source, const fs::path& destination,
 
 void SaySidecars(const Sidecars& sidecars) {
   if (!sidecars.copied.empty()) {
-    spdlog::info("{} files copied beside the model: {}", sidecars.copied.size(),
-                 Listed(sidecars.copied));
+    spdlog::info("copied beside the model: {}", Listed(sidecars.copied));
   }
   std::vector<std::string> names;
   for (const LeftOut& left : sidecars.left_out) names.push_back(left.file + " (" + left.why + ")");
