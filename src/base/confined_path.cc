@@ -34,7 +34,7 @@ fs::path ConfinedName(const std::string& name, std::string_view what) {
   };
   if (name.empty()) refuse("has no name");
   if (name.find('\0') != std::string::npos) refuse("has a name with a NUL in it; refused");
-  const fs::path path = fs::path(name).lexically_normal();
+  fs::path path = fs::path(name).lexically_normal();
   if (path.is_absolute() || *path.begin() == "..") {
     refuse("lies outside the model's directory; such models are refused");
   }
@@ -45,7 +45,7 @@ fs::path ConfinedName(const std::string& name, std::string_view what) {
 fs::path ConfinedFile(const fs::path& root, const std::string& name, std::string_view what,
                       std::span<const fs::path> also) {
   const fs::path relative = ConfinedName(name, what);
-  const fs::path file = root / relative;
+  fs::path file = root / relative;
   const bool inside = Contains(root, file) || std::ranges::any_of(also, [&](const fs::path& other) {
                         return Contains(other, file);
                       });

@@ -12,7 +12,7 @@
 namespace ptq {
 namespace {
 
-using std::string_view_literals::operator""sv;
+using namespace std::string_view_literals;  // NOLINT(google-build-using-namespace)
 
 constexpr std::string_view kLfsLine = "version https://git-lfs.github.com/spec/v1";
 /// The specification bounds a pointer file to this; only its first lines matter.
@@ -201,7 +201,7 @@ void RefuseGitLfsPointer(std::string_view bytes, const std::filesystem::path& pa
 }
 
 std::string ShellWord(const std::filesystem::path& path) {
-  const std::string text = path.string();
+  std::string text = path.string();
   const bool plain = !text.empty() && std::ranges::all_of(text, [](char c) {
     return std::isalnum(uint8_t(c)) || Contains("/._-+,:@%=", std::string_view(&c, 1));
   });

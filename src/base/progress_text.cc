@@ -1,6 +1,7 @@
 // Words and draws how far the work is; knows no terminal and no clock.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <string_view>
 
@@ -48,7 +49,7 @@ double SecondsLeft(const ProgressState& state) {
 
 /// An estimate needs no fractions.
 std::string About(double seconds) {
-  if (seconds < 60) return std::to_string(int64_t(seconds + 0.5)) + " s";
+  if (seconds < 60) return std::to_string(std::lround(seconds)) + " s";
   return FormatSeconds(seconds);
 }
 

@@ -25,6 +25,7 @@ class CleanCommand : public Command {
   ExitCode Run(const GlobalOptions& global) override {
     std::vector<Leftover> leftovers = FindLeftovers(directory_);
     std::vector<bool> removed;
+    removed.reserve(leftovers.size());
     for (Leftover& leftover : leftovers) {
       removed.push_back(!dry_run_ && RemoveLeftover(leftover));
     }
