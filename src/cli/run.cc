@@ -51,8 +51,7 @@ class RunCommand : public Command {
         "Examples:\n"
         "  quantize run model/ out/                                4 bits, groups of 128\n"
         "  quantize run model.onnx out/ --method best --calib texts.jsonl\n"
-        "  quantize run model.onnx out.onnx                        that file, and its data beside "
-        "it\n"
+        "  quantize run model.onnx out.onnx                        that file and its data\n"
         "  quantize run model/ -o out/ --group-size 32 --exclude '*.o_proj'\n"
         "  quantize run model/ --config out/                       as out/ was made");
   }
@@ -126,7 +125,7 @@ class RunCommand : public Command {
   }
 
   /// What stands in front is the request; `calibration`, when it is known, tells where it is from.
-  void Print(Json result, const Json& source, const Json& calibration) const {
+  void Print(const Json& result, const Json& source, const Json& calibration) const {
     Json json = {{"dry_run", dry_run_}, {"recipe", ToJson(recipe_)}, {"source", source}};
     json.update(result);
     if (calibration.is_object()) json["calibration"] = calibration;

@@ -317,7 +317,7 @@ class WordParser {
     CLI::Option* const option = Find(own, name);
     if (!entry.section.empty() && command != command_->get_name()) return;
     if (option == nullptr || !option->empty() || Excluded(*option)) return;
-    if (!entry.is_list && entry.values.front() == "" && !IsSwitch(*option)) {
+    if (!entry.is_list && entry.values.front().empty() && !IsSwitch(*option)) {
       throw UsageError(entry.where + ": " + NeedsValue(*option, entry.key));
     }
     if (entry.is_list && !IsList(*option)) {

@@ -6,9 +6,11 @@
 #include <bit>
 #include <limits>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include "operator_schemas.h"
 
@@ -86,9 +88,46 @@ ElementType TypeByAttribute(const onnx::NodeProto& node) {
   return 0;
 }
 
+/// What a source has already, whatever it is worth.
+class Given {
+ public:
+  explicit Given(const onnx::ModelProto& source) {
+    for (const auto& import : source.opset_import()) {
+      opsets_[import.domain() == "ai.onnx" ? "" : import.domain()] = import.version();
+    }
+    Add(source.graph());
+  }
+
+  [[nodiscard]] bool HasAttribute(const onnx::NodeProto& node, const std::string& name) const {
+    return attributes_.contains({node.op_type(), name});
+  }
+  [[nodiscard]] bool Has(const onnx::NodeProto& node, int64_t opset) const {
+    const auto import = opsets_.find(node.domain() == "ai.onnx" ? "" : node.domain());
+    return import != opsets_.end() && import->second == opset &&
+           nodes_.contains(node.SerializeAsString());
+  }
+
+ private:
+  void Add(const onnx::GraphProto& graph) {
+    for (const auto& node : graph.node()) {
+      nodes_.insert(node.SerializeAsString());
+      for (const auto& attribute : node.attribute()) {
+        attributes_.emplace(node.op_type(), attribute.name());
+        if (attribute.has_g()) Add(attribute.g());
+        for (const auto& inner : attribute.graphs()) Add(inner);
+      }
+    }
+  }
+
+  std::map<std::string, int64_t> opsets_;
+  std::set<std::string> nodes_;
+  std::set<std::pair<std::string, std::string>> attributes_;  ///< operator and name
+};
+
 class Checker {
  public:
-  explicit Checker(const onnx::ModelProto& model) : model_(model) {}
+  Checker(const onnx::ModelProto& model, const onnx::ModelProto& source)
+      : model_(model), given_(source) {}
 
   void Run() {
     for (const auto& import : model_.opset_import()) {
@@ -141,7 +180,7 @@ class Checker {
     const auto import = opsets_.find(domain);
     opset_ = import == opsets_.end() ? 0 : import->second;
     const auto schema = FindSchema(domain, node.op_type(), opset_);
-    if (!schema.has_value()) return;
+    if (!schema.has_value() || given_.Has(node, opset_)) return;
     if (import == opsets_.end()) Refuse(node, "the model does not import its domain");
     if (schema->since > opset_) {
       // ONNX Runtime has this one from the first opset on.
@@ -162,6 +201,7 @@ class Checker {
         if (!typed || LetterOf(attribute) == known->type) continue;
         Refuse(node, "its attribute '" + attribute.name() + "' has another type");
       }
+      if (given_.HasAttribute(node, attribute.name())) continue;
       if (!attribute.name().starts_with("__")) {  // by which runtimes let pass what is private
         Refuse(node, "it has no attribute '" + attribute.name() + "'");
       }
@@ -200,8 +240,9 @@ class Checker {
     }
   }
 
-  ElementType OutputType(const onnx::NodeProto& node, int index, const SchemaParameter& parameter,
-                         const std::map<std::string_view, ElementType>& bound) const {
+  [[nodiscard]] ElementType OutputType(const onnx::NodeProto& node, int index,
+                                       const SchemaParameter& parameter,
+                                       const std::map<std::string_view, ElementType>& bound) const {
     if (parameter.mask == 0 || parameter.mixed) return 0;
     const ElementType named = index == 0 ? TypeByAttribute(node) : 0;
     if (named > 0 && named < 32) {
@@ -231,15 +272,18 @@ class Checker {
   }
 
   const onnx::ModelProto& model_;
+  const Given given_;
   std::map<std::string, int64_t> opsets_;
   int64_t opset_ = 0;  ///< of the node at hand
 };
 
 }  // namespace
 
-void CheckLoads(const onnx::ModelProto& model) { Checker(model).Run(); }
+void CheckLoads(const onnx::ModelProto& model, const onnx::ModelProto& source) {
+  Checker(model, source).Run();
+}
 
-void CheckLoads(const std::filesystem::path& file) {
+void CheckLoads(const std::filesystem::path& file, const onnx::ModelProto& source) {
   const auto mapped = MappedFile::Open(file);
   const auto bytes = mapped->bytes();
   onnx::ModelProto model;
@@ -247,7 +291,7 @@ void CheckLoads(const std::filesystem::path& file) {
       !model.ParseFromArray(bytes.data(), int(bytes.size()))) {
     throw QualityError("verification: the written '" + file.string() + "' does not parse");
   }
-  CheckLoads(model);
+  CheckLoads(model, source);
 }
 
 }  // namespace ptq

@@ -91,10 +91,11 @@ std::optional<OperatorSchema> FindSchema(std::string_view domain, std::string_vi
   std::span<const Row> rows;
   if (domain.empty()) rows = kStandard;
   if (domain == "com.microsoft") rows = kMicrosoft;
-  const auto own = std::ranges::equal_range(rows, op_type, {}, &Row::op_type);
-  if (own.empty()) return std::nullopt;
-  const auto later = std::ranges::upper_bound(own, opset, {}, &Row::since);
-  return SchemaFrom(later == own.begin() ? own.front() : *std::prev(later));
+  const auto first = std::ranges::lower_bound(rows, op_type, {}, &Row::op_type);
+  const auto last = std::ranges::upper_bound(first, rows.end(), op_type, {}, &Row::op_type);
+  if (first == last) return std::nullopt;
+  const auto later = std::ranges::upper_bound(first, last, opset, {}, &Row::since);
+  return SchemaFrom(later == first ? *first : *std::prev(later));
 }
 
 }  // namespace ptq

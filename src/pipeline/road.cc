@@ -396,7 +396,7 @@ class Road {
     const Progress progress("verifying");
     const Stopwatch watch(report_.timings.verify);
     ReleaseFreeMemory();
-    if (recipe_.verify) CheckLoads(staged_.path() / files_.model);
+    if (recipe_.verify) CheckLoads(staged_.path() / files_.model, source_.model.proto());
     if (!expectation_.has_value()) return;
     const bool half = recipe_.half_floats || HasHalfLinears(report_.plan);
     report_.verification =

@@ -54,6 +54,18 @@ GraphBuilder NBits() {
   return b;
 }
 
+TEST(ModelCheck, LetsPassWhatTheSourceHasAlready) {
+  GraphBuilder source(17);
+  source.Input("x", {2, 8}).Output("y", {2, 8});
+  source.Op("Softmax", {"x"}, "y", "odd").Int("axes", 1);
+  EXPECT_THAT(Complaint(source), HasSubstr("no attribute 'axes'"));
+  EXPECT_NO_THROW(CheckLoads(source.proto(), source.proto()));
+  GraphBuilder other(17);
+  other.Input("x", {2, 8}).Output("y", {2, 8});
+  other.Op("Softmax", {"x"}, "y", "odd").Int("axis", 1);
+  EXPECT_THROW(CheckLoads(source.proto(), other.proto()), QualityError);
+}
+
 TEST(ModelCheck, PassesWhatTheFormatsWrite) {
   auto blocked = Blocked(21, 10, DType::kInt4);
   EXPECT_EQ(Complaint(blocked), "");
