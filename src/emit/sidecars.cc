@@ -312,7 +312,7 @@ fs::path SidecarDirectory(const fs::path& directory) {
 Sidecars CopySidecars(const Model& model, const fs::path& destination, const OutputFiles& files) {
   std::vector<fs::path> data_files;
   for (const std::string& name : model.ExternalFiles()) data_files.push_back(model.DataFile(name));
-  const fs::path path = model.path();
+  const fs::path& path = model.path();
   const SourceFiles source =
       Describe(SidecarDirectory(model.directory()), std::span(&path, 1), data_files);
   return CopyAll(source, destination, std::span(&files, 1), FolderOfModel(path) / path.filename());

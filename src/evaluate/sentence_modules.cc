@@ -110,7 +110,7 @@ std::vector<Pooling> SentenceModules::ReadPoolings(const fs::path& directory) {
   std::vector<Pooling> poolings;
   const Json mode = config.is_object() ? config.value("pooling_mode", Json()) : Json();
   for (const PoolingKey& key : kPoolingKeys) {
-    const bool named = mode == key.word || (mode.is_array() && mode.size() > 0 &&
+    const bool named = mode == key.word || (mode.is_array() && !mode.empty() &&
                                             std::ranges::find(mode, Json(key.word)) != mode.end());
     const auto flag = config.find(key.flag);
     if (named || (flag != config.end() && *flag == true)) poolings.push_back(key.pooling);

@@ -203,7 +203,7 @@ std::string Quote(std::string_view head) {
 }  // namespace
 
 std::string WhyMissing(const fs::path& path) {
-  const std::string missing = "model '" + path.string() + "' does not exist";
+  std::string missing = "model '" + path.string() + "' does not exist";
   const std::string hub = HubName(path);
   if (!hub.empty()) {
     return missing + " here; if it is a model on the Hugging Face hub, export it first: " +
@@ -217,7 +217,7 @@ std::string WhyMissing(const fs::path& path) {
 }
 
 std::string WhyNoModelIn(const fs::path& directory) {
-  const std::string none = "no .onnx file in " + Quoted(directory);
+  std::string none = "no .onnx file in " + Quoted(directory);
   const auto foreign = ForeignFilesIn(directory);
   if (!foreign.empty()) {
     const auto& [file, what] = foreign.front();
