@@ -20,6 +20,9 @@ CALIBRATION = ["--calib", DEMO / "calibration.txt", "--calib-samples", 48]
 MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n"]
 # Of a loss to that of one rank. The sums of float32 differ in their last bits; 1e-7 was seen.
 TOLERANCE = 1e-6
+# A near tie (a code, the scale of a group) may fall the other way by these last bits, on one kind of
+# processor and not on another: that moved the loss of a layer by up to 3e-4 where it was seen.
+ONE_CODE = 1e-3
 
 
 @functools.cache
@@ -129,7 +132,7 @@ def test_several_ranks_give_what_one_gives(alone, ranks, tmp_path):
     assert report["ranks"] == ranks and report["verification"]["done"]
     worst, same = compare(one, several)
     print(f"{name}, {ranks} ranks: losses differ by {worst:.1e} at most, {same:.4%} of codes agree")
-    assert worst < TOLERANCE and same > 0.999
+    assert worst < (ONE_CODE if name == "best" else TOLERANCE) and same > 0.9999
     if name == "rtn":  # no sums: not a bit may differ
         assert hashes(one) == hashes(several)
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
@@ -172,7 +175,7 @@ def test_statistics_are_collected_and_used_together(tmp_path):
     assert hashes(tmp_path / "a") == hashes(tmp_path / "b"), "the sums are given: not a bit differs"
     succeeded(1, "run", "--src", DEMO, "--dst", tmp_path / "c", "--stats", one)
     worst, same = compare(tmp_path / "c", tmp_path / "a")
-    assert worst < TOLERANCE and same > 0.999
+    assert worst < ONE_CODE and same > 0.9999
 
 
 def test_an_error_of_all_ranks_is_one_line(tmp_path):
@@ -190,7 +193,7 @@ def test_an_error_of_all_ranks_is_one_line(tmp_path):
 def test_an_error_of_rank_0_ends_all(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "kept").write_text("")
-    assert "exists" in refused(4, 5, "run", "--src", DEMO, "--dst", tmp_path / "out", *CALIBRATION)
+    assert "did not write" in refused(4, 5, "run", "--src", DEMO, "--dst", tmp_path / "out", *CALIBRATION)
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "kept"]
 
 
