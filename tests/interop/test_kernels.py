@@ -61,14 +61,22 @@ def load_cases(group):
 GROUPS = sorted(path.stem for path in (HERE / "kernel_cases").glob("*.py"))
 
 
-def run_reference(model, feeds):
+def session_of(model, precise):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    session = onnxruntime.InferenceSession(
+    options.add_session_config_entry("session.x64quantprecision", "1" if precise else "0")
+    return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+
+
+def run_reference(model, feeds):
+    try:
+        session = session_of(model, precise=True)
+    except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented:
+        # It makes a convolution of int8 by int8 one that it has no kernel for; these do not saturate.
+        session = session_of(model, precise=False)
     names = [output.name for output in session.get_outputs()]
     pairs = {p.key: p.value for p in model.metadata_props}.get("in_place")
     if not pairs:
