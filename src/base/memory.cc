@@ -4,11 +4,15 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <memory>
+#include <new>
 #include <sstream>
 
 #include <malloc.h>
-#include <oneapi/tbb/global_control.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+#include "ptq/base/parallel.h"
 
 namespace ptq {
 
@@ -35,9 +39,7 @@ int64_t ResidentBytes() {
 int64_t MatrixLibraryBytes() {
   // Packed parts of both operands, in tiles of at most 1024 columns (tensor/gemm.cc).
   constexpr int64_t kEachThread = 4 << 20;
-  const auto threads =
-      tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
-  return int64_t(threads) * kEachThread;
+  return ActiveThreads() * kEachThread;
 }
 
 int64_t PeakResidentBytes(Ranks& ranks) {
@@ -60,6 +62,26 @@ void KeepFreedMemory() {
 
 void ReleaseFreeMemory(int64_t keep) {
   if (static_cast<int64_t>(::mallinfo2().fordblks) > keep) ::malloc_trim(0);
+}
+
+namespace {
+/// Below this, pages would be filled badly, and there may be more pieces than a process may map.
+constexpr size_t kOwnPages = 64 << 10;
+}  // namespace
+
+std::byte* LongLived::allocate(size_t count) {
+  if (count < kOwnPages) return std::allocator<std::byte>().allocate(count);
+  void* pages = ::mmap(nullptr, count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) throw std::bad_alloc();
+  return static_cast<std::byte*>(pages);
+}
+
+void LongLived::deallocate(std::byte* bytes, size_t count) noexcept {
+  if (count < kOwnPages) {
+    std::allocator<std::byte>().deallocate(bytes, count);
+  } else {
+    ::munmap(bytes, count);
+  }
 }
 
 std::string FormatBytes(int64_t bytes) {

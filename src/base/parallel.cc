@@ -71,6 +71,10 @@ ThreadLimit::ThreadLimit(int threads)
 
 ThreadLimit::~ThreadLimit() = default;
 
+int64_t ActiveThreads() {
+  return int64_t(tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism));
+}
+
 void ParallelForTiles(int64_t count, int64_t grain,
                       const std::function<void(int64_t, int64_t)>& body) {
   if (count <= 0) return;

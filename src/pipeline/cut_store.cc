@@ -16,6 +16,7 @@
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/half.h"
+#include "ptq/base/memory.h"
 #include "ptq/tensor/sequence.h"
 
 namespace ptq {
@@ -28,7 +29,7 @@ constexpr float kLargestLargest = 0x1p15f;
 /// First bytes of a saved file.
 constexpr char kMagic[8] = {'p', 't', 'q', 'c', 'u', 't', '0', '1'};
 
-using Bytes = std::vector<std::byte>;
+using Bytes = std::vector<std::byte, LongLived>;
 
 /// What stands in front of each tensor's elements.
 struct Header {

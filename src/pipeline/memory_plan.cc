@@ -9,24 +9,25 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/memory.h"
+#include "ptq/base/parallel.h"
 #include "ptq/emit/stored_codes.h"
 #include "ptq/model/constant_view.h"
 
 namespace ptq {
 namespace {
 
-constexpr int64_t kLeastIdle = 16 << 20;
+constexpr int64_t kLeastIdle = 8 << 20;
 constexpr int64_t kMostIdle = 256 << 20;
 /// Pages of the program and its libraries that are read after the plan is made, and small things.
-constexpr int64_t kProgramBytes = 4 << 20;
+constexpr int64_t kProgramBytes = 3 << 20;
 /// What stays of reading and tokenizing texts: pages of the tokenizer, and its parts.
 constexpr int64_t kReadingBytes = 6 << 20;
 /// What the kernel maps around one row of a table: 64 KiB at most, and neighbours share them.
 constexpr int64_t kRowPages = 32 << 10;
 /// Tokens whose activations are held when memory is no concern.
 constexpr int64_t kMicroBatchTokens = 2048;
-/// Copies of a tile of rows that two threads make of it.
-constexpr int64_t kRowBuffers = 16;
+/// Copies of a tile of rows that a thread makes of it.
+constexpr int64_t kRowBuffers = 8;
 /// Mapped bytes of a large weight that is multiplied as it is stored (runtime/run_once.cc).
 constexpr int64_t kStoredWindow = 32 << 20;
 /// Tokens of the sample that verifies (pipeline/verify.cc), with calibration and without.
@@ -34,8 +35,8 @@ constexpr int64_t kVerifiedTokens = 64;
 constexpr int64_t kMadeUpTokens = 16;
 /// Freed memory that is used again as it is, without gaps.
 constexpr int64_t kReused = 8 << 20;
-/// Blocks of tokens whose activations are there beside those that sites have seen.
-constexpr int64_t kBlocksAtOnce = 2;
+/// Gaps between activations of different sizes, as a part of them.
+constexpr int64_t kGapsPart = 3;
 /// By how much two processes that do the same differ.
 constexpr int64_t kNoise = 1 << 20;
 constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
@@ -124,22 +125,25 @@ int64_t LargestSegment(const std::vector<SegmentSize>& sizes, const MemoryPlan& 
                        const CalibrationSize& calibration) {
   const Method& method = calibration.method;
   const int64_t tokens = memory.micro_batch_tokens;
+  const int64_t threads = ActiveThreads();
   // A site at a time has a Gram matrix and a cross moment; weights are there twice.
   const int64_t streams = method.propagate ? 2 : 1;
   const bool factorises = method.propagate || method.rounding != "nearest";
   int64_t largest = 0;
   for (const SegmentSize& size : sizes) {
     // No more is kept than was there: the activations of a batch.
-    const int64_t running = size.outputs * std::min(tokens, kBlocksAtOnce * kBlockTokens) * 4;
+    // Each thread has a block of tokens at work beside what sites have seen.
+    const int64_t running = size.outputs * std::min(tokens, threads * kBlockTokens) * 4;
     const int64_t freed = size.inputs * tokens * 4 + running;
     const int64_t idle = freed < kReused ? 0 : std::min(memory.idle_bytes, freed);
     const int64_t grams = method.propagate ? 2 * size.largest_gram : size.grams;
     const int64_t tables = std::min(size.tables, tokens * kRowPages);
-    const int64_t observe = streams * size.elements * 4 + grams +
-                            streams * size.inputs * tokens * 4 + std::max(running + tables, idle);
+    const int64_t seen = streams * size.inputs * tokens * 4;
+    const int64_t observe = streams * size.elements * 4 + grams + seen + seen / kGapsPart +
+                            std::max(running + tables, idle);
     int64_t search = size.searched + size.codes + size.site + (calibration.statistics ? grams : 0);
     // A factor in double, what is made of it, tiles of rows at work, and the corrected weights.
-    if (factorises) search += 3 * size.largest_gram + kRowBuffers * size.row_tile;
+    if (factorises) search += 3 * size.largest_gram + threads * kRowBuffers * size.row_tile;
     if (method.propagate) search += 4 * size.site + 4 * size.elements;
     // The sample is carried along while the codes are there.
     const int64_t carry = calibration.verifies ? size.searched + size.codes + size.kept : 0;
@@ -277,7 +281,7 @@ class Planner {
     int64_t widest = 0;
     for (const SegmentSize& size : sizes_) widest = std::max(widest, size.widest);
     // Small weights do not fill its buffers, and a sample that verifies does so less.
-    const int64_t copies = calibration_.tokens > 0 ? 20 : calibration_.verifies ? 2 : 0;
+    const int64_t copies = calibration_.tokens > 0 ? 20 : calibration_.verifies ? 1 : 0;
     return calibration_.resident + kProgramBytes +
            std::min(MatrixLibraryBytes(), copies * widest * 4);
   }

@@ -188,7 +188,11 @@ class Road {
         calibration == nullptr || (calibration->memory.saves_behind && cuts->IsLasting());
     saving_ = std::async(behind ? std::launch::async : std::launch::deferred,
                          [this, record = std::exchange(unsaved_, {}), cuts = std::move(cuts),
-                          values = std::move(values)] { checkpoint_->Save(record, cuts, values); });
+                          values = std::move(values)]() mutable {
+                           // The future keeps this function; what is saved should not wait for it.
+                           const auto image = std::exchange(cuts, std::nullopt);
+                           checkpoint_->Save(record, image, values);
+                         });
     if (!behind) FinishCheckpoint();
     saved_ = std::chrono::steady_clock::now();
   }

@@ -1,15 +1,12 @@
 """Help: by all names, in groups, within the terminal's width; the manual page."""
 
-import fcntl
 import os
 import re
 import shutil
-import struct
 import subprocess
-import termios
 
 import pytest
-from quantize_cli import QUANTIZE, quantize
+from quantize_cli import QUANTIZE, open_terminal, quantize
 
 pytestmark = pytest.mark.skipif(
     not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it, or set PTQ_BUILD_DIR"
@@ -71,8 +68,7 @@ def test_groups_of_run():
 
 def on_terminal(width, *arguments):
     """What the program writes to a terminal of so many columns."""
-    leader, follower = os.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    leader, follower = open_terminal(width)
     with subprocess.Popen([QUANTIZE, *arguments], stdout=follower, stderr=follower) as process:
         os.close(follower)
         written = b""

@@ -1,19 +1,15 @@
 """Quiet, verbose and progress: a bar on a terminal, lines or JSON elsewhere, nothing with -q."""
 
-import fcntl
 import json
 import os
-import pty
 import re
 import signal
-import struct
 import subprocess
-import termios
 import time
 
 import numpy as np
 import pytest
-from quantize_cli import QUANTIZE, quantize
+from quantize_cli import QUANTIZE, open_terminal, quantize
 from small_models import calibration_ids, llama, save
 from test_interrupt import endless
 
@@ -36,8 +32,7 @@ def folder(tmp_path_factory):
 
 def on_terminal(arguments, until, columns=80, environment=(), signals=1):
     """What a terminal of so many columns gets from the start to a Ctrl-C after `until`."""
-    main, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    main, terminal = open_terminal(columns)
     process = subprocess.Popen(
         [str(word) for word in [QUANTIZE, "--threads", 1, *arguments]],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal,
@@ -99,7 +94,7 @@ def test_a_dumb_terminal_gets_no_bar_and_no_colour(folder):
 
 
 def on_terminal_for(arguments, seconds, environment):
-    main, terminal = pty.openpty()
+    main, terminal = open_terminal()
     process = subprocess.Popen(
         [str(word) for word in [QUANTIZE, "--threads", 1, *arguments]],
         stdin=subprocess.DEVNULL, stderr=terminal, env={**os.environ, **environment},

@@ -1,12 +1,16 @@
 """What the interop tests share: the program, the folders, ONNX Runtime sessions, comparisons."""
 
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
+import struct
 import subprocess
+import termios
 
 import numpy as np
+import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 SHARED = pathlib.Path(os.environ.get("PTQ_SHARED", REPOSITORY.parent / "shared"))
@@ -34,6 +38,16 @@ def quantize(*arguments, threads=1, timeout=600, **options):
         check=False,
         **options,
     )
+
+
+def open_terminal(columns=80):
+    """Both ends of a pseudo-terminal; a container without /dev/pts has none, and skips."""
+    try:
+        leader, follower = os.openpty()
+    except OSError as error:
+        pytest.skip(f"this machine gives no pseudo-terminal: {error}")
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    return leader, follower
 
 
 def quantized(source, destination, *arguments, threads=1):

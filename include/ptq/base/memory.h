@@ -1,6 +1,7 @@
 // What the process occupies, for the numbers that users see.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -30,6 +31,20 @@ void KeepFreedMemory();
 
 /// Gives pages that the allocator holds but nobody uses back to the system.
 void ReleaseFreeMemory(int64_t keep = 0);
+
+/// An allocator (std::allocator_traits) for bytes that live long among those that come and go: large
+/// pieces are pages of their own, which the system gets back at once, and leave no gaps in the heap.
+/// Small ones come from the heap. Throws std::bad_alloc.
+struct LongLived {
+  using value_type = std::byte;
+  template <class>
+  struct rebind {
+    using other = LongLived;
+  };
+  [[nodiscard]] std::byte* allocate(size_t count);
+  void deallocate(std::byte* bytes, size_t count) noexcept;
+  bool operator==(const LongLived&) const = default;
+};
 
 /// "1.5 GiB", "12.0 MiB", "312 B".
 [[nodiscard]] std::string FormatBytes(int64_t bytes);

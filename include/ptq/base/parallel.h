@@ -24,6 +24,9 @@ class ThreadLimit {
   int threads_;
 };
 
+/// Threads that loops run on now.
+[[nodiscard]] int64_t ActiveThreads();
+
 /// Calls `body(begin, end)` for each tile of `grain` indices of [0, count), in parallel, any order.
 /// The tiles do not depend on the number of threads. The first exception is rethrown here.
 void ParallelForTiles(int64_t count, int64_t grain,

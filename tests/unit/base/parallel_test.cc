@@ -45,6 +45,7 @@ TEST(ThreadLimit, HoldsWhileItLives) {
   for (const int threads : {1, 2}) {
     const ThreadLimit limit(threads);
     EXPECT_EQ(limit.threads(), threads);
+    EXPECT_EQ(ActiveThreads(), threads);
     std::mutex mutex;
     std::set<std::thread::id> seen;
     ParallelFor(200, [&](int64_t) {
