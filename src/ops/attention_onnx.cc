@@ -114,8 +114,7 @@ void Run(KernelContext& context, const Attributes& attributes) {
   problem.v = v.view;
   problem.scale = attributes.scale != 0.0f ? attributes.scale : DefaultAttentionScale(q.head_size);
   problem.softcap = attributes.softcap;
-  // A single query is the newest token: ONNX Runtime lets it see every key, however many are new.
-  problem.causal = attributes.causal && q.tokens > 1;
+  problem.causal = attributes.causal;
   problem.left_window = attributes.left_window;
   problem.right_window = attributes.right_window;
   problem.offset.assign(static_cast<size_t>(q.batches), past);

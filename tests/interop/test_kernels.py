@@ -137,16 +137,10 @@ def compare(model, feeds, folder):
     return max(deviation(got[name], value) for name, value in expected.items())
 
 
-# Agreed with ONNX Runtime 1.31.1, and does not with 1.32.0; which of the two is right is not known yet.
-DISPUTED = {"attention:Attention/random32": "ONNX Runtime 1.32 gives other numbers than 1.31"}
-
-
 def all_cases():
     for group in GROUPS:
         for name, model, feeds in load_cases(group):
-            case = f"{group}:{name}"
-            marks = [pytest.mark.xfail(reason=DISPUTED[case])] if case in DISPUTED else []
-            yield pytest.param(model, feeds, id=case, marks=marks)
+            yield pytest.param(model, feeds, id=f"{group}:{name}")
 
 
 def pytest_generate_tests(metafunc):
