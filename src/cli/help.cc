@@ -75,6 +75,23 @@ std::string Wrapped(std::string_view text, size_t width, size_t indent, size_t u
   return result;
 }
 
+std::string FittedSummary(std::string_view text, size_t width) {
+  constexpr size_t kTextColumn = 14;
+  std::string result;
+  std::istringstream lines{std::string(text)};
+  for (std::string line; std::getline(lines, line); result += '\n') {
+    const std::string name = line.substr(0, line.find("  "));
+    const bool is_code = name.empty() || name == "measure it" || name == "load it";
+    if (is_code || Length(line) <= width || line.size() < kTextColumn) {
+      result += line;
+      continue;
+    }
+    result += line.substr(0, kTextColumn) +
+              Wrapped(std::string_view(line).substr(kTextColumn), width, kTextColumn, kTextColumn);
+  }
+  return result;
+}
+
 std::string Signature(const CLI::Option& option) {
   std::string text = option.get_positional() ? Upper(option.get_name(true)) : "";
   const auto add = [&](const std::string& name) { text += (text.empty() ? "" : ", ") + name; };

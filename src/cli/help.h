@@ -18,6 +18,10 @@ namespace ptq {
 /// `used`, the others behind `indent` blanks. No blanks at ends of lines, no line end at the end.
 [[nodiscard]] std::string Wrapped(std::string_view text, size_t width, size_t indent, size_t used);
 
+/// A summary (lines of a name, then text from column 14 on) for a terminal of `width` columns: longer
+/// texts go on below their beginning. Commands and code stay whole, to be copied.
+[[nodiscard]] std::string FittedSummary(std::string_view text, size_t width);
+
 /// How an option is written: "-o, --output DIR", "SRC, --src MODEL".
 [[nodiscard]] std::string Signature(const CLI::Option& option);
 /// What it is for, with the values that the signature has no room for, and the default.

@@ -1,11 +1,14 @@
+// quantize run: plans, quantizes and reports one model or a directory of them.
 #include "ptq/pipeline/run.h"
 
 #include <iostream>
 
+#include "help.h"
 #include "json_output.h"
 #include "recipe_options.h"
 #include "values.h"
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include "ptq/base/file.h"
 #include "ptq/base/parallel.h"
@@ -82,7 +85,8 @@ class RunCommand : public Command {
       const Json metadata = ReadMetadata(report.destination);
       Print(RunJson(report, /*done=*/true), metadata.at("source"), metadata.at("calibration"));
     } else if (!global.quiet) {
-      std::cout << SummaryText(report);
+      const std::string text = SummaryText(report);
+      std::cout << (::isatty(STDOUT_FILENO) != 0 ? FittedSummary(text, HelpWidth()) : text);
     }
     return ExitCode::kDone;
   }

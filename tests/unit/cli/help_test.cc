@@ -27,6 +27,18 @@ TEST(Wrapped, LeavesLongWordsWhole) {
 
 TEST(Wrapped, CountsCharactersNotBytes) { EXPECT_EQ(Wrapped("äöü äöü", 7, 0, 0), "äöü äöü"); }
 
+TEST(FittedSummary, GoesOnBelowTheTextAndLeavesCodeWhole) {
+  EXPECT_EQ(FittedSummary("time          one two three four\n"
+                          "size          short\n"
+                          "load it       import one as two, three\n"
+                          "              print(one, two, three)\n",
+                          24),
+            "time          one two\n              three four\n"
+            "size          short\n"
+            "load it       import one as two, three\n"
+            "              print(one, two, three)\n");
+}
+
 class Help : public ::testing::TestWithParam<size_t> {
  protected:
   Help() {
