@@ -1,5 +1,5 @@
 // Moves files between a staged directory and the one that its result goes to, undoes and completes.
-#include "place_files.h"
+#include "ptq/base/place_files.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -9,13 +9,13 @@
 #include <system_error>
 #include <utility>
 
-#include "place_files.h"
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/place_files.h"
 
 namespace ptq {
 namespace {

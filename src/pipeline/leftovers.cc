@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <fstream>
 #include <system_error>
 
@@ -13,6 +14,7 @@
 #include "ptq/base/error.h"
 #include "ptq/base/staged_directory.h"
 #include "ptq/emit/metadata.h"
+#include "ptq/pipeline/single_file.h"
 #include "ptq/stats/statistics_file.h"
 
 namespace ptq {
@@ -62,6 +64,19 @@ bool IsPrevious(const fs::path& path) {
          fs::is_regular_file(path / kMetadataFileName, error);
 }
 
+/// ".<name>.onnx.result": a finished model that could not get its name.
+bool IsUnplaced(const fs::path& path) {
+  const std::string name = path.filename().string();
+  std::error_code error;
+  if (!name.starts_with('.') || !name.ends_with(std::string(".onnx") + kSingleResultSuffix) ||
+      !fs::is_directory(fs::symlink_status(path, error))) {
+    return false;
+  }
+  const std::string model = name.substr(1, name.size() - 1 - std::strlen(kSingleResultSuffix));
+  return fs::is_regular_file(path / kMetadataFileName, error) ||
+         fs::is_regular_file(MetadataOfSingleFile(path / model), error);
+}
+
 /// "<name>.part", when its beginning is that of a statistics file. Others use that ending, too.
 bool IsStatistics(const fs::path& path) {
   std::error_code error;
@@ -100,6 +115,8 @@ void Add(const fs::path& path, std::vector<Leftover>& found) {
     if (!fs::exists(path.parent_path() / destination, error)) {
       leftover.kept = "it is all that is left of '" + destination + "': rename it to that";
     }
+  } else if (IsUnplaced(path)) {
+    leftover.what = "finished model";
   } else if (IsStatistics(path)) {
     leftover.what = "unfinished statistics";
     if (IsBeingWritten(path)) leftover.kept = kInUse;

@@ -124,9 +124,9 @@ namespace {
 
 /// Rank 0 looks, for all.
 bool FindsUpToDate(const Recipe& recipe, const Source& source, const RunContext& context,
-                   Ranks& ranks, RunReport& report) {
+                   const std::filesystem::path& earlier_file, Ranks& ranks, RunReport& report) {
   std::string found;
-  if (ranks.is_root() && IsUpToDate(recipe, source, context, report)) found = "yes";
+  if (ranks.is_root() && IsUpToDate(recipe, source, context, earlier_file, report)) found = "yes";
   if (ranks.size() > 1) ranks.Copy(found, 0, Ranks::kEveryone);
   report.up_to_date = !found.empty();
   return report.up_to_date;
@@ -174,7 +174,8 @@ RunReport Run(const Recipe& recipe, const RunOptions& options, Ranks& ranks) {
   RunReport report = StartReport(companions.source(0), recipe, context);
   if (ranks.is_root()) CheckModelFiles(companions.source(0).model, report.destination);
   report.timings.read = read;
-  if (!options.force && FindsUpToDate(recipe, companions.source(0), context, ranks, report)) {
+  if (!options.force &&
+      FindsUpToDate(recipe, companions.source(0), context, options.earlier_file, ranks, report)) {
     return report;
   }
   Travel(recipe, companions.source(0), ranks, report, options, context);

@@ -11,16 +11,20 @@
 #include "ptq/base/destination.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/place_files.h"
 #include "ptq/emit/metadata.h"
+#include "ptq/emit/written_files.h"
 
 namespace ptq {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// The files that a run writes under a name: data and metadata first, the model at the end.
+fs::path DataOf(const fs::path& model) { return model.string() + ".data"; }
+
+/// The files that a run writes under a name.
 std::array<fs::path, 3> FilesUnder(const fs::path& model) {
-  return {model.string() + ".data", MetadataOfSingleFile(model), model};
+  return {DataOf(model), MetadataOfSingleFile(model), model};
 }
 
 /// Whether the metadata beside a model lists a file with the size that it has.
@@ -34,14 +38,15 @@ bool IsListed(const nlohmann::json& metadata, const fs::path& file) {
   return false;
 }
 
-/// Refuses to replace what no run wrote.
-void CheckFiles(const fs::path& model, const Recipe& recipe) {
+/// The files that stand there, all of them an earlier run's. Throws OutputError when one is not.
+std::vector<fs::path> FilesThere(const fs::path& model, const Recipe& recipe) {
   std::error_code error;
   const fs::path metadata_file = MetadataOfSingleFile(model);
   nlohmann::json metadata;
   if (fs::is_regular_file(fs::symlink_status(metadata_file, error))) {
     metadata = nlohmann::json::parse(ReadTextFile(metadata_file), nullptr, false);
   }
+  std::vector<fs::path> there;
   for (const fs::path& file : FilesUnder(model)) {
     CheckOutputFile(file, {recipe.source});
     if (!fs::exists(fs::symlink_status(file, error))) continue;
@@ -51,11 +56,43 @@ void CheckFiles(const fs::path& model, const Recipe& recipe) {
                         "' is not what this program wrote, and is never replaced; choose another "
                         "--dst");
     }
-    if (!recipe.overwrite) {
-      throw OutputError("'" + file.string() +
-                        "' exists already; choose another --dst or give --overwrite");
-    }
+    there.push_back(file.filename());
   }
+  return there;
+}
+
+/// Where the run works; its result goes from there to its names.
+fs::path ResultDirectory(const fs::path& model) {
+  return model.parent_path() / ("." + model.filename().string() + kSingleResultSuffix);
+}
+
+/// Completes or takes back what a killed run had begun to move, and removes a result that it had
+/// not: the same command makes it again.
+void Recover(const fs::path& model) {
+  const fs::path directory = ResultDirectory(model);
+  RecoverPlacement(directory, model.parent_path());
+  std::vector<fs::path> left;
+  for (const WrittenFile& file : WrittenFiles(directory).value_or(std::vector<WrittenFile>())) {
+    left.push_back(file.name);
+  }
+  std::error_code error;
+  if (fs::exists(directory / MetadataOfSingleFile(model).filename(), error)) {
+    for (const fs::path& file : FilesUnder(model)) left.push_back(file.filename());
+  }
+  if (!left.empty()) RemoveFiles(directory, left);
+}
+
+/// Leaves the three files in the result's directory, under their final names.
+void Strip(const fs::path& directory, const fs::path& model) {
+  const auto written = WrittenFiles(directory).value_or(std::vector<WrittenFile>());
+  std::vector<fs::path> others;
+  for (const WrittenFile& file : written) {
+    const bool goes = file.name == model.filename() || file.name == DataOf(model).filename() ||
+                      file.name == kMetadataFileName;
+    if (!goes) others.push_back(file.name);
+  }
+  RemoveFiles(directory, others);
+  RenameToNew(directory / kMetadataFileName, directory / MetadataOfSingleFile(model).filename());
 }
 
 }  // namespace
@@ -72,30 +109,23 @@ RunReport RunToFile(const Recipe& recipe, const RunOptions& options, Ranks& rank
     throw UsageError("--layout transformers.js is a directory's; give a directory as --dst");
   }
   const fs::path model = fs::absolute(recipe.destination).lexically_normal();
-  CheckFiles(model, recipe);
+  if (ranks.is_root()) Recover(model);
+  RunOptions own_options = options;
+  if (!FilesThere(model, recipe).empty()) own_options.earlier_file = model;
   Recipe own = recipe;
+  own.layout = Layout::kFlat;
   own.model_name = model.filename().string();
-  own.destination = model.parent_path() / ("." + own.model_name + ".result");
-  own.overwrite = true;
-  RunReport report = Run(own, options, ranks);
+  own.destination = ResultDirectory(model);
+  RunReport report = Run(own, own_options, ranks);
   report.destination = report.model_file = recipe.destination;
-  if (!ranks.is_root()) return report;
-  CheckFiles(model, recipe);
-  std::error_code error;
-  // Nobody shall read the old model with the new data.
-  for (const fs::path& file : FilesUnder(model)) fs::remove(file, error);
-  for (const fs::path& file : FilesUnder(model)) {
-    const bool metadata = file == MetadataOfSingleFile(model);
-    const fs::path from =
-        own.destination / (metadata ? fs::path(kMetadataFileName) : file.filename());
-    if (!fs::exists(from, error)) continue;
-    fs::rename(from, file, error);
-    if (error) {
-      throw OutputError("cannot write '" + file.string() + "': " + error.message() +
-                        "; the result is in '" + own.destination.string() + "'");
-    }
+  if (!ranks.is_root() || report.up_to_date) return report;
+  const std::vector<fs::path> replaced = FilesThere(model, recipe);
+  if (!replaced.empty() && !recipe.overwrite) {
+    throw OutputError("'" + recipe.destination.string() +
+                      "' has appeared during the run; give --overwrite to replace it");
   }
-  fs::remove_all(own.destination, error);
+  Strip(own.destination, model);
+  PlaceFiles(own.destination, model.parent_path(), replaced, /*durable=*/true);
   return report;
 }
 

@@ -16,6 +16,7 @@
 #include "ptq/base/file.h"
 #include "ptq/emit/metadata.h"
 #include "ptq/emit/sidecars.h"
+#include "ptq/pipeline/single_file.h"
 #include "ptq/stats/statistics_file.h"
 
 namespace ptq {
@@ -70,7 +71,10 @@ std::vector<std::string> SampleChanges(const Json& then, const Recipe& recipe, c
 }  // namespace
 
 std::optional<FinishedResult> FinishedResult::Find(const fs::path& destination) {
-  const fs::path file = destination / kMetadataFileName;
+  return FindBeside(destination / kMetadataFileName);
+}
+
+std::optional<FinishedResult> FinishedResult::FindBeside(const fs::path& file) {
   struct stat info {};
   if (::stat(file.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return std::nullopt;
   Json metadata = Json::parse(ReadTextFile(file), nullptr, /*allow_exceptions=*/false);
@@ -78,7 +82,7 @@ std::optional<FinishedResult> FinishedResult::Find(const fs::path& destination) 
   if (!metadata.is_object() || !metadata.contains(name) || metadata[name] != "quantize") {
     return std::nullopt;
   }
-  return FinishedResult(destination, std::move(metadata), info.st_mtim);
+  return FinishedResult(file.parent_path(), std::move(metadata), info.st_mtim);
 }
 
 std::vector<std::string> FinishedResult::RecipeChanges(const Recipe& recipe) const {
@@ -161,8 +165,10 @@ void CheckDestinationOrResult(const Recipe& recipe, const fs::path& destination)
 }
 
 bool IsUpToDate(const Recipe& recipe, const Source& source, const RunContext& context,
-                RunReport& report) {
-  const auto found = FinishedResult::Find(report.destination);
+                const fs::path& earlier_file, RunReport& report) {
+  const bool is_file = !earlier_file.empty();
+  const auto found = is_file ? FinishedResult::FindBeside(MetadataOfSingleFile(earlier_file))
+                             : FinishedResult::Find(report.destination);
   if (!found.has_value()) return false;
   std::vector<std::string> changes = found->RecipeChanges(recipe);
   if (!found->metadata().contains("source")) changes.emplace_back("it holds several models");
@@ -170,13 +176,13 @@ bool IsUpToDate(const Recipe& recipe, const Source& source, const RunContext& co
   if (changes.empty()) {
     changes = found->ModelChanges(found->metadata(), written, recipe, source, context);
   }
-  if (changes.empty()) {
+  if (changes.empty() && !is_file) {
     changes = found->SidecarChanges(SidecarDirectory(source.model.directory()));
   }
-  if (!Decide(changes, recipe, report.destination)) return false;
+  if (!Decide(changes, recipe, is_file ? earlier_file : report.destination)) return false;
   report.up_to_date = true;
   report.bytes_before = SourceBytes(source.model);
-  report.bytes_after = SourceBytes(Model::Load(report.destination / written));
+  report.bytes_after = SourceBytes(Model::Load(found->directory() / written));
   return true;
 }
 

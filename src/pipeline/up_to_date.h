@@ -22,6 +22,11 @@ class FinishedResult {
  public:
   /// What lies at `destination`; nothing when that is not a result of this program.
   [[nodiscard]] static std::optional<FinishedResult> Find(const std::filesystem::path& destination);
+  /// The same of what a metadata file describes, beside it.
+  [[nodiscard]] static std::optional<FinishedResult> FindBeside(
+      const std::filesystem::path& metadata_file);
+
+  [[nodiscard]] const std::filesystem::path& directory() const { return directory_; }
 
   [[nodiscard]] const nlohmann::ordered_json& metadata() const { return metadata_; }
 
@@ -55,10 +60,11 @@ class FinishedResult {
 /// is known whether it is up to date.
 void CheckDestinationOrResult(const Recipe& recipe, const std::filesystem::path& destination);
 
-/// Whether the destination of a planned run holds its result already; then the report says so.
+/// Whether the destination of a planned run, or its earlier file if it has one, is its result
+/// already; then the report says so.
 /// Throws OutputError when it holds another one that must not be replaced.
 [[nodiscard]] bool IsUpToDate(const Recipe& recipe, const Source& source, const RunContext& context,
-                              RunReport& report);
+                              const std::filesystem::path& earlier_file, RunReport& report);
 
 /// The same of a directory of models; its report when it is up to date.
 [[nodiscard]] std::optional<DirectoryReport> FindUpToDateDirectory(

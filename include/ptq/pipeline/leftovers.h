@@ -18,8 +18,9 @@ struct Leftover {
 
 /// The leftovers in a directory, and that beside it when it is a destination, by name. Only what
 /// bears the marks of this program counts: directories ".<name>.part" with its lock, results
-/// ".<name>.part.old" that were about to be replaced, statistics files "<name>.part". Links are not
-/// followed. Throws InputError when `directory` is none.
+/// ".<name>.part.old" that were about to be replaced, models ".<name>.onnx.result" that had not got
+/// their name yet, statistics files "<name>.part". Links are not followed. Throws InputError when
+/// `directory` is none.
 [[nodiscard]] std::vector<Leftover> FindLeftovers(const std::filesystem::path& directory);
 
 /// Removes one that may be; `kept` says why it was not. Returns whether it is gone.

@@ -74,6 +74,9 @@ struct RunOptions {
   bool resume = false;
   bool restart = false;  ///< what it left is given up
   bool force = false;    ///< a result that is up to date is made again
+  /// The model file of an earlier result that lies elsewhere than in the destination
+  /// (single_file.h); empty when there is none.
+  std::filesystem::path earlier_file = {};
   /// A finished segment becomes a checkpoint when so much time has passed since the last one. A
   /// result that took less, and replaces nothing, is left to the system to bring to the disk.
   double checkpoint_seconds = 2;

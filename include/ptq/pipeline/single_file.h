@@ -14,9 +14,14 @@ namespace ptq {
 /// The metadata of a model that was written as one file: "out.onnx.json".
 [[nodiscard]] std::filesystem::path MetadataOfSingleFile(const std::filesystem::path& file);
 
+/// What follows the file's name, behind a dot in front, in the name of the directory that a run
+/// works in: ".out.onnx.result".
+inline constexpr char kSingleResultSuffix[] = ".result";
+
 /// Run, with the model as `recipe.destination`, its data and metadata beside it, and no other file.
 /// Replaces only what an earlier run wrote under these names, and only with `recipe.overwrite`.
-/// Works in ".<name>.result" beside it. Throws as Run does; UsageError for a layout of folders.
+/// The files get their names as PlaceFiles gives them: after a kill, the next run completes that or
+/// takes it back. Throws as Run does; UsageError for a layout of folders.
 [[nodiscard]] RunReport RunToFile(const Recipe& recipe, const RunOptions& options, Ranks& ranks);
 
 }  // namespace ptq
