@@ -88,55 +88,31 @@ ElementType TypeByAttribute(const onnx::NodeProto& node) {
   return 0;
 }
 
-/// What a source has already, whatever it is worth.
-class Given {
- public:
-  explicit Given(const onnx::ModelProto& source) {
-    for (const auto& import : source.opset_import()) {
-      opsets_[import.domain() == "ai.onnx" ? "" : import.domain()] = import.version();
-    }
-    Add(source.graph());
-  }
+std::string DomainOf(const std::string& domain) { return domain == "ai.onnx" ? "" : domain; }
 
-  [[nodiscard]] bool HasAttribute(const onnx::NodeProto& node, const std::string& name) const {
-    return attributes_.contains({node.op_type(), name});
-  }
-  [[nodiscard]] bool Has(const onnx::NodeProto& node, int64_t opset) const {
-    const auto import = opsets_.find(node.domain() == "ai.onnx" ? "" : node.domain());
-    return import != opsets_.end() && import->second == opset &&
-           nodes_.contains(node.SerializeAsString());
-  }
+constexpr char kDomain[] = "domain";
 
- private:
-  void Add(const onnx::GraphProto& graph) {
-    for (const auto& node : graph.node()) {
-      nodes_.insert(node.SerializeAsString());
-      for (const auto& attribute : node.attribute()) {
-        attributes_.emplace(node.op_type(), attribute.name());
-        if (attribute.has_g()) Add(attribute.g());
-        for (const auto& inner : attribute.graphs()) Add(inner);
-      }
-    }
-  }
-
-  std::map<std::string, int64_t> opsets_;
-  std::set<std::string> nodes_;
-  std::set<std::pair<std::string, std::string>> attributes_;  ///< operator and name
+/// Why a runtime would not load a model.
+struct Finding {
+  std::string what;  ///< the kind of thing that is wrong, the same wherever it is found
+  std::string reason;
+  std::string text;  ///< for the user
 };
 
 class Checker {
  public:
-  Checker(const onnx::ModelProto& model, const onnx::ModelProto& source)
-      : model_(model), given_(source) {}
+  explicit Checker(const onnx::ModelProto& model) : model_(model) {}
 
-  void Run() {
+  [[nodiscard]] std::vector<Finding> Run() {
     for (const auto& import : model_.opset_import()) {
-      const std::string name = import.domain() == "ai.onnx" ? "" : import.domain();
+      const std::string name = DomainOf(import.domain());
       if (opsets_.emplace(name, import.version()).second) continue;
-      throw QualityError("verification: the written model imports the domain '" + name +
-                         "' twice; no runtime says which version counts");
+      Add(kDomain, name,
+          "the written model imports the domain '" + name +
+              "' twice; no runtime says which version counts");
     }
     CheckGraph(model_.graph(), nullptr);
+    return std::move(findings_);
   }
 
  private:
@@ -154,21 +130,22 @@ class Checker {
     for (const auto& info : graph.value_info()) CheckDeclared(info, types);
   }
 
-  void CheckInitializer(const onnx::TensorProto& tensor) const {
+  void CheckInitializer(const onnx::TensorProto& tensor) {
     const int64_t needed = IrVersionOf(tensor.data_type());
     if (model_.ir_version() >= needed) return;
-    throw QualityError("verification: the written initializer '" + tensor.name() + "' is " +
-                       TypeName(tensor.data_type()) + ", which needs IR version " +
-                       std::to_string(needed) + "; the model has " +
-                       std::to_string(model_.ir_version()));
+    Add("initializer", tensor.name(),
+        "the written initializer '" + tensor.name() + "' is " + TypeName(tensor.data_type()) +
+            ", which needs IR version " + std::to_string(needed) + "; the model has " +
+            std::to_string(model_.ir_version()));
   }
 
-  static void CheckDeclared(const onnx::ValueInfoProto& info, const Types& types) {
+  void CheckDeclared(const onnx::ValueInfoProto& info, const Types& types) {
     const ElementType declared = info.type().tensor_type().elem_type();
     const ElementType found = types.Of(info.name());
     if (declared == 0 || found == 0 || declared == found) return;
-    throw QualityError("verification: the written value '" + info.name() + "' is declared as " +
-                       TypeName(declared) + " and is " + TypeName(found));
+    Add("value", info.name(),
+        "the written value '" + info.name() + "' is declared as " + TypeName(declared) +
+            " and is " + TypeName(found));
   }
 
   void CheckNode(const onnx::NodeProto& node, Types& types) {
@@ -176,23 +153,23 @@ class Checker {
       if (attribute.has_g()) CheckGraph(attribute.g(), &types);
       for (const auto& graph : attribute.graphs()) CheckGraph(graph, &types);
     }
-    const std::string domain = node.domain() == "ai.onnx" ? "" : node.domain();
+    const std::string domain = DomainOf(node.domain());
     const auto import = opsets_.find(domain);
     opset_ = import == opsets_.end() ? 0 : import->second;
     const auto schema = FindSchema(domain, node.op_type(), opset_);
-    if (!schema.has_value() || given_.Has(node, opset_)) return;
-    if (import == opsets_.end()) Refuse(node, "the model does not import its domain");
+    if (!schema.has_value()) return;
+    if (import == opsets_.end()) return Refuse(node, "the model does not import its domain");
     if (schema->since > opset_) {
       // ONNX Runtime has this one from the first opset on.
       if (node.op_type() == "LayerNormalization") return;
-      Refuse(node, "it came with opset " + std::to_string(schema->since));
+      return Refuse(node, "it came with opset " + std::to_string(schema->since));
     }
-    if (schema->most_inputs < 0) Refuse(node, "it no longer exists");
+    if (schema->most_inputs < 0) return Refuse(node, "it no longer exists");
     CheckAttributes(node, *schema);
     CheckValues(node, *schema, types);
   }
 
-  void CheckAttributes(const onnx::NodeProto& node, const OperatorSchema& schema) const {
+  void CheckAttributes(const onnx::NodeProto& node, const OperatorSchema& schema) {
     for (const auto& attribute : node.attribute()) {
       const auto known =
           std::ranges::find(schema.attributes, attribute.name(), &SchemaAttribute::name);
@@ -200,8 +177,8 @@ class Checker {
         const bool typed = attribute.type() != onnx::AttributeProto::UNDEFINED;
         if (!typed || LetterOf(attribute) == known->type) continue;
         Refuse(node, "its attribute '" + attribute.name() + "' has another type");
+        continue;
       }
-      if (given_.HasAttribute(node, attribute.name())) continue;
       if (!attribute.name().starts_with("__")) {  // by which runtimes let pass what is private
         Refuse(node, "it has no attribute '" + attribute.name() + "'");
       }
@@ -215,9 +192,9 @@ class Checker {
     }
   }
 
-  void CheckValues(const onnx::NodeProto& node, const OperatorSchema& schema, Types& types) const {
+  void CheckValues(const onnx::NodeProto& node, const OperatorSchema& schema, Types& types) {
     if (node.input_size() < schema.least_inputs || node.input_size() > schema.most_inputs) {
-      Refuse(node, "it does not take " + std::to_string(node.input_size()) + " inputs");
+      return Refuse(node, "it does not take " + std::to_string(node.input_size()) + " inputs");
     }
     std::map<std::string_view, ElementType> bound;
     for (int i = 0; i < node.input_size(); ++i) {
@@ -235,14 +212,14 @@ class Checker {
     }
     for (int i = 0; i < node.output_size(); ++i) {
       const SchemaParameter* parameter = ParameterOf(schema.outputs, i);
-      if (parameter == nullptr) Refuse(node, "it does not have that many outputs");
+      if (parameter == nullptr) return Refuse(node, "it does not have that many outputs");
       types.Set(node.output(i), OutputType(node, i, *parameter, bound));
     }
   }
 
   [[nodiscard]] ElementType OutputType(const onnx::NodeProto& node, int index,
                                        const SchemaParameter& parameter,
-                                       const std::map<std::string_view, ElementType>& bound) const {
+                                       const std::map<std::string_view, ElementType>& bound) {
     if (parameter.mask == 0 || parameter.mixed) return 0;
     const ElementType named = index == 0 ? TypeByAttribute(node) : 0;
     if (named > 0 && named < 32) {
@@ -262,25 +239,37 @@ class Checker {
     return !parameters.empty() && parameters.back().repeats ? &parameters.back() : nullptr;
   }
 
-  [[noreturn]] void Refuse(const onnx::NodeProto& node, const std::string& reason) const {
+  void Refuse(const onnx::NodeProto& node, const std::string& reason) {
     const std::string name =
         node.name().empty() && node.output_size() > 0 ? node.output(0) : node.name();
     const std::string domain = node.domain().empty() ? "ai.onnx" : node.domain();
-    throw QualityError("verification: no runtime would load the written node '" + name + "' (" +
-                       node.op_type() + " of " + domain + " " + std::to_string(opset_) +
-                       "): " + reason + "; nothing was kept");
+    Add(domain + " " + node.op_type(), reason,
+        "no runtime would load the written node '" + name + "' (" + node.op_type() + " of " +
+            domain + " " + std::to_string(opset_) + "): " + reason);
+  }
+
+  void Add(std::string what, std::string reason, std::string text) {
+    findings_.push_back({std::move(what), std::move(reason), std::move(text)});
   }
 
   const onnx::ModelProto& model_;
-  const Given given_;
   std::map<std::string, int64_t> opsets_;
   int64_t opset_ = 0;  ///< of the node at hand
+  std::vector<Finding> findings_;
 };
 
 }  // namespace
 
 void CheckLoads(const onnx::ModelProto& model, const onnx::ModelProto& source) {
-  Checker(model, source).Run();
+  const std::vector<Finding> findings = Checker(model).Run();
+  if (findings.empty()) return;
+  // What a source has already is its own, whatever it is worth.
+  std::set<std::pair<std::string, std::string>> given;
+  for (const Finding& finding : Checker(source).Run()) given.emplace(finding.what, finding.reason);
+  for (const Finding& finding : findings) {
+    if (finding.what != kDomain && given.contains({finding.what, finding.reason})) continue;
+    throw QualityError("verification: " + finding.text + "; nothing was kept");
+  }
 }
 
 void CheckLoads(const std::filesystem::path& file, const onnx::ModelProto& source) {
