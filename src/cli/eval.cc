@@ -1,3 +1,5 @@
+// quantize eval: measures a language model, an encoder or a scorer, alone or beside another.
+#include <algorithm>
 #include <iostream>
 #include <limits>
 #include <optional>
@@ -20,6 +22,32 @@
 
 namespace ptq {
 namespace {
+
+template <class T>
+using Choices = std::vector<std::pair<std::string, T>>;
+
+Choices<EvalTask> Tasks() {
+  return {{"auto", EvalTask::kAuto},
+          {"lm", EvalTask::kLanguageModel},
+          {"embed", EvalTask::kEmbedding},
+          {"score", EvalTask::kScore}};
+}
+
+Choices<std::optional<Pooling>> Poolings() {
+  return {{"auto", std::nullopt},
+          {"mean", Pooling::kMean},
+          {"cls", Pooling::kCls},
+          {"max", Pooling::kMax},
+          {"last", Pooling::kLastToken},
+          {"weighted-mean", Pooling::kWeightedMean},
+          {"mean-sqrt-len", Pooling::kMeanSqrtLength}};
+}
+
+/// The name of one of the choices.
+template <class T>
+std::string NameOf(const T& value, const Choices<T>& choices) {
+  return std::ranges::find(choices, value, &Choices<T>::value_type::second)->first;
+}
 
 /// Texts as token ids, with gold scores when they are pairs of sentences.
 struct EvalTexts {
@@ -46,25 +74,14 @@ class EvalCommand : public Command {
         ->required();
     AddTokenizerOption(app, tokenizer_);
     app.option_defaults()->group("Evaluation");
-    AddChoice<EvalTask>(app, "--task", task_,
-                        {{"auto", EvalTask::kAuto},
-                         {"lm", EvalTask::kLanguageModel},
-                         {"embed", EvalTask::kEmbedding},
-                         {"score", EvalTask::kScore}},
+    AddChoice<EvalTask>(app, "--task", task_, Tasks(),
                         "lm: next-token logits; embed: sentence embeddings; score: rerankers, "
                         "regressors and classifiers; auto: as the model's outputs suggest");
     app.add_option("--output", output_, "Output of the model to judge")
         ->type_name("NAME")
         ->default_str("the one that users consume");
     AddChoice<std::optional<Pooling>>(
-        app, "--pooling", pooling_,
-        {{"auto", std::nullopt},
-         {"mean", Pooling::kMean},
-         {"cls", Pooling::kCls},
-         {"max", Pooling::kMax},
-         {"last", Pooling::kLastToken},
-         {"weighted-mean", Pooling::kWeightedMean},
-         {"mean-sqrt-len", Pooling::kMeanSqrtLength}},
+        app, "--pooling", pooling_, Poolings(),
         "How the states of tokens become an embedding; auto: as modules.json beside the model "
         "says, else their mean");
     AddWhole(app, "--seq-len", options_.seq_len, {.least = 1},
@@ -158,8 +175,13 @@ class EvalCommand : public Command {
   template <class Score>
   void Print(const Score& score, const EvalSubject& subject) const {
     if (json_) {
-      nlohmann::ordered_json json = {{"source", SourceJson(source_)}, {"reference", nullptr}};
+      nlohmann::ordered_json json = {
+          {"recipe", nullptr}, {"source", SourceJson(source_)}, {"reference", nullptr}};
       if (!reference_.empty()) json["reference"] = SourceJson(reference_);
+      json["recipe"] = {{"task", NameOf(task_, Tasks())},
+                        {"output", output_.empty() ? std::string("auto") : output_},
+                        {"pooling", NameOf(pooling_, Poolings())},
+                        {"seq_len", options_.seq_len}};
       json["text"] = {{"file", text_.filename().string()}, {"sha256", nullptr}};
       if (text_ != "-") json["text"]["sha256"] = Sha256OfFile(text_);
       json.update(EvalJson(score, subject));

@@ -1,3 +1,4 @@
+// quantize stats: collects what calibration sees once, for many runs, and merges such files.
 #include <iostream>
 
 #include "json_output.h"
@@ -9,6 +10,7 @@
 #include "ptq/base/parallel.h"
 #include "ptq/cli/command.h"
 #include "ptq/pipeline/collect.h"
+#include "ptq/stats/statistics_file.h"
 
 namespace ptq {
 namespace {
@@ -58,6 +60,8 @@ class StatsCommand : public Command {
       const nlohmann::ordered_json json = {
           {"recipe", merged ? nullptr : ToJson(recipe_)},
           {"source", merged ? nullptr : SourceJson(recipe_.source)},
+          {"calibration",
+           StatisticsFile(report.file).provenance().value("calibration", nlohmann::ordered_json())},
           {"file", report.file.string()},
           {"sites", report.sites},
           {"samples", report.samples},

@@ -63,9 +63,12 @@ def test_other_commands(source, tmp_path):
     digest = sha256(model_file(source))
     stats = printed("stats", source, "-o", tmp_path / "x.stats", "--calib", ids)
     assert stats["source"]["sha256"] == digest and stats["recipe"]["seed"] == 13
+    assert stats["calibration"]["file_sha256"] == sha256(ids)
     eval_ = printed("eval", source, "--against", source, "--text", ids)
     assert eval_["source"]["sha256"] == eval_["reference"]["sha256"] == digest
     assert eval_["text"] == {"file": "ids.npy", "sha256": sha256(ids)}
+    recipe = {"task": "auto", "output": "auto", "pooling": "auto", "seq_len": 512}
+    assert eval_["recipe"] == recipe
     assert printed("inspect", source)["source"]["sha256"] == digest
     operators = printed("operators")["operators"]
     assert {"domain": "ai.onnx", "operator": "MatMul"}.items() <= next(
