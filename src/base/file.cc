@@ -1,3 +1,4 @@
+// Maps, writes, syncs and renames files by system calls, and words what goes wrong.
 #include "ptq/base/file.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Converts arrays of 16-bit floats, to float by the processor's own instruction where it has one.
 #include "ptq/base/half.h"
 
 #include <Eigen/Core>

@@ -1,3 +1,4 @@
+// SHA-256 by OpenSSL, and a fast hash in lanes that can be vectorised.
 #include "ptq/base/hash.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Asks /proc and glibc's allocator what is held, and writes sizes and times for people.
 #include "ptq/base/memory.h"
 
 #include <array>

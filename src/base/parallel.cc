@@ -1,3 +1,4 @@
+// Hands tiles to oneTBB, or to plain threads under the thread sanitizer; stops at an interrupt.
 #include "ptq/base/parallel.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The build without MPI (PTQ_MPI=OFF): one rank, whose exchanges do nothing.
 #include <cstdlib>
 
 #include "ptq/base/ranks.h"

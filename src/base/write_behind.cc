@@ -1,3 +1,4 @@
+// Queues full buffers for the thread that writes them, and hands written ones out again.
 #include "write_behind.h"
 
 #include <utility>

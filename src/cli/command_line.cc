@@ -1,3 +1,4 @@
+// Declares the global options, parses the words, and runs the command that they name.
 #include <algorithm>
 #include <iostream>
 #include <map>

@@ -1,3 +1,4 @@
+// quantize forward: runs a model on the arrays of a file, and writes or compares its outputs.
 #include <Eigen/Core>
 #include <cmath>
 #include <filesystem>

@@ -1,3 +1,4 @@
+// quantize inspect: shows what a model holds, or what a run has written.
 #include <filesystem>
 #include <iostream>
 

@@ -1,3 +1,4 @@
+// quantize operators: lists what the executor runs, also as docs/supported-operators.md.
 #include <algorithm>
 #include <iostream>
 #include <string>

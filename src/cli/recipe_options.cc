@@ -1,3 +1,4 @@
+// Binds each option to the field of the Recipe that it fills, group by group.
 #include "recipe_options.h"
 
 #include <string>

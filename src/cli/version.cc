@@ -1,3 +1,4 @@
+// quantize version, and the list of libraries that the program runs with.
 #include "ptq/cli/version.h"
 
 #include <Eigen/Core>

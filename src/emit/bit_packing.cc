@@ -1,3 +1,4 @@
+// Packs 8 and 4 bits straight, other widths through a register of pending bits.
 #include "bit_packing.h"
 
 #include <algorithm>

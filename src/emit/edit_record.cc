@@ -1,3 +1,4 @@
+// Writes edits as JSON that holds protobuf messages as bytes, and reads them back.
 #include "edit_record.h"
 
 #include "ptq/base/error.h"

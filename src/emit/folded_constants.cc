@@ -1,3 +1,4 @@
+// Changes a constant for one use alone, and refuses values that are too large for its type.
 #include "folded_constants.h"
 
 #include <cmath>

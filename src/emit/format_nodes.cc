@@ -1,3 +1,4 @@
+// Makes the casts around bfloat16 linears, and refuses scales that are not finite once stored.
 #include "format_nodes.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// Lists the formats, and finds one by its name.
 #include "formats.h"
 
 #include <array>

@@ -1,3 +1,4 @@
+// Keeps a slot for each node of the source, edits the slots, and sorts what is still read.
 #include "graph_editor.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Converts constants chunk by chunk, and moves the casts behind what only moves elements.
 #include "half_storage.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Copies initializers of the main graph into the subgraphs whose DequantizeLinear read them.
 #include "local_constants.h"
 
 #include <string>

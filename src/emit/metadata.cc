@@ -1,3 +1,4 @@
+// Describes source and linears, sums them up, and writes quantization_metadata.json.
 #include "ptq/emit/metadata.h"
 
 #include <cmath>

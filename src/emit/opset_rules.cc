@@ -1,3 +1,4 @@
+// The table of changed operators, each with its last change and the rewriting, if there is one.
 #include "opset_rules.h"
 
 #include <algorithm>

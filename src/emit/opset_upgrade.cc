@@ -1,3 +1,4 @@
+// Rewrites the nodes of a graph and of those within it, or names the one that cannot be moved.
 #include "opset_upgrade.h"
 
 #include <set>

@@ -1,3 +1,4 @@
+// Applies scales, biases and codes to a copy of the graph, and writes it with its data file.
 #include "ptq/emit/output_model.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Derives numbers of dimensions from declared shapes, constants and the operators between them.
 #include "ranks.h"
 
 #include <algorithm>

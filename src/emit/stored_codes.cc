@@ -1,3 +1,4 @@
+// Moves symmetric codes and their zero points to the middle of the stored range.
 #include "ptq/emit/stored_codes.h"
 
 namespace ptq {

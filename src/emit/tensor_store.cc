@@ -1,3 +1,4 @@
+// Aligns large tensors in the data file, keeps small ones inline, and stores equal ones once.
 #include "tensor_store.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Embeds texts in parallel, and compares by cosines, neighbours and rank correlation.
 #include "ptq/evaluate/embeddings.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Sums up likelihoods and divergences of next tokens from logits, in double.
 #include "ptq/evaluate/language_model.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Loads the constants once, makes the inputs of each text, and checks the shape of the output.
 #include "ptq/evaluate/model_runner.h"
 
 #include "ptq/base/error.h"

@@ -1,3 +1,4 @@
+// Counts which of the ten nearest texts by cosine two models have in common.
 #include "ptq/evaluate/neighbours.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Ranks values by a stable sort, and correlates by the squares of the ranks' differences.
 #include "ptq/evaluate/rank_correlation.h"
 
 #include <algorithm>

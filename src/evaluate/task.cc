@@ -1,3 +1,4 @@
+// Knows what outputs are by their names, shapes and types, and chooses one.
 #include "ptq/evaluate/task.h"
 
 #include <algorithm>

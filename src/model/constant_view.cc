@@ -1,3 +1,4 @@
+// Follows a constant back through its operators, one function for each that moves elements.
 #include "ptq/model/constant_view.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Applies the rules of dequantize_rules.cc scope by scope, and removes what nobody reads any more.
 #include "dequantize.h"
 
 #include <algorithm>

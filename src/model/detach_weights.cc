@@ -1,3 +1,4 @@
+// Rewrites the bytes of the protobuf messages: large raw data becomes its place in the file.
 #include "detach_weights.h"
 
 #include <limits>

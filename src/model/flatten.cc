@@ -1,3 +1,4 @@
+// Places the branches of an If and the bodies of loops in front of the node that owns them.
 #include "flatten.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Expands calls down to the last, with fresh names, bound attributes and merged opsets.
 #include "function_inliner.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Looks up values, their readers and declared types, and what a subgraph reads from outside.
 #include "ptq/model/graph.h"
 
 #include <algorithm>

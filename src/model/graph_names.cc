@@ -1,3 +1,4 @@
+// Collects the names of values and nodes, also from the graphs within a graph.
 #include "ptq/model/graph_names.h"
 
 namespace ptq {

@@ -1,3 +1,4 @@
+// Lists the forms by operator, and replaces each node that has one by the plain nodes it gets.
 #include "linear_forms.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Loads a model file: unifies domains and scopes, inlines functions, spells out hidden linears.
 #include "ptq/model/model.h"
 
 #include <limits>

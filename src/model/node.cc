@@ -1,3 +1,4 @@
+// Reads attributes from the NodeProto, with fallbacks, and names nodes that have no name.
 #include "ptq/model/node.h"
 
 #include "ptq/base/error.h"

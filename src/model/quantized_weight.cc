@@ -1,3 +1,4 @@
+// Checks the parts of a quantized weight against each other, and computes its floats from them.
 #include "quantized_weight.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Renames what hides or repeats an outer name, and hoists the initializers of bodies and branches.
 #include "scopes.h"
 
 #include <map>

@@ -1,3 +1,4 @@
+// Reads tensors from data files, raw bytes, typed fields and codes, within the files' bounds.
 #include <optional>
 #include <string>
 #include <system_error>

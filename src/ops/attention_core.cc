@@ -1,3 +1,4 @@
+// Runs blocks of queries of one head as tasks: scores, biases, softmax, product with the values.
 #include "attention_core.h"
 
 #include <algorithm>

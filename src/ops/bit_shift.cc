@@ -1,3 +1,4 @@
+// Shifts of unsigned integers with broadcasting: ai.onnx BitShift.
 #include <string>
 
 #include "broadcast.h"

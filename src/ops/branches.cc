@@ -1,3 +1,4 @@
+// The choice between branches that have run: ai.onnx If. (Bodies: src/runtime/iterate.cc.)
 #include "ptq/ops/kernel.h"
 
 namespace ptq {

@@ -1,3 +1,4 @@
+// Columns of blocks summed up to images, which undoes the unfolding of windows: ai.onnx Col2Im.
 #include "array.h"
 #include "window.h"
 

@@ -1,3 +1,4 @@
+// Convolutions that read between pixels where offsets point: ai.onnx DeformConv.
 #include <algorithm>
 #include <cmath>
 #include <vector>

@@ -1,3 +1,4 @@
+// Determinants of stacks of matrices, computed in double: ai.onnx Det.
 #include <Eigen/LU>
 
 #include "ptq/base/parallel.h"

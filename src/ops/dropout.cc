@@ -1,3 +1,4 @@
+// Dropout that drops nothing: ai.onnx Dropout outside of training.
 #include "ptq/ops/kernel.h"
 
 namespace ptq {

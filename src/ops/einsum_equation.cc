@@ -1,3 +1,4 @@
+// Parses an equation for operands of known ranks, and makes the result that it leaves implicit.
 #include "einsum_equation.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Decodes by a table of all 256 codes, and encodes by a search in its magnitudes.
 #include "float8.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The operator that hands its input on, and the shortest kernel: ai.onnx Identity.
 #include "ptq/ops/kernel.h"
 
 namespace ptq {

@@ -1,3 +1,4 @@
+// Checks indices against the axes that they point into, and turns them into flat offsets.
 #include "indices.h"
 
 #include <string>

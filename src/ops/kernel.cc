@@ -1,3 +1,4 @@
+// Finds a node's kernel by domain, type and opset; advises what to do where there is none.
 #include "ptq/ops/kernel.h"
 
 #include "ptq/base/error.h"

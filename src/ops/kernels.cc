@@ -1,3 +1,4 @@
+// Makes the list of all kernels from kernels.inc.
 #include "makers.h"
 
 namespace ptq {

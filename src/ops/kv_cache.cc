@@ -1,3 +1,4 @@
+// Copies past and new tokens into one cache, and reads masks of any rank as biases on the scores.
 #include "kv_cache.h"
 
 #include <algorithm>

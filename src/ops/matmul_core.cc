@@ -1,3 +1,4 @@
+// Describes operands as stacks of matrices; multiplies floats, small codes exactly, and integers.
 #include "matmul_core.h"
 
 #include <algorithm>

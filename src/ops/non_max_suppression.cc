@@ -1,3 +1,4 @@
+// Boxes that no better box of their class overlaps: ai.onnx NonMaxSuppression.
 #include <algorithm>
 #include <limits>
 #include <vector>

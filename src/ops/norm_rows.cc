@@ -1,3 +1,4 @@
+// Normalises tiles of rows, and brings scales and biases that broadcast into their form.
 #include "norm_rows.h"
 
 #include <cmath>

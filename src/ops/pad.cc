@@ -1,3 +1,4 @@
+// Padding and cropping by a table of source indices for each axis: ai.onnx Pad, CenterCropPad.
 #include <algorithm>
 #include <string>
 

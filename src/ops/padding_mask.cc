@@ -1,3 +1,4 @@
+// Tells the forms of a mask apart by its shape, and writes each as zeros and filter values.
 #include "padding_mask.h"
 
 #include <string>

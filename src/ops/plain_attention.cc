@@ -1,3 +1,4 @@
+// Runs fused attention as a whole where its operands fit, else node by node as the graph has it.
 #include "ptq/ops/plain_attention.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// Converts a cache row by row, with one scale or one for each value of a head.
 #include "quantized_cache.h"
 
 #include <algorithm>

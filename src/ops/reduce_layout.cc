@@ -1,3 +1,4 @@
+// Orders dimensions into runs that fold and runs that stay, and transposes where they mix.
 #include "reduce_layout.h"
 
 #include "strided.h"

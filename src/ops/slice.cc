@@ -1,3 +1,4 @@
+// Ranges of axes, forwards and backwards, as strided views: ai.onnx Slice.
 #include <algorithm>
 #include <numeric>
 

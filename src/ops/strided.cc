@@ -1,3 +1,4 @@
+// Copies strided views in runs or square blocks, after merging the axes that one stride spans.
 #include "strided.h"
 
 #include <algorithm>

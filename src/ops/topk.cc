@@ -1,3 +1,4 @@
+// The k largest or smallest elements along an axis, NaN last: ai.onnx TopK.
 #include <algorithm>
 #include <numeric>
 

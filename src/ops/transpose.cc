@@ -1,3 +1,4 @@
+// Axes in another order, without a copy where no element moves: ai.onnx Transpose.
 #include <algorithm>
 #include <numeric>
 

@@ -1,3 +1,4 @@
+// Triangles of matrices, the other elements cleared in place: ai.onnx Trilu.
 #include <algorithm>
 
 #include "arguments.h"

@@ -1,3 +1,4 @@
+// Distinct elements or rows, grouped by a stable sort: ai.onnx Unique.
 #include <algorithm>
 #include <cstring>
 #include <numeric>

@@ -1,3 +1,4 @@
+// Values put back where a pooling took them from: ai.onnx MaxUnpool.
 #include <algorithm>
 #include <cstring>
 

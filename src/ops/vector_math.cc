@@ -1,3 +1,4 @@
+// Polynomials for exp and what is made of it, in loops that the compiler turns into vectors.
 #include "vector_math.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Resolves strides, dilations, pads and auto_pad for each axis, and checks that they fit.
 #include "window.h"
 
 #include "ptq/base/error.h"

@@ -1,3 +1,4 @@
+// Reads the samples, gives each rank its blocks, and makes a calibrator that fits the memory.
 #include "calibration_run.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Runs each stage on all blocks of samples, and accumulates statistics of what its taps see.
 #include "ptq/pipeline/calibrator.h"
 
 #include <set>

@@ -1,3 +1,4 @@
+// Writes numbered steps into the staged directory, and takes them over for the same run only.
 #include "checkpoint.h"
 
 #include <chrono>

@@ -1,3 +1,4 @@
+// Observes all sites segment by segment into a statistics file, and merges such files.
 #include "ptq/pipeline/collect.h"
 
 #include <optional>

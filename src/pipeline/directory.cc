@@ -1,3 +1,4 @@
+// Takes the models one after the other, resumes between them, and assembles one result.
 #include "ptq/pipeline/directory.h"
 
 #include <algorithm>

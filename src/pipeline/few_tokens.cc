@@ -1,3 +1,4 @@
+// Compares the tokens that each linear saw with the number of its inputs.
 #include "few_tokens.h"
 
 namespace ptq {

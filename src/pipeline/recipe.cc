@@ -1,3 +1,4 @@
+// Derives the method, the plan's options, the destination and the metadata's recipe from a request.
 #include "ptq/pipeline/recipe.h"
 
 #include <nlohmann/json.hpp>

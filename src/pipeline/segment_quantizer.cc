@@ -1,3 +1,4 @@
+// Poses a problem for each site, takes over shared results, and folds scales into rows.
 #include "segment_quantizer.h"
 
 #include <algorithm>

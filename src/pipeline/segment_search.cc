@@ -1,3 +1,4 @@
+// Observes and quantizes a segment stage by stage, and exchanges what each rank has found.
 #include "segment_search.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Tells equal weights by a hash, and stores what was found for them for the other models.
 #include "shared_weights.h"
 
 #include <algorithm>

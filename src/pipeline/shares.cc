@@ -1,3 +1,4 @@
+// Gives ranks even parts of the blocks, and the sites to whoever has least to search.
 #include "shares.h"
 
 #include <algorithm>

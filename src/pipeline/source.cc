@@ -1,3 +1,4 @@
+// Loads a model's floats, refusing or dequantizing codes, and tells one source from another.
 #include "source.h"
 
 #include <array>

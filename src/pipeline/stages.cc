@@ -1,3 +1,4 @@
+// Divides segments at the linears of each site, or leaves them whole.
 #include "ptq/pipeline/stages.h"
 
 #include <algorithm>

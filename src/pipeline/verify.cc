@@ -1,3 +1,4 @@
+// Carries one sample along with the weights as stored, and compares the written model with it.
 #include "verify.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Walks back through fused attention operators and the ways in which exporters spell one out.
 #include "attention_value.h"
 
 #include <algorithm>

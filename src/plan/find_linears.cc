@@ -1,3 +1,4 @@
+// Looks at every node that may hold a weight, says why one is not taken, and names them apart.
 #include "find_linears.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Matches norms, gains, gated products and attention in front of a site.
 #include "folds.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Follows a linear's output through operators that keep its classes, up to the graph's outputs.
 #include "head.h"
 
 #include <algorithm>

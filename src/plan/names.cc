@@ -1,3 +1,4 @@
+// Makes names from parameters, exporters' scopes or nodes' paths, and matches patterns with them.
 #include "ptq/plan/names.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Follows a linear's output to a TopK or to the operator that mixes experts.
 #include "router.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Computes each row's mean error from the mean input and its mean shift, in double.
 #include "bias.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// Summarizes weights by channel, and brings candidates into the range that a producer allows.
 #include "channel_scales.h"
 
 #include <algorithm>

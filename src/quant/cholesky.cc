@@ -1,3 +1,4 @@
+// Factorises panel by panel; tiles behind a panel are updated in parallel.
 #include "cholesky.h"
 
 #include <Eigen/Cholesky>

@@ -1,3 +1,4 @@
+// Solves the ridge regression of the original outputs on the inputs that a layer will see.
 #include "correction.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Sweeps over the codes in blocks of columns, between which gradients are computed anew.
 #include "descent.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Computes losses and products from H's lower triangle, with rows kept in the range of float.
 #include "gram_view.h"
 
 #include <algorithm>

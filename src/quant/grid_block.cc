@@ -1,3 +1,4 @@
+// The grid "block": tries many ranges on a group's block of H, and fits the scale of the best.
 #include "grid_by_blocks.h"
 
 namespace ptq {

@@ -1,3 +1,4 @@
+// Tries one candidate after the other on a group in all rows, and fits scales by least squares.
 #include "grid_by_blocks.h"
 
 #include <algorithm>

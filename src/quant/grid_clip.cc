@@ -1,3 +1,4 @@
+// The grid "clip": shrinks the range of a group in ten steps, as AWQ does.
 #include "grid_by_blocks.h"
 
 namespace ptq {

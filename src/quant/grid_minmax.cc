@@ -1,3 +1,4 @@
+// The grid "minmax", and what every grid needs (group_grid.h): ranges, scales, candidates.
 #include <algorithm>
 #include <cmath>
 #include <cstring>

@@ -1,3 +1,4 @@
+// The grid "search": tries many ranges by H's diagonal, and fits the scale of the best.
 #include <algorithm>
 #include <array>
 #include <cmath>

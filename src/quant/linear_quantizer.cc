@@ -1,3 +1,4 @@
+// Works on tiles of rows: rounds them plainly and by the method, and compares the losses.
 #include "linear_quantizer.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Makes the tables of presets, scalings, grids and roundings from pieces.inc.
 #include "ptq/quant/method.h"
 
 #include <algorithm>

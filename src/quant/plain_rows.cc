@@ -1,3 +1,4 @@
+// Rounds groups in vector registers where float can hold their squares, else one by one.
 #include "plain_rows.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The order of things at a site: correct, quantize, search a scale, keep the better, find biases.
 #include <algorithm>
 #include <cmath>
 #include <numeric>

@@ -1,3 +1,4 @@
+// Alternates coordinate descent over the codes with a fit of the scales.
 #include "refinement.h"
 
 #include <memory>

@@ -1,3 +1,4 @@
+// The rounding "adaround": learns for each weight which of its two neighbours to take.
 #include <algorithm>
 #include <bit>
 #include <cmath>

@@ -1,3 +1,4 @@
+// The rounding "descent": coordinate descent from the nearest codes.
 #include <memory>
 
 #include "descent.h"

@@ -1,3 +1,4 @@
+// The rounding "gptq": later columns make up for the errors of those before them.
 #include <algorithm>
 #include <memory>
 #include <numeric>

@@ -1,3 +1,4 @@
+// The rounding "nearest": takes each weight for itself, without a look at H.
 #include <algorithm>
 
 #include "group_grid.h"

@@ -1,3 +1,4 @@
+// Solves a linear system for each row, with a group's scale as an unknown, and keeps what pays.
 #include "scale_fit.h"
 
 #include <Eigen/Cholesky>

@@ -1,3 +1,4 @@
+// The scalings "awq" and "awq-duo": powers of the mean |x|, without or with those of weights.
 #include "channel_scales.h"
 
 namespace ptq {

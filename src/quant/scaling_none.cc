@@ -1,3 +1,4 @@
+// The scaling "none": offers no candidate.
 #include "pieces.h"
 
 namespace ptq {

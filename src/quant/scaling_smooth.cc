@@ -1,3 +1,4 @@
+// The scaling "smooth": powers of the largest inputs over those of the largest weights.
 #include "channel_scales.h"
 
 namespace ptq {

@@ -1,3 +1,4 @@
+// Turns codes back into weights, group by group.
 #include "ptq/quant/spec.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Writes each model's linears, calibration and verification, and the size of all together.
 #include "ptq/report/directory_report.h"
 
 #include <algorithm>

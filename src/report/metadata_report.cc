@@ -1,3 +1,4 @@
+// Makes a table of the linears, and below it the totals, of one model or of several.
 #include "ptq/report/metadata_report.h"
 
 #include <sstream>

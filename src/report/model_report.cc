@@ -1,3 +1,4 @@
+// Collects files, inputs, outputs, opsets, weights and operators as JSON, and words them.
 #include "ptq/report/model_report.h"
 
 #include <algorithm>

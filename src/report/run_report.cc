@@ -1,3 +1,4 @@
+// Makes tables and JSON of plans and outcomes, with totals, times and sizes.
 #include "ptq/report/run_report.h"
 
 #include <algorithm>

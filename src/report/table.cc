@@ -1,3 +1,4 @@
+// Pads cells by the characters of their UTF-8, and formats numbers and percentages.
 #include "ptq/report/table.h"
 
 #include <algorithm>

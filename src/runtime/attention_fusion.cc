@@ -1,3 +1,4 @@
+// Matches what stands between two products around a Softmax, and makes a kernel of it.
 #include "attention_fusion.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Makes each node's kernel, marks constant and ambient values, and lists the steps to a goal.
 #include "ptq/runtime/execution_plan.h"
 
 #include <algorithm>

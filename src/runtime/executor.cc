@@ -1,3 +1,4 @@
+// Makes jobs with the points where values are released, and loads, folds and drops constants.
 #include "ptq/runtime/executor.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Feeds the body of a Loop, Scan or SequenceMap once an iteration, and stacks what it gives.
 #include "iterate.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Runs the steps whose branch holds, shows taps, adds biases and releases what is read no more.
 #include "pass.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Feeds a model arrays by name, and checks them against the inputs that it declares.
 #include <set>
 
 #include "ptq/base/error.h"

@@ -1,3 +1,4 @@
+// Counts the live activations at each gap between steps, and cuts where they are fewest nearby.
 #include "segments.h"
 
 #include <algorithm>

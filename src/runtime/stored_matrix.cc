@@ -1,3 +1,4 @@
+// Reads the placement of a constant view as rows, columns or a stack of matrices.
 #include "ptq/runtime/stored_matrix.h"
 
 #include <utility>

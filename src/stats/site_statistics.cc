@@ -1,3 +1,4 @@
+// Adds up activations by tiles of channels, sums over ranks, and centers on the means.
 #include "ptq/stats/site_statistics.h"
 
 #include <algorithm>

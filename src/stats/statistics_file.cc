@@ -1,3 +1,4 @@
+// Writes safetensors with five tensors a site, and checks each of them before it is read.
 #include "ptq/stats/statistics_file.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Copies places of an axis as bytes, whatever the type.
 #include "ptq/tensor/along_axis.h"
 
 #include <cstring>

@@ -1,3 +1,4 @@
+// The names and widths of ONNX's element types, in one table.
 #include "ptq/tensor/dtype.h"
 
 #include <array>

@@ -1,3 +1,4 @@
+// Calls BLAS on tiles of fixed size, for products, Gram matrices and cross moments.
 #include "ptq/tensor/gemm.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Copies, widens or transposes the part of a stored matrix that the rows lie in.
 #include "ptq/tensor/matrix_rows.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Parses and writes .npy headers, and reads and writes .npz archives by libzip.
 #include "ptq/tensor/npz.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Unpacks, packs and dequantizes integers, and holds the codebooks FP4 and NF4.
 #include "ptq/tensor/packed_integers.h"
 
 #include <algorithm>

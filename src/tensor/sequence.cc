@@ -1,3 +1,4 @@
+// Hides the elements of a sequence behind a view of no bytes, which keeps them alive.
 #include "ptq/tensor/sequence.h"
 
 namespace ptq {

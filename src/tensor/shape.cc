@@ -1,3 +1,4 @@
+// Counts elements, computes strides, and broadcasts as the specification says.
 #include "ptq/tensor/shape.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Allocates aligned memory, copies on the first write, and casts between the numeric types.
 #include "ptq/tensor/tensor.h"
 
 #include <limits>

@@ -1,3 +1,4 @@
+// Transposes block by block, a cache line wide, by interleaving vectors.
 #include "ptq/tensor/transpose.h"
 
 #include <algorithm>

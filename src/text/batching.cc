@@ -1,3 +1,4 @@
+// Sorts samples by length, the longest first, and fills blocks and batches up to their budgets.
 #include "ptq/text/batching.h"
 
 #include <algorithm>

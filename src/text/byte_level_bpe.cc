@@ -1,3 +1,4 @@
+// Knows how GPT-2, RoBERTa and Qwen2 cut text and add tokens, and writes that as JSON.
 #include "byte_level_bpe.h"
 
 #include <map>

@@ -1,3 +1,4 @@
+// Finds a template in three files, by name where there are several, and renders messages with it.
 #include "ptq/text/chat_template.h"
 
 #include "backend.h"

@@ -1,3 +1,4 @@
+// Reads JSON objects, and special tokens in the forms that transformers has written.
 #include "config_files.h"
 
 #include "ptq/base/error.h"

@@ -1,3 +1,4 @@
+// Ends lines at LF or CR LF, and tells blank ones.
 #include "lines.h"
 
 namespace ptq {

@@ -1,3 +1,4 @@
+// Finds two sentences and a score in JSON lines, in named columns, or by their places.
 #include "ptq/text/sentence_pairs.h"
 
 #include <algorithm>

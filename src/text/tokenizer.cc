@@ -1,3 +1,4 @@
+// Finds the files of a tokenizer, loads them, and cuts long texts without losing special tokens.
 #include "ptq/text/tokenizer.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Checks lead and continuation bytes; overlong forms and surrogates are invalid.
 #include "utf8.h"
 
 #include <cstdint>

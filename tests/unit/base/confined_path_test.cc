@@ -1,3 +1,4 @@
+// Which names and links stay within a directory.
 #include "ptq/base/confined_path.h"
 
 #include <array>

@@ -1,3 +1,4 @@
+// Which destinations are free, which may be replaced, and which are refused.
 #include "ptq/base/destination.h"
 
 #include <filesystem>

@@ -1,3 +1,4 @@
+// What becomes of files when disks are full, names are links, and processes are killed.
 #include "ptq/base/file.h"
 
 #include <filesystem>

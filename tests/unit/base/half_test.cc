@@ -1,3 +1,4 @@
+// All bit patterns of the 16-bit floats against their definition, and how ties are rounded.
 #include "ptq/base/half.h"
 
 #include <cmath>

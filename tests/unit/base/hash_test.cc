@@ -1,3 +1,4 @@
+// SHA-256 against published digests, and what changes the fast hash.
 #include "ptq/base/hash.h"
 
 #include <set>

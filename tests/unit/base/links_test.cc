@@ -1,3 +1,4 @@
+// Where links lead, also those of a Hugging Face cache.
 #include "ptq/base/links.h"
 
 #include "support/temp_directory.h"

@@ -1,3 +1,4 @@
+// How sizes and times are written, and what is given back to the system.
 #include "ptq/base/memory.h"
 
 #include <algorithm>

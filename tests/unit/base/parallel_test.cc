@@ -1,3 +1,4 @@
+// The same tiles for any number of threads, and errors that come through.
 #include "ptq/base/parallel.h"
 
 #include <atomic>

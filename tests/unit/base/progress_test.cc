@@ -1,3 +1,4 @@
+// What is said of how far the work is: as a bar, a line and JSON.
 #include "ptq/base/progress.h"
 
 #include <gmock/gmock.h>

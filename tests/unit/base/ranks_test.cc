@@ -1,3 +1,4 @@
+// One process alone is the root, and its exchanges change nothing.
 #include "ptq/base/ranks.h"
 
 #include <string>

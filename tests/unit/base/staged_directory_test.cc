@@ -1,3 +1,4 @@
+// When a result appears, what it leaves alone, and what becomes of a commit that was killed.
 #include "ptq/base/staged_directory.h"
 
 #include <filesystem>

@@ -1,3 +1,4 @@
+// Where the bits of a code lie in the packed bytes.
 #include "bit_packing.h"
 
 #include "emit_testing.h"

@@ -1,3 +1,4 @@
+// The weights that a MatMulNBits node means, read as the operator's definition says.
 #include "emit_testing.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

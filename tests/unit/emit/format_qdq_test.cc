@@ -1,3 +1,4 @@
+// The weights that DequantizeLinear in front of a MatMul means, by the definition of opset 21.
 #include "emit_testing.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

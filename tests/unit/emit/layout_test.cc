@@ -1,3 +1,4 @@
+// What written files are called, and what config.json says of them to transformers.js.
 #include "ptq/emit/layout.h"
 
 #include <gmock/gmock.h>

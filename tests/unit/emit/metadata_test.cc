@@ -1,3 +1,4 @@
+// The metadata against their schema, and the totals that they hold.
 #include "ptq/emit/metadata.h"
 
 #include <limits>

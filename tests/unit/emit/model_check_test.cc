@@ -1,3 +1,4 @@
+// Which faults of a model are found, and what passes.
 #include "ptq/emit/model_check.h"
 
 #include <functional>

@@ -1,3 +1,4 @@
+// An upgraded model computes what it did, and a node that cannot be moved is named.
 #include "opset_upgrade.h"
 
 #include "emit_testing.h"

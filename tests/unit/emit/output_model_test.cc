@@ -1,3 +1,4 @@
+// A written model computes what its source does on the weights that the codes mean.
 #include "ptq/emit/output_model.h"
 
 #include <fstream>

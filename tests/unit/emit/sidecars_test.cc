@@ -1,3 +1,4 @@
+// Which files beside a model are copied, which are adapted, and which are left out.
 #include "ptq/emit/sidecars.h"
 
 #include "emit_testing.h"

@@ -1,3 +1,4 @@
+// Codes of 3 bits mean the same weights when they are stored in 4.
 #include "ptq/emit/stored_codes.h"
 
 #include "emit_testing.h"

@@ -1,3 +1,4 @@
+// Where tensors are stored, under which names, and that equal ones are stored once.
 #include "tensor_store.h"
 
 #include "support/temp_directory.h"

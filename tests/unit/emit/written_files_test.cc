@@ -1,3 +1,4 @@
+// Which files are known to be those of an earlier run.
 #include "ptq/emit/written_files.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Cosines and correlations of vectors at known angles, and the embeddings of small models.
 #include "ptq/evaluate/embeddings.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// Perplexity and KL divergence of logits for which the definitions give both.
 #include "ptq/evaluate/language_model.h"
 
 #include <cmath>

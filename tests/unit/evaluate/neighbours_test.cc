@@ -1,3 +1,4 @@
+// The nearest of texts on a circle, and how many of them two models share.
 #include "ptq/evaluate/neighbours.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// Each way to pool, on three tokens.
 #include "ptq/evaluate/pooling.h"
 
 #include <cmath>

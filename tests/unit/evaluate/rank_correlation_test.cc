@@ -1,3 +1,4 @@
+// Ranks of equal values, and Spearman's correlation of a published example.
 #include "ptq/evaluate/rank_correlation.h"
 
 #include <algorithm>

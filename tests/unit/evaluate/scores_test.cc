@@ -1,3 +1,4 @@
+// Differences, ranks and preferred classes of models that look their scores up in a table.
 #include "ptq/evaluate/scores.h"
 
 #include <limits>

@@ -1,3 +1,4 @@
+// How the modules behind a model are read, what they compute, and which are refused.
 #include "ptq/evaluate/sentence_modules.h"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// Which output a model is judged by, and as what.
 #include "ptq/evaluate/task.h"
 
 #include "support/model_builder.h"

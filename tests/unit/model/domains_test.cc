@@ -1,3 +1,4 @@
+// Each domain keeps one name and its last import.
 #include "support/model_builder.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

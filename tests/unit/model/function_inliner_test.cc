@@ -1,3 +1,4 @@
+// What becomes of calls, of their attributes, and of functions that call themselves.
 #include "support/model_builder.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// The order of nodes with their branches and bodies, and which graphs are refused.
 #include "ptq/model/graph.h"
 
 #include "support/model_builder.h"

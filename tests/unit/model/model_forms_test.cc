@@ -1,3 +1,4 @@
+// Which names are forms of one model, and which form is taken.
 #include "ptq/model/model_forms.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// What can be loaded as a model, and that its structure is copied without weights.
 #include "ptq/model/model.h"
 
 #include "support/model_builder.h"

@@ -1,3 +1,4 @@
+// How nodes are named, and how absent attributes are read.
 #include "ptq/model/node.h"
 
 #include "support/model_builder.h"

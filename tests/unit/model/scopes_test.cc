@@ -1,3 +1,4 @@
+// Names that branches share or shadow, and where their initializers go.
 #include "support/model_builder.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// Where elements are read from, and which external data are refused.
 #include <filesystem>
 #include <string>
 

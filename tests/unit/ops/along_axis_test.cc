@@ -1,3 +1,4 @@
+// Operators that walk an axis in order: ArgMax and CumSum.
 #include "support/kernel_testing.h"
 
 #include "ptq/base/error.h"

@@ -1,3 +1,4 @@
+// The attention operators against naive loops and against each other.
 #include <limits>
 #include <random>
 

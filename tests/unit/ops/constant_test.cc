@@ -1,3 +1,4 @@
+// Operators that make tensors, and Trilu.
 #include "support/kernel_testing.h"
 
 #include "ptq/base/error.h"

@@ -1,3 +1,4 @@
+// What equations name: products, sums, diagonals and broadcasts; and those that do not fit.
 #include "support/kernel_testing.h"
 
 #include "ptq/base/error.h"

@@ -1,3 +1,4 @@
+// Broadcasting by the coordinates of each element, and functions against the C++ library.
 #include <cmath>
 #include <limits>
 

@@ -1,3 +1,4 @@
+// Gather, Scatter and their kin on small tables.
 #include "support/kernel_testing.h"
 
 #include "ptq/base/error.h"

@@ -1,3 +1,4 @@
+// Comparisons, boolean and bitwise operators, tests for NaN and infinity, and Where.
 #include <cmath>
 #include <limits>
 

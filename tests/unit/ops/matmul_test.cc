@@ -1,3 +1,4 @@
+// Matrix products of all forms against sums in double.
 #include <cmath>
 
 #include "support/kernel_testing.h"

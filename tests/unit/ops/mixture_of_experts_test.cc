@@ -1,3 +1,4 @@
+// The weights that SparseMixer gives to experts.
 #include <cmath>
 #include <vector>
 

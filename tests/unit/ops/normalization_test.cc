@@ -1,3 +1,4 @@
+// Normalisations against values worked out by hand and against each other.
 #include <random>
 
 #include "support/kernel_testing.h"

@@ -1,3 +1,4 @@
+// Exact products of 8-bit codes, and the quantization of activations in front of them.
 #include "support/kernel_testing.h"
 
 namespace ptq::testing {

@@ -1,3 +1,4 @@
+// Operators on packed codes and codebooks, QuantizeLinear, and mixtures of experts.
 #include <random>
 
 #include "support/kernel_testing.h"

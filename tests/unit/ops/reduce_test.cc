@@ -1,3 +1,4 @@
+// Reductions against references in double that collect what folds by its coordinates.
 #include <cmath>
 #include <functional>
 #include <limits>

@@ -1,3 +1,4 @@
+// Operators that change or tell a shape, and casts to other types.
 #include "support/kernel_testing.h"
 
 #include "ptq/base/error.h"

@@ -1,3 +1,4 @@
+// Rotations by known angles, of whole heads and of parts.
 #include <random>
 
 #include "support/kernel_testing.h"

@@ -1,3 +1,4 @@
+// Softmax and its kin against sums in double, before and since opset 13.
 #include <cmath>
 #include <limits>
 

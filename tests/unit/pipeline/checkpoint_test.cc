@@ -1,3 +1,4 @@
+// What a checkpoint gives back, and to which run.
 #include "checkpoint.h"
 
 #include <fstream>

@@ -1,3 +1,4 @@
+// Activations come back the same from memory, from the scratch file and from images.
 #include "ptq/pipeline/cut_store.h"
 
 #include <cmath>

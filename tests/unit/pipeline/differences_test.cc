@@ -1,3 +1,4 @@
+// How the differences between two descriptions are named, shortened and listed.
 #include "differences.h"
 
 #include <gmock/gmock.h>

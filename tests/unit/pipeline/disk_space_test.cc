@@ -1,3 +1,4 @@
+// How much room a result and its checkpoints are predicted to take, and when it is too little.
 #include "disk_space.h"
 
 #include "support/temp_directory.h"

@@ -1,3 +1,4 @@
+// What is known to be left by a run, and what of it is removed.
 #include "ptq/pipeline/leftovers.h"
 
 #include <fstream>

@@ -1,3 +1,4 @@
+// What goes to a file to fit a budget, and what a prediction counts.
 #include "memory_plan.h"
 
 #include <limits>

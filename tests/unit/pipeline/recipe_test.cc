@@ -1,3 +1,4 @@
+// How a recipe overrides its preset, and where its result goes.
 #include "ptq/pipeline/recipe.h"
 
 #include "support/temp_directory.h"

@@ -1,3 +1,4 @@
+// Whole runs on small models: what they write, and what they leave when they fail.
 #include "ptq/pipeline/run.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// How blocks and sites are divided among ranks.
 #include "shares.h"
 
 #include <gmock/gmock.h>

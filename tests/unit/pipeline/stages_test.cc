@@ -1,3 +1,4 @@
+// Where the stages of a segment end, and what they tap.
 #include "ptq/pipeline/stages.h"
 
 #include <set>

@@ -1,3 +1,4 @@
+// Where the inverse of a scale goes in small graphs, and where it must not go.
 #include "plan_testing.h"
 #include <gtest/gtest.h>
 

@@ -1,3 +1,4 @@
+// Where a linear's name comes from, and which names a pattern matches.
 #include "ptq/plan/names.h"
 
 #include "support/model_builder.h"

@@ -1,3 +1,4 @@
+// Which nodes are linears, what shape they have, and what is decided for them.
 #include "ptq/plan/plan.h"
 
 #include "plan_testing.h"

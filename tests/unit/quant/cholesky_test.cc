@@ -1,3 +1,4 @@
+// Factors of small and large matrices give those matrices back.
 #include "cholesky.h"
 
 #include "dense_reference.h"

@@ -1,3 +1,4 @@
+// Corrected weights against the ridge regression in double, and what they gain.
 #include "correction.h"
 
 #include <limits>

@@ -1,3 +1,4 @@
+// Every operation of a GramView against the same on a dense matrix of doubles.
 #include "gram_view.h"
 
 #include <limits>

@@ -1,3 +1,4 @@
+// The block grid costs no more than any grid around it, on its own block of H.
 #include "dense_reference.h"
 #include "group_grid.h"
 

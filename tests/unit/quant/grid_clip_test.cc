@@ -1,3 +1,4 @@
+// The clip grid against the best of all shrink factors.
 #include "quant_testing.h"
 
 namespace ptq::testing {

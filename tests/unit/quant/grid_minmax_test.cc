@@ -1,3 +1,4 @@
+// The min-max grid against its plain definition, up to the limits of the types.
 #include "quant_testing.h"
 #include <gmock/gmock.h>
 

@@ -1,3 +1,4 @@
+// The search grid costs no more than any grid around the range, by the diagonal alone.
 #include <limits>
 
 #include "dense_reference.h"

@@ -1,3 +1,4 @@
+// Losses as QuantizeSite tells them against the output error in double.
 #include "quant_testing.h"
 
 namespace ptq::testing {

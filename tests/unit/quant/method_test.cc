@@ -1,3 +1,4 @@
+// What the names of methods stand for, and which problems are refused.
 #include "ptq/quant/method.h"
 
 #include <limits>

@@ -1,3 +1,4 @@
+// Every method on random layers is no worse than nearest and the same for any number of threads.
 #include <algorithm>
 #include <ostream>
 

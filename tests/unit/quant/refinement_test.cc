@@ -1,3 +1,4 @@
+// Each round of refinement pays, and no row gets worse.
 #include "refinement.h"
 
 #include "dense_reference.h"

@@ -1,3 +1,4 @@
+// AdaRound takes one of two codes, whatever the units, and costs less than nearest.
 #include "dense_reference.h"
 
 namespace ptq::testing {

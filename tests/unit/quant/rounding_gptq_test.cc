@@ -1,3 +1,4 @@
+// GPTQ gives the codes of the textbook's algorithm.
 #include <limits>
 #include <numeric>
 

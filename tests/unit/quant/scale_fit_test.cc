@@ -1,3 +1,4 @@
+// Fitted scales reach the least loss that least squares can give the codes.
 #include "scale_fit.h"
 
 #include "dense_reference.h"

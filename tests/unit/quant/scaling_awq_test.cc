@@ -1,3 +1,4 @@
+// The chosen scale against a naive search over all candidates in double.
 #include <algorithm>
 #include <limits>
 

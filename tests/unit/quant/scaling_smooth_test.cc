@@ -1,3 +1,4 @@
+// The candidates of SmoothQuant against the formula of its paper.
 #include <algorithm>
 
 #include "dense_reference.h"

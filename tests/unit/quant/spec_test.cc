@@ -1,3 +1,4 @@
+// How groups are counted, and what codes mean.
 #include "ptq/quant/spec.h"
 
 #include <vector>

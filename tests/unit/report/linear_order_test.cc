@@ -1,3 +1,4 @@
+// How linears are sorted and cut off, of a model and in metadata.
 #include "ptq/report/linear_order.h"
 
 #include <gmock/gmock.h>

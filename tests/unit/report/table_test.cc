@@ -1,3 +1,4 @@
+// How columns are aligned and numbers written.
 #include "ptq/report/table.h"
 
 #include <limits>

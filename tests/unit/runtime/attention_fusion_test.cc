@@ -1,3 +1,4 @@
+// Fused attention against the same graph run node by node.
 #include <cmath>
 #include <limits>
 #include <random>

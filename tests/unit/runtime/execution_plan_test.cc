@@ -1,3 +1,4 @@
+// What is constant, where a graph is cut, and what segments hand over.
 #include "ptq/runtime/execution_plan.h"
 
 #include <map>

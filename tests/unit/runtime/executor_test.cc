@@ -1,3 +1,4 @@
+// Constants, branches, bodies, taps and overrides while a plan runs.
 #include "ptq/runtime/executor.h"
 
 #include <algorithm>

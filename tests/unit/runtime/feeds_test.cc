@@ -1,3 +1,4 @@
+// Which inputs are made of token ids, and with what shapes and values.
 #include "ptq/runtime/feeds.h"
 
 #include "support/model_builder.h"

@@ -1,3 +1,4 @@
+// Which arrays are taken as inputs, and in which types outputs come.
 #include "support/model_builder.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

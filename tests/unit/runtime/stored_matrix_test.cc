@@ -1,3 +1,4 @@
+// Views and rows of constants behind random chains of operators, which are run to compare.
 #include "ptq/runtime/stored_matrix.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Sums, differences and means of a few tokens, and of parts that are merged.
 #include "ptq/stats/site_statistics.h"
 
 #include <algorithm>

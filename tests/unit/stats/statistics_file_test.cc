@@ -1,3 +1,4 @@
+// Statistics come back bit for bit, and other files are refused.
 #include "ptq/stats/statistics_file.h"
 
 #include <random>

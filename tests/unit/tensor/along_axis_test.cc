@@ -1,3 +1,4 @@
+// Parts of a small matrix, taken, joined and stacked.
 #include "ptq/tensor/along_axis.h"
 
 #include <array>

@@ -1,3 +1,4 @@
+// Products, Gram matrices and cross moments against sums in double.
 #include "ptq/tensor/gemm.h"
 
 #include <cmath>

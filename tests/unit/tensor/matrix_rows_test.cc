@@ -1,3 +1,4 @@
+// The same rows from every type, order and part.
 #include "ptq/tensor/matrix_rows.h"
 
 #include <utility>

@@ -1,3 +1,4 @@
+// Arrays that are written and read back, and .npy files that are put together here.
 #include "ptq/tensor/npz.h"
 
 #include <string>

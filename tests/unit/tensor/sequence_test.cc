@@ -1,3 +1,4 @@
+// How long the elements of a sequence live, and that it is no tensor.
 #include "ptq/tensor/sequence.h"
 
 #include <gmock/gmock.h>

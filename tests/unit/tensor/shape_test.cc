@@ -1,3 +1,4 @@
+// Which shapes broadcast, and how axes and elements are counted.
 #include "ptq/tensor/shape.h"
 
 #include <gtest/gtest.h>

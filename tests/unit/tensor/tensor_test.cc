@@ -1,3 +1,4 @@
+// When tensors share memory, and what casts make of each value.
 #include "ptq/tensor/tensor.h"
 
 #include <array>

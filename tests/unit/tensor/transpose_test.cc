@@ -1,3 +1,4 @@
+// Every element of a part moves, and nothing around it.
 #include "ptq/tensor/transpose.h"
 
 #include <vector>

@@ -1,3 +1,4 @@
+// Which samples share blocks and batches.
 #include "ptq/text/batching.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// How files become texts and texts become samples, and what is recorded of that.
 #include "ptq/text/calibration.h"
 
 #include <numeric>

@@ -1,3 +1,4 @@
+// Where a chat template is found, and what it sees.
 #include "ptq/text/chat_template.h"
 
 #include "support/temp_directory.h"

@@ -1,3 +1,4 @@
+// The forms in which pairs may be given, and what is said of malformed ones.
 #include "ptq/text/sentence_pairs.h"
 
 #include <string>

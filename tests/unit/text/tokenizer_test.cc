@@ -1,3 +1,4 @@
+// What a tokenizer encodes, and where it is looked for.
 #include "ptq/text/tokenizer.h"
 
 #include "small_tokenizer.h"
