@@ -1,3 +1,4 @@
+// Keeps activations on a cut, compactly, in memory and in a file without a name.
 #include "ptq/pipeline/cut_store.h"
 
 #include <algorithm>

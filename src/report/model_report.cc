@@ -67,7 +67,7 @@ Json FilesJson(const Model& model) {
   names.insert(names.begin(), model.path().filename().string());
   for (const std::string& name : names) {
     std::error_code error;
-    const auto bytes = std::filesystem::file_size(model.directory() / name, error);
+    const auto bytes = std::filesystem::file_size(model.DataFile(name), error);
     files.push_back({{"name", name}, {"bytes", error ? Json(nullptr) : Json(bytes)}});
   }
   return files;

@@ -88,8 +88,7 @@ TEST(Attention, MatchesNaiveLoopsOnRandomShapesAndRules) {
     const Tensor q = RandomFloats({batches, heads, queries, size}, random);
     const Tensor k = RandomFloats({batches, kv, keys, size}, random);
     const Tensor v = RandomFloats({batches, kv, keys, value_size}, random);
-    if (pick(0, 1) == 1)
-      naive.bias = RandomFloats({batches, heads, queries, keys}, random);
+    if (pick(0, 1) == 1) naive.bias = RandomFloats({batches, heads, queries, keys}, random);
     OpTest op("Attention", 25);
     op.Int("is_causal", naive.causal).Int("left_window_size", naive.left);
     op.Int("right_window_size", naive.right).Float("softcap", naive.softcap);
@@ -98,9 +97,8 @@ TEST(Attention, MatchesNaiveLoopsOnRandomShapesAndRules) {
     const auto part = [&](const Tensor& all, int64_t begin, int64_t end) {
       return OpTest("Slice", 13).Run({all, Int64s({begin}), Int64s({end}), Int64s({int64_t{2}})});
     };
-    const auto outputs =
-        op.Outputs(3).RunAll({q, part(k, past, keys), part(v, past, keys),
-                              naive.bias, part(k, 0, past), part(v, 0, past)});
+    const auto outputs = op.Outputs(3).RunAll({q, part(k, past, keys), part(v, past, keys),
+                                               naive.bias, part(k, 0, past), part(v, 0, past)});
     ExpectEqual(outputs[0], naive.Run(q, k, v), 2e-5f);
     ExpectEqual(outputs[1], k);
     ExpectEqual(outputs[2], v);
