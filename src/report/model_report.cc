@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ptq/base/error.h"
 #include "ptq/base/memory.h"
 #include "ptq/report/table.h"
 
@@ -60,15 +61,23 @@ std::string DimensionsText(const Json& dimensions) {
   return text;
 }
 
+Json SizeOf(const std::filesystem::path& file) {
+  std::error_code error;
+  const auto bytes = std::filesystem::file_size(file, error);
+  return error ? Json(nullptr) : Json(bytes);
+}
+
 /// The model's own file and those with its data; one that is missing has no size.
 Json FilesJson(const Model& model) {
   Json files = Json::array();
-  std::vector<std::string> names = model.ExternalFiles();
-  names.insert(names.begin(), model.path().filename().string());
-  for (const std::string& name : names) {
-    std::error_code error;
-    const auto bytes = std::filesystem::file_size(model.DataFile(name), error);
-    files.push_back({{"name", name}, {"bytes", error ? Json(nullptr) : Json(bytes)}});
+  files.push_back({{"name", model.path().filename().string()}, {"bytes", SizeOf(model.path())}});
+  for (const std::string& name : model.ExternalFiles()) {
+    Json bytes;
+    try {
+      bytes = SizeOf(model.DataFile(name));
+    } catch (const InputError&) {  // it is not there
+    }
+    files.push_back({{"name", name}, {"bytes", bytes}});
   }
   return files;
 }

@@ -41,10 +41,9 @@ MatrixRows::MatrixRows(Tensor stored, bool transposed) : stored_(std::move(store
   if (stored_.rank() != 2) {
     throw InputError("expected a matrix, found the shape " + ToString(stored_.shape()));
   }
-  const int64_t stride = stored_.dim(1);
-  *this =
-      MatrixRows(std::move(stored_), Part{stored_.dim(transposed ? 1 : 0),
-                                          stored_.dim(transposed ? 0 : 1), 0, stride, transposed});
+  const Part whole{stored_.dim(transposed ? 1 : 0), stored_.dim(transposed ? 0 : 1), 0,
+                   stored_.dim(1), transposed};
+  *this = MatrixRows(std::move(stored_), whole);
 }
 
 MatrixRows::MatrixRows(Tensor stored, const Part& part) : stored_(std::move(stored)), part_(part) {

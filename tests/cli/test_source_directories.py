@@ -52,6 +52,14 @@ def test_a_cache_of_links_is_read_like_any_directory(snapshot, tmp_path, form):
     session(tmp_path / "out" / "onnx" / "model.onnx")
 
 
+def test_inspect_tells_the_sizes_of_what_links_lead_to(snapshot):
+    report = json.loads(quantize("inspect", snapshot, "--json").stdout)
+    sizes = {one["name"]: one["bytes"] for one in report["files"]}
+    assert sizes == {
+        name: (snapshot / "onnx" / name).stat().st_size for name in os.listdir(snapshot / "onnx")
+    }
+
+
 def test_nothing_is_written_into_a_cache_by_default(snapshot, tmp_path):
     before = contents(tmp_path / "hub")
     (tmp_path / "here").mkdir()

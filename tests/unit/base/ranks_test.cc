@@ -50,7 +50,8 @@ TEST(Ranks, OneReportsItsOwnFailure) {
 
 TEST(Ranks, ThePeakOfOneIsItsOwn) {
   Ranks ranks = Ranks::Alone();
-  EXPECT_GE(PeakResidentBytes(), PeakResidentBytes(ranks));
+  const int64_t peak = PeakResidentBytes(ranks);
+  EXPECT_GE(PeakResidentBytes(), peak);
 }
 
 }  // namespace
