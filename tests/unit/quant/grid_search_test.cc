@@ -47,7 +47,10 @@ double LeastCost(const float* w, int64_t count, const QuantSpec& spec, const Den
       continue;
     }
     const int zero = int(std::nearbyint(-low * factor / double(scale)));
-    for (int z = zero - 1; z <= zero + 1; ++z) attempt(scale, std::clamp(z, 0, spec.levels() - 1));
+    const int around = i < 0 ? 0 : 1;  // of the plain grid, no other zero point is tried
+    for (int z = zero - around; z <= zero + around; ++z) {
+      attempt(scale, std::clamp(z, 0, spec.levels() - 1));
+    }
   }
   return least;
 }
@@ -59,8 +62,10 @@ TEST(SearchGrid, CostsNoMoreThanAnyGridAroundTheRange) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937 random(seed);
     const int64_t k = 1 + int64_t(random() % 60);
-    const QuantSpec spec = Spec(std::vector<int>{2, 3, 4, 8}[random() % 4], 16, random() % 2 == 0,
-                                random() % 2 == 0 ? ScaleType::kFloat16 : ScaleType::kFloat32);
+    const int bits = std::vector<int>{2, 3, 4, 8}[random() % 4];
+    const bool symmetric = random() % 2 == 0;
+    const ScaleType type = random() % 2 == 0 ? ScaleType::kFloat16 : ScaleType::kFloat32;
+    const QuantSpec spec = Spec(bits, 16, symmetric, type);
     ForEachGram(random, k, [&](const TestedGram& gram) {
       OwnedBlock block(Normal(random, 4 * k), k, spec);
       MakeSearchGrid (*gram.view)(block.view());

@@ -76,8 +76,9 @@ TEST(GptqRounding, GivesTheCodesOfTheTextbook) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937 random(seed);
     const int64_t k = seed < 8 ? 1 + int64_t(random() % 60) : 129 + int64_t(random() % 80);
-    const QuantSpec spec =
-        Spec(int(2 + random() % 3), std::vector<int64_t>{0, 16, 32}[random() % 3], seed % 2 == 0);
+    const int bits = int(2 + random() % 3);
+    const int64_t group = std::vector<int64_t>{0, 16, 32}[random() % 3];
+    const QuantSpec spec = Spec(bits, group, seed % 2 == 0);
     ForEachGram(random, k, [&](const TestedGram& gram) {
       if (gram.view->identity()) return;
       OwnedBlock block(Normal(random, 5 * k), k, spec);
