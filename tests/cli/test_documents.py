@@ -37,9 +37,11 @@ def blocks(page, language):
 
 
 def commands_in(page):
-    """The command lines of `quantize` that a page shows, joined where a backslash continues them."""
+    """The command lines of `quantize` that a page shows, joined where a backslash continues them; not
+    one that is shown to be refused."""
     code = "".join(blocks(page, "sh") + blocks(page, "") + blocks(page, r"\w*"))
     code = code.replace("\\\n", " ")
+    code = re.sub(r"^\$ quantize .*\nquantize: there is no option .*$", "", code, flags=re.MULTILINE)
     for line in re.findall(r"^(?: {4})?(?:\$ )?quantize +([a-z]+ .*)$", code, re.MULTILINE):
         yield shlex.split(line.split(" && ")[0], comments=True)
 
