@@ -18,8 +18,8 @@ namespace ptq {
 /// `used`, the others behind `indent` blanks. No blanks at ends of lines, no line end at the end.
 [[nodiscard]] std::string Wrapped(std::string_view text, size_t width, size_t indent, size_t used);
 
-/// A summary (lines of a name, then text from column 14 on) for a terminal of `width` columns: longer
-/// texts go on below their beginning. Commands and code stay whole, to be copied.
+/// A summary (lines of a name, then text from column 14 on) for a terminal of `width` columns:
+/// longer texts go on below their beginning. Commands and code stay whole, to be copied.
 [[nodiscard]] std::string FittedSummary(std::string_view text, size_t width);
 
 /// How an option is written: "-o, --output DIR", "SRC, --src MODEL".

@@ -32,9 +32,9 @@ void KeepFreedMemory();
 /// Gives pages that the allocator holds but nobody uses back to the system.
 void ReleaseFreeMemory(int64_t keep = 0);
 
-/// An allocator (std::allocator_traits) for bytes that live long among those that come and go: large
-/// pieces are pages of their own, which the system gets back at once, and leave no gaps in the heap.
-/// Small ones come from the heap. Throws std::bad_alloc.
+/// An allocator (std::allocator_traits) for bytes that live long among those that come and go:
+/// large pieces are pages of their own, which the system gets back at once, and leave no gaps in
+/// the heap. Small ones come from the heap. Throws std::bad_alloc.
 struct LongLived {
   using value_type = std::byte;
   template <class>
