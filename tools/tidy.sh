@@ -29,7 +29,9 @@ sources() {  # every source, or those that the changed files name
     sources ""
     return
   fi
-  git diff --name-only --diff-filter=d "$base" -- 'include/*.h' 'src/*.h' 'src/*.cc' 'tools/*.cc' |
+  # Nothing is found anew where only comments changed.
+  git diff --name-only --diff-filter=d -G'^[[:space:]]*[^/[:space:]]' "$base" -- \
+    'include/*.h' 'src/*.h' 'src/*.cc' 'tools/*.cc' |
     sed -e 's|^include/ptq/|src/|' -e 's|\.h$|.cc|' | sort -u |
     while read -r file; do if [ -e "$file" ]; then echo "$file"; fi; done
 }
