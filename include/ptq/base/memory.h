@@ -38,7 +38,7 @@ void ReleaseFreeMemory(int64_t keep = 0);
 struct LongLived {
   using value_type = std::byte;
   template <class>
-  struct rebind {
+  struct rebind {  // NOLINT(readability-identifier-naming): the standard's name
     using other = LongLived;
   };
   [[nodiscard]] std::byte* allocate(size_t count);
