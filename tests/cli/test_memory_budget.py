@@ -65,9 +65,9 @@ def test_refuses_a_size_without_sense(tmp_path):
 
 
 # Of the peak that the system reports, verification included; but the pages of the program and the
-# gaps of the allocator are some MiB whatever the model's size.
+# gaps of the allocator are up to 10 MiB whatever the model's size, by processor and load.
 def close(peak):
-    return max(0.15, (6 << 20) / peak)
+    return max(0.15, (10 << 20) / peak)
 
 
 SMALL = {"tiny": {}, "wide": {"hidden": 512, "ffn": 1536, "layers": 2, "heads": 8}}
