@@ -175,13 +175,14 @@ class EvalCommand : public Command {
   template <class Score>
   void Print(const Score& score, const EvalSubject& subject) const {
     if (json_) {
-      nlohmann::ordered_json json = {
-          {"recipe", nullptr}, {"source", SourceJson(source_)}, {"reference", nullptr}};
+      nlohmann::ordered_json json = {{"recipe",
+                                      {{"task", NameOf(task_, Tasks())},
+                                       {"output", output_.empty() ? std::string("auto") : output_},
+                                       {"pooling", NameOf(pooling_, Poolings())},
+                                       {"seq_len", options_.seq_len}}},
+                                     {"source", SourceJson(source_)},
+                                     {"reference", nullptr}};
       if (!reference_.empty()) json["reference"] = SourceJson(reference_);
-      json["recipe"] = {{"task", NameOf(task_, Tasks())},
-                        {"output", output_.empty() ? std::string("auto") : output_},
-                        {"pooling", NameOf(pooling_, Poolings())},
-                        {"seq_len", options_.seq_len}};
       json["text"] = {{"file", text_.filename().string()}, {"sha256", nullptr}};
       if (text_ != "-") json["text"]["sha256"] = Sha256OfFile(text_);
       json.update(EvalJson(score, subject));

@@ -81,7 +81,8 @@ def attention_onnx(rng):
     yield case("past", past=7, queries=2, keys=2, is_causal=1, outputs=3)
     yield case("past three", past=7, queries=2, keys=2, is_causal=1, outputs=3, three=True, kv=2)
     yield case("one causal query", queries=1, keys=5, is_causal=1)
-    yield case("one causal query, two new keys", opset=25, past=4, queries=1, keys=2, is_causal=1, outputs=3)
+    yield case("one causal query, two new keys", opset=25, past=4, queries=1, keys=2, is_causal=1,
+               outputs=3)
     yield case("empty past", past=0, is_causal=1, outputs=3)
     yield case("present three", three=True, outputs=3, kv=2)
     yield case("scale", scale=0.3)

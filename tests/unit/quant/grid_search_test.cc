@@ -62,10 +62,7 @@ TEST(SearchGrid, CostsNoMoreThanAnyGridAroundTheRange) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937 random(seed);
     const int64_t k = 1 + int64_t(random() % 60);
-    const int bits = std::vector<int>{2, 3, 4, 8}[random() % 4];
-    const bool symmetric = random() % 2 == 0;
-    const ScaleType type = random() % 2 == 0 ? ScaleType::kFloat16 : ScaleType::kFloat32;
-    const QuantSpec spec = Spec(bits, 16, symmetric, type);
+    const QuantSpec spec = RandomSpec(random);
     ForEachGram(random, k, [&](const TestedGram& gram) {
       OwnedBlock block(Normal(random, 4 * k), k, spec);
       MakeSearchGrid (*gram.view)(block.view());

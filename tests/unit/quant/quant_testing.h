@@ -29,6 +29,14 @@ inline QuantSpec Spec(int bits, int64_t group_size, bool symmetric,
   return spec;
 }
 
+/// Groups of 16 at any width, symmetric or not, with either type of scales.
+inline QuantSpec RandomSpec(std::mt19937& random) {
+  const int bits = std::vector<int>{2, 3, 4, 8}[random() % 4];
+  const bool symmetric = random() % 2 == 0;
+  const ScaleType type = random() % 2 == 0 ? ScaleType::kFloat16 : ScaleType::kFloat32;
+  return Spec(bits, 16, symmetric, type);
+}
+
 /// As the program does: threads of our own, none inside the matrix library.
 class TwoThreads : public ::testing::Environment {
  public:
