@@ -65,9 +65,10 @@ def test_refuses_a_size_without_sense(tmp_path):
 
 
 # Of the peak that the system reports, verification included; but the pages of the program and the
-# gaps of the allocator are up to 10 MiB whatever the model's size, by processor and load.
-def close(peak):
-    return max(0.15, (10 << 20) / peak)
+# gaps of the allocator are up to 16 MiB whatever the model's size: by processor, by load, and by
+# the size of a page (where the kernel gives 2 MiB for each, five more than with 4 KiB were seen).
+def slack(peak):
+    return max(0.15 * peak, 16 << 20)
 
 
 SMALL = {"tiny": {}, "wide": {"hidden": 512, "ffn": 1536, "layers": 2, "heads": 8}}
@@ -82,7 +83,7 @@ def small_model(folder, name, dtype="float32"):
 
 def check_peak(report):
     predicted, peak = report["predicted_peak_bytes"], report["peak_resident_bytes"]
-    assert abs(predicted / peak - 1) <= close(peak), (
+    assert abs(predicted - peak) <= slack(peak), (
         f"{predicted / 2**20:.1f} MiB predicted, {peak / 2**20:.1f} MiB used"
     )
 
@@ -130,7 +131,7 @@ def test_keeps_a_tight_budget_verification_included(tmp_path, method):
     done = run(tmp_path / "out", *METHODS[method], "--memory-budget", f"{least}MiB", "--json")
     assert done.returncode == 0, done.stderr
     peak = json.loads(done.stdout)["peak_resident_bytes"]
-    assert peak <= (least << 20) * (1 + close(peak)), f"{peak / 2**20:.1f} MiB used, {least} allowed"
+    assert peak <= (least << 20) + slack(peak), f"{peak / 2**20:.1f} MiB used, {least} allowed"
 
 
 def test_a_dry_run_predicts_at_least_what_the_run_does(tmp_path):

@@ -67,6 +67,19 @@ TEST(ModelCheck, LetsPassWhatTheSourceHasAlready) {
   EXPECT_THROW(CheckLoads(source.proto(), other.proto()), QualityError);
 }
 
+TEST(ModelCheck, KnowsAFaultOfTheSourceThatARaisedOpsetBringsToLight) {
+  const auto normalization = [](int64_t opset) {
+    GraphBuilder b(opset);
+    b.Input("x", {2, 8}).Input("g", {8}).Output("y", {2, 8});
+    b.Op("LayerNormalization", {"x", "g"}, "y", "norm").Int("epsion", 1);
+    return b;
+  };
+  GraphBuilder source = normalization(12);
+  GraphBuilder raised = normalization(21);
+  EXPECT_THAT(Complaint(raised), HasSubstr("no attribute 'epsion'"));
+  EXPECT_NO_THROW(CheckLoads(raised.proto(), source.proto()));
+}
+
 TEST(ModelCheck, PassesWhatTheFormatsWrite) {
   auto blocked = Blocked(21, 10, DType::kInt4);
   EXPECT_EQ(Complaint(blocked), "");
