@@ -7,7 +7,7 @@
 
 #include "ptq/base/half.h"
 #include "ptq/base/parallel.h"
-#include "ptq/pipeline/cut_store.h"
+#include "ptq/calibrate/cut_store.h"
 #include "ptq/tensor/transpose.h"
 
 namespace {

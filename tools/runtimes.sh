@@ -3,7 +3,7 @@
 #   tools/runtimes.sh [pytest arguments]
 #   tools/runtimes.sh --install        only installs them
 # Installs ONNX Runtime (oldest and newest), ONNX Runtime GenAI, OpenVINO and transformers.js, all
-# pinned in tests/interop/runtimes, into build/runtimes. Needs the program: PTQ_BUILD_DIR, or
+# pinned in tests/interop/runtimes, into build/runtimes, and Debian's Chromium. Needs the program: PTQ_BUILD_DIR, or
 # build/release as tools/test.sh makes it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -26,6 +26,7 @@ ptq_packages() {  # SET... -> one package a line
       runtimes)
         ptq_has_python || printf '%s\n' python3 python3-venv
         ptq_has_node || printf '%s\n' nodejs npm
+        ptq_has_chromium || printf '%s\n' chromium-headless-shell
         ;;
       *) echo "setup.sh: unknown set '$set' (build, tests, benchmarks, checks, mpi, runtimes)" >&2; return 2 ;;
     esac
@@ -52,6 +53,11 @@ ptq_has_python() {
 
 ptq_has_node() {  # transformers.js needs 18
   command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null
+}
+
+ptq_has_chromium() {
+  command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null ||
+    command -v google-chrome >/dev/null
 }
 
 ptq_missing_packages() {  # SET...
@@ -98,8 +104,34 @@ ptq_jobs() {
   echo $((memory < processors ? memory : processors))
 }
 
-# A heading with the time since the script began, and the line that says how long a step took.
+# A heading with the time since the script began.
 ptq_step() { printf '\n== [%4d s] %s\n' "$SECONDS" "$*"; }
+
+# Runs a part of a script under its heading, whatever became of the parts before it, and keeps a line
+# for the summary: seconds, what became of it, name.
+ptq_parts=()
+ptq_part() {  # NAME COMMAND...
+  local name=$1 start=$SECONDS status=0 word=ok
+  shift
+  ptq_step "$name"
+  "$@" || { status=$? word=FAILED; }
+  ptq_parts+=("$(printf '%5d s  %-6s  %s' $((SECONDS - start)) "$word" "$name")")
+  return $status
+}
+
+# The lines that another script has written with ptq_summary, below the last part of this one.
+ptq_inner_parts() {  # FILE
+  local line
+  while IFS= read -r line; do
+    ptq_parts+=("$(sed -E 's/^(.{17})/\1  /' <<<"$line")")
+  done <"$1"
+}
+
+# The lines of all parts; the status is 1 if one of them has failed.
+ptq_summary() {
+  printf '%s\n' "${ptq_parts[@]}"
+  case "${ptq_parts[*]}" in *" s  FAILED  "*) return 1 ;; esac
+}
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
   set -euo pipefail

@@ -43,7 +43,14 @@ cmake --preset tidy >build/tidy.log || { cat build/tidy.log; exit 1; }
 mapfile -t files < <(sources "$base")
 echo "clang-tidy: ${#files[@]} of $(git ls-files 'src/*.cc' 'tools/*.cc' | wc -l) sources${base:+, changed since $(git log -1 --format='%h (%cs)' "$base")}"
 if [ ${#files[@]} -eq 0 ]; then exit 0; fi
-# One file at a time on each processor; only what a file printed on failing is shown.
-printf '%s\n' "${files[@]}" |
-  xargs -P "$(nproc)" -I FILE sh -c \
-    'out=$(clang-tidy-14 -p build/tidy --quiet FILE 2>/dev/null) || { echo "$out"; exit 1; }'
+# Several files are read as one, with their headers once. Where that fails, since two of them define
+# the same name, each is read by itself. Only what was printed on failing is shown.
+printf '%s\n' "${files[@]}" | python3 tools/tidy_batches.py build/tidy build/tidy/batches |
+  xargs -P "$(nproc)" -I BATCH sh -c '
+    out=$(clang-tidy-14 -p build/tidy/batches --quiet BATCH 2>/dev/null) && exit 0
+    if echo "$out" | grep -q "clang-diagnostic-error"; then
+      out=$(sed -n "s/^#include \"\(.*\)\"/\1/p" BATCH |
+        xargs clang-tidy-14 -p build/tidy --quiet 2>/dev/null) && exit 0
+    fi
+    echo "$out"
+    exit 1'

@@ -19,8 +19,11 @@ void ThrowWriteError(const std::filesystem::path& path, int error) {
 }
 
 std::optional<int64_t> FreeBytes(const std::filesystem::path& directory) {
+  std::error_code error;
+  std::filesystem::path at = std::filesystem::absolute(directory, error);
+  while (!std::filesystem::exists(at, error) && at.has_relative_path()) at = at.parent_path();
   struct statvfs info {};
-  if (::statvfs(directory.c_str(), &info) != 0 || info.f_blocks == 0) return std::nullopt;
+  if (::statvfs(at.c_str(), &info) != 0 || info.f_blocks == 0) return std::nullopt;
   const double bytes = double(info.f_bavail) * double(info.f_frsize);
   constexpr double kMost = 9e18;  // below the largest int64_t
   return int64_t(bytes < kMost ? bytes : kMost);

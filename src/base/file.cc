@@ -8,6 +8,7 @@
 #include <system_error>
 #include <vector>
 
+#include "system.h"
 #include "write_behind.h"
 #include <fcntl.h>
 #include <poll.h>
@@ -28,8 +29,6 @@ namespace {
 constexpr size_t kWriteBuffer = 1 << 20;
 constexpr size_t kMarkedBytes = 4096;
 constexpr size_t kReadChunk = 16 << 20;
-
-std::string ErrnoText() { return std::strerror(errno); }
 
 /// Writes everything or throws; partial writes (signals, pipes) are continued.
 void WriteAll(int fd, const char* data, size_t size, const std::filesystem::path& path) {

@@ -90,7 +90,7 @@ std::string Sha256Hex(std::span<const std::byte> bytes) {
 std::string Sha256Hex(std::string_view text) { return Sha256Hex(std::as_bytes(std::span(text))); }
 
 std::string Sha256OfFile(const std::filesystem::path& path) {
-  constexpr size_t kChunk = 16 << 20;
+  constexpr size_t kChunk = 4 << 20;
   constexpr size_t kLarge = 256 << 20;
   const auto file = MappedFile::Open(path);
   std::optional<Progress> progress;

@@ -21,7 +21,7 @@ constexpr std::string_view kStopping =
 
 // A signal handler can reach nothing but variables of static storage.
 std::atomic<bool> interrupted = false;
-std::atomic<const char*> line = nullptr;
+std::atomic<const char*> message = nullptr;
 static_assert(std::atomic<bool>::is_always_lock_free);
 static_assert(std::atomic<const char*>::is_always_lock_free);
 
@@ -29,7 +29,7 @@ void Remember(int) {
   const int saved = errno;
   interrupted = true;
   for (const int each : kSignals) std::signal(each, SIG_DFL);
-  if (const char* const text = line; text != nullptr) {
+  if (const char* const text = message; text != nullptr) {
     const ssize_t ignored = ::write(STDERR_FILENO, text, std::string_view(text).size());
     (void)ignored;
   }
@@ -40,7 +40,7 @@ void Remember(int) {
 
 void WatchForInterrupt(bool speaks) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk
-  if (speaks) line = kStopping.data() + (::isatty(STDERR_FILENO) != 0 ? 0 : 1);
+  if (speaks) message = kStopping.data() + (::isatty(STDERR_FILENO) != 0 ? 0 : 1);
   for (const int each : kSignals) {
     const auto before = std::signal(each, Remember);
     if (each == SIGHUP && before == SIG_IGN) std::signal(each, SIG_IGN);

@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include "system.h"
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -32,11 +33,6 @@ bool IsModel(const fs::path& file) { return file.extension() == ".onnx"; }
 bool IsPlainDirectory(const fs::path& path) {
   std::error_code error;
   return fs::is_directory(fs::symlink_status(path, error));
-}
-
-bool Exists(const fs::path& path) {
-  std::error_code error;
-  return fs::exists(fs::symlink_status(path, error));
 }
 
 /// The result's files, models last.
@@ -87,7 +83,7 @@ class Moves {
   void Undo() noexcept {
     for (auto move = done_.rbegin(); move != done_.rend(); ++move) {
       const fs::path back = move->from / move->name;
-      if (!Exists(back)) (void)::rename((move->to / move->name).c_str(), back.c_str());
+      if (!IsTaken(back)) (void)::rename((move->to / move->name).c_str(), back.c_str());
       RemoveEmptyFoldersAbove(move->to, move->name);
     }
   }
@@ -169,9 +165,13 @@ void PlaceFiles(const fs::path& from, const fs::path& to, const std::vector<fs::
   RemoveStaged(from);
 }
 
+bool IsPlacementUnfinished(const fs::path& from) {
+  return IsPlainDirectory(from) && (IsTaken(from / kPlacing) || IsPlainDirectory(from / kPrevious));
+}
+
 void RecoverPlacement(const fs::path& from, const fs::path& to) {
-  const bool forward = Exists(from / kPlacing);
-  if (!IsPlainDirectory(from) || (!forward && !IsPlainDirectory(from / kPrevious))) return;
+  if (!IsPlacementUnfinished(from)) return;
+  const bool forward = IsTaken(from / kPlacing);
   const int lock = TryLock(from, 0);
   if (lock < 0 && errno == EWOULDBLOCK) return;  // it is still at work
   const fs::path source = forward ? from : from / kPrevious;

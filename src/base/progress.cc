@@ -36,10 +36,6 @@ class Display {
     const std::scoped_lock lock(mutex_);
     mode_ = mode;
   }
-  ProgressMode mode() {
-    const std::scoped_lock lock(mutex_);
-    return mode_;
-  }
 
   void Begin(std::string phase, int64_t total) {
     const std::scoped_lock lock(mutex_);
@@ -168,7 +164,6 @@ Display& TheDisplay() {
 }  // namespace
 
 void SetProgressMode(ProgressMode mode) { TheDisplay().SetMode(mode); }
-ProgressMode GetProgressMode() { return TheDisplay().mode(); }
 
 Progress::Progress(std::string phase, int64_t total) {
   TheDisplay().Begin(std::move(phase), total);

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <string_view>
 
-#include "ptq/base/memory.h"
+#include "ptq/base/format.h"
 #include "ptq/base/progress.h"
 
 namespace ptq {
@@ -16,7 +16,7 @@ constexpr int64_t kBarCells = 20;
 constexpr size_t kLeastDetail = 12;
 
 /// Names come from files: whatever would move the cursor, or be wider than a column, is replaced.
-std::string Printable(std::string_view text) {
+std::string PlainSigns(std::string_view text) {
   std::string plain;
   for (const char c : text) {
     if ((c & 0xC0) == 0x80) continue;  // one sign for a character of several bytes
@@ -28,7 +28,7 @@ std::string Printable(std::string_view text) {
 std::string Phases(const ProgressState& state) {
   std::string text;
   for (const std::string& phase : state.phases) text += (text.empty() ? "" : ": ") + phase;
-  return Printable(text);
+  return PlainSigns(text);
 }
 
 bool IsKnown(const ProgressState& state) { return state.total > 0; }
@@ -112,7 +112,7 @@ std::string ProgressBar(const ProgressState& state, int width) {
   if (with_cells) line += cells;
   if (with_percent) line += percent;
   if (with_time) line += time;
-  const std::string detail = Printable(state.detail);
+  const std::string detail = PlainSigns(state.detail);
   if (!detail.empty() && line.size() + kLeastDetail <= room) line += "  " + detail;
   if (line.size() <= room) return line;
   line.resize(room);
@@ -127,7 +127,7 @@ std::string ProgressLine(const ProgressState& state) {
             Percent(state) + "), ";
   }
   line += Time(state);
-  if (!state.detail.empty()) line += "; " + Printable(state.detail);
+  if (!state.detail.empty()) line += "; " + PlainSigns(state.detail);
   return line;
 }
 

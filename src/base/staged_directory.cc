@@ -2,6 +2,7 @@
 #include "ptq/base/staged_directory.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -9,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "system.h"
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string ErrnoText() { return std::strerror(errno); }
+constexpr char kNotMade[] = "it holds files, and no run made it";
 
 /// Where the old directory is while the new one takes its name, if the two cannot be exchanged.
 fs::path AsideOf(const fs::path& staging) { return staging.string() + ".old"; }
@@ -38,14 +40,63 @@ std::vector<fs::path> WrittenIn(const fs::path& directory, const Replacement& re
   return names;
 }
 
-bool Exists(const fs::path& path) {
-  std::error_code error;
-  return fs::exists(fs::symlink_status(path, error));
-}
-
 [[noreturn]] void InTheWay(const fs::path& path, const std::string& why) {
   throw OutputError("'" + path.string() + "' is in the way of what is to be written: " + why +
                     "; move it away, or choose another --dst");
+}
+
+/// Throws for what stands under the name of a staged directory and cannot be one.
+void CheckIsOwnDirectory(const fs::path& staging) {
+  struct stat info {};
+  if (::lstat(staging.c_str(), &info) != 0) InTheWay(staging, ErrnoText());
+  if (S_ISLNK(info.st_mode)) InTheWay(staging, "it is a link");
+  if (!S_ISDIR(info.st_mode)) InTheWay(staging, "it is not a directory");
+  if (info.st_uid != ::geteuid()) InTheWay(staging, "it belongs to another user");
+}
+
+/// TryLock has failed, with the reason in errno.
+[[noreturn]] void RefuseLock(const fs::path& staging, const fs::path& directory) {
+  const std::string why = ErrnoText();
+  if (errno == EWOULDBLOCK) {
+    throw OutputError("another run is writing '" + directory.string() +
+                      "'; wait for it, or choose another --dst");
+  }
+  if (errno == ELOOP) InTheWay(staging / kLockName, "it is a link");
+  throw OutputError("cannot write in '" + staging.string() + "': " + why);
+}
+
+[[noreturn]] void RefuseToCreate(const fs::path& directory, const std::string& why) {
+  throw OutputError("cannot create '" + directory.string() + "': " + why);
+}
+
+[[noreturn]] void RefuseParent(const fs::path& parent) {
+  throw OutputError("the destination's parent '" + parent.string() + "' is not a directory");
+}
+
+[[noreturn]] void RefuseToStageIn(const fs::path& parent, const std::string& why) {
+  throw OutputError("cannot create a directory in '" + parent.string() + "': " + why);
+}
+
+/// Whether the staged directory, or those above it, could be made.
+void CheckCanMake(const fs::path& staging) {
+  fs::path missing = staging;
+  fs::path above = staging.parent_path();
+  for (; !IsTaken(above); above = above.parent_path()) missing = above;
+  std::error_code error;
+  const bool directory = fs::is_directory(above, error);
+  if (directory && ::faccessat(AT_FDCWD, above.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return;
+  const std::string why = directory ? ErrnoText() : std::strerror(ENOTDIR);
+  if (missing != staging) RefuseToCreate(missing, why);
+  if (directory) RefuseToStageIn(above, why);
+  RefuseParent(above);
+}
+
+/// The directory with links resolved, as far as it exists.
+Destination PlaceOf(const fs::path& destination, std::error_code& error) {
+  Destination at;
+  at.directory = fs::weakly_canonical(fs::absolute(destination, error), error);
+  if (!at.directory.has_filename()) at.directory = at.directory.parent_path();
+  return at;
 }
 
 /// What a run that resumes goes on with is what a run wrote: files and directories.
@@ -84,9 +135,7 @@ StagedDirectory::StagedDirectory(const fs::path& destination, Replacement replac
 
 fs::path StagedDirectory::PathFor(const fs::path& destination) {
   std::error_code error;
-  Destination at;
-  at.directory = fs::weakly_canonical(fs::absolute(destination, error), error);
-  if (!at.directory.has_filename()) at.directory = at.directory.parent_path();
+  Destination at = PlaceOf(destination, error);
   at.in_place = true;
   if (IsOne(at.Staging())) return at.Staging();
   at.in_place = false;
@@ -116,15 +165,44 @@ bool StagedDirectory::RemoveUnused(const fs::path& path) {
   return !error;
 }
 
+void StagedDirectory::Check(const fs::path& destination, const Replacement& replacement,
+                            bool resume) {
+  if (IsUnfinished(destination, replacement)) return;
+  const Destination place = Examine(destination, replacement);
+  const fs::path staging = place.Staging();
+  if (!IsTaken(staging)) return CheckCanMake(staging);
+  CheckIsOwnDirectory(staging);
+  std::error_code error;
+  if (!IsTaken(staging / kLockName)) {
+    const bool ours = fs::is_empty(staging, error) || !WrittenIn(staging, replacement).empty();
+    if (!ours) InTheWay(staging, kNotMade);
+    return;
+  }
+  const int lock = TryLock(staging, 0);
+  if (lock < 0) RefuseLock(staging, place.directory);
+  ::close(lock);
+  if (resume) CheckLeftovers(staging);
+}
+
+bool StagedDirectory::IsUnfinished(const fs::path& destination, const Replacement& replacement) {
+  std::error_code error;
+  Destination at = PlaceOf(destination, error);
+  if (error || !at.directory.has_filename()) return false;
+  const fs::path aside = AsideOf(at.Staging());
+  if (IsTaken(aside) && !WrittenIn(aside, replacement).empty()) return true;
+  return std::ranges::any_of(std::array{false, true}, [&](bool in_place) {
+    at.in_place = in_place;
+    return IsPlacementUnfinished(at.Staging());
+  });
+}
+
 void StagedDirectory::Recover(const fs::path& destination, const Replacement& replacement) {
   std::error_code error;
-  Destination at;
-  at.directory = fs::weakly_canonical(fs::absolute(destination, error), error);
-  if (!at.directory.has_filename()) at.directory = at.directory.parent_path();
+  Destination at = PlaceOf(destination, error);
   if (error || !at.directory.has_filename()) return;
   const fs::path aside = AsideOf(at.Staging());
-  if (Exists(aside) && !WrittenIn(aside, replacement).empty()) {
-    if (Exists(at.directory)) {
+  if (IsTaken(aside) && !WrittenIn(aside, replacement).empty()) {
+    if (IsTaken(at.directory)) {
       RemoveFiles(aside, WrittenIn(aside, replacement));
     } else {
       fs::rename(aside, at.directory, error);
@@ -137,22 +215,19 @@ void StagedDirectory::Recover(const fs::path& destination, const Replacement& re
 }
 
 void StagedDirectory::MakeParents() {
-  for (fs::path at = staging_.parent_path(); !Exists(at); at = at.parent_path()) {
+  for (fs::path at = staging_.parent_path(); !IsTaken(at); at = at.parent_path()) {
     parents_.push_back(at);
   }
   std::ranges::reverse(parents_);
   for (size_t i = 0; i < parents_.size(); ++i) {
     if (::mkdir(parents_[i].c_str(), 0755) == 0 || errno == EEXIST) continue;
     const std::string why = ErrnoText();
-    const std::string name = parents_[i].string();
+    const fs::path parent = parents_[i];
     parents_.resize(i);
-    throw OutputError("cannot create '" + name + "': " + why);
+    RefuseToCreate(parent, why);
   }
   std::error_code error;
-  if (!fs::is_directory(staging_.parent_path(), error)) {
-    throw OutputError("the destination's parent '" + staging_.parent_path().string() +
-                      "' is not a directory");
-  }
+  if (!fs::is_directory(staging_.parent_path(), error)) RefuseParent(staging_.parent_path());
 }
 
 void StagedDirectory::RemoveParents() {
@@ -164,35 +239,22 @@ void StagedDirectory::MakeStaging() {
   if (::mkdir(staging_.c_str(), 0755) == 0) return;
   const std::string why = ErrnoText();
   found_ = errno == EEXIST;
-  if (!found_) {
-    throw OutputError("cannot create a directory in '" + staging_.parent_path().string() +
-                      "': " + why);
-  }
-  struct stat info {};
-  if (::lstat(staging_.c_str(), &info) != 0) InTheWay(staging_, ErrnoText());
-  if (S_ISLNK(info.st_mode)) InTheWay(staging_, "it is a link");
-  if (!S_ISDIR(info.st_mode)) InTheWay(staging_, "it is not a directory");
-  if (info.st_uid != ::geteuid()) InTheWay(staging_, "it belongs to another user");
+  if (!found_) RefuseToStageIn(staging_.parent_path(), why);
+  CheckIsOwnDirectory(staging_);
   // What stands there without a lock is an earlier result that another has replaced.
-  if (Exists(staging_ / kLockName)) return;
+  if (IsTaken(staging_ / kLockName)) return;
   const auto written = WrittenIn(staging_, replacement_);
   if (!written.empty()) RemoveFiles(staging_, written);
   if (::mkdir(staging_.c_str(), 0755) == 0) return;
   std::error_code error;
-  if (!fs::is_empty(staging_, error)) InTheWay(staging_, "it holds files, and no run made it");
+  if (!fs::is_empty(staging_, error)) InTheWay(staging_, kNotMade);
 }
 
 void StagedDirectory::Lock() {
   lock_ = TryLock(staging_, O_CREAT);
   if (lock_ >= 0) return;
-  const std::string why = ErrnoText();
-  if (errno == EWOULDBLOCK) {
-    found_ = true;
-    throw OutputError("another run is writing '" + place_.directory.string() +
-                      "'; wait for it, or choose another --dst");
-  }
-  if (errno == ELOOP) InTheWay(staging_ / kLockName, "it is a link");
-  throw OutputError("cannot write in '" + staging_.string() + "': " + why);
+  if (errno == EWOULDBLOCK) found_ = true;
+  RefuseLock(staging_, place_.directory);
 }
 
 void StagedDirectory::TakeOver(bool resume) {
@@ -289,7 +351,7 @@ fs::path StagedDirectory::GiveOtherName() {
   if (place_.in_place) base /= place_.directory.filename();
   for (int i = 1; i < 100; ++i) {
     const fs::path name = base.string() + ".new" + (i == 1 ? "" : std::to_string(i));
-    if (Exists(name)) continue;
+    if (IsTaken(name)) continue;
     try {
       RenameToNew(staging_, name);
     } catch (const OutputError&) {

@@ -2,9 +2,10 @@
 #include <iostream>
 
 #include "json_output.h"
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "ptq/base/memory.h"
+#include "ptq/base/format.h"
 #include "ptq/cli/command.h"
 #include "ptq/pipeline/leftovers.h"
 #include "ptq/report/table.h"
@@ -42,8 +43,9 @@ class CleanCommand : public Command {
   [[nodiscard]] std::string ToText(const std::vector<Leftover>& leftovers,
                                    const std::vector<bool>& removed) const {
     if (leftovers.empty()) return "nothing was left in '" + directory_.string() + "'\n";
-    using Align = Table::Align;
-    Table table({{"leftover"}, {"what"}, {"size", Align::kRight}, {"age", Align::kRight}, {""}});
+    using Align = TextTable::Align;
+    TextTable table(
+        {{"leftover"}, {"what"}, {"size", Align::kRight}, {"age", Align::kRight}, {""}});
     for (size_t i = 0; i < leftovers.size(); ++i) {
       const Leftover& one = leftovers[i];
       const std::string becomes = removed[i]         ? "removed"

@@ -7,8 +7,8 @@
 
 #include "help.h"
 #include "logging.h"
-#include "values.h"
-#include "words.h"
+#include "options/values.h"
+#include "options/words.h"
 #include <google/protobuf/stubs/logging.h>
 
 #include "ptq/base/interrupt.h"
@@ -46,9 +46,10 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& global) {
                             "else a line every 30 seconds), plain lines, json or none");
   // The parser reads it (words.h).
   app.add_option("--config",
-                 "Take options from a recipe file, .toml or .json, or from the "
-                 "metadata of a result (its directory will do)")
-      ->type_name(kFileType);
+                 "Take options from a recipe file, .toml or .json, from the metadata of a result "
+                 "(its directory will do), or from a recipe inside the program, by its name "
+                 "(quantize recipes)")
+      ->type_name(kRecipeType);
 }
 
 const CommandEntry& EntryOf(const CLI::App& command) {

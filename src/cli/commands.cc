@@ -3,6 +3,7 @@
 
 namespace ptq {
 
+std::unique_ptr<Command> MakeBundleCommand(CLI::App& app);
 std::unique_ptr<Command> MakeCleanCommand(CLI::App& app);
 std::unique_ptr<Command> MakeCompletionCommand(CLI::App& app);
 std::unique_ptr<Command> MakeEvalCommand(CLI::App& app);
@@ -10,6 +11,7 @@ std::unique_ptr<Command> MakeForwardCommand(CLI::App& app);
 std::unique_ptr<Command> MakeHelpCommand(CLI::App& app);
 std::unique_ptr<Command> MakeInspectCommand(CLI::App& app);
 std::unique_ptr<Command> MakeOperatorsCommand(CLI::App& app);
+std::unique_ptr<Command> MakeRecipesCommand(CLI::App& app);
 std::unique_ptr<Command> MakeRunCommand(CLI::App& app);
 std::unique_ptr<Command> MakeStatsCommand(CLI::App& app);
 std::unique_ptr<Command> MakeVersionCommand(CLI::App& app);
@@ -21,9 +23,12 @@ std::span<const CommandEntry> CommandEntries() {
        /*shares_work=*/true},
       {"eval", "Quality of a language model or a text encoder, and its distance from another",
        MakeEvalCommand},
+      {"bundle", "Make one result of two forms of a model, to switch between them",
+       MakeBundleCommand},
       {"inspect", "Show a model, or what was done to it", MakeInspectCommand},
       {"forward", "Run a model on given arrays with the tool's own executor", MakeForwardCommand},
       {"clean", "List and remove what interrupted runs have left", MakeCleanCommand},
+      {"recipes", "List the recipes inside the program, or print one", MakeRecipesCommand},
       {"operators", "List the operators that the executor runs", MakeOperatorsCommand},
       {"version", "Show the versions of the program and its libraries", MakeVersionCommand},
       {"help", "Show the options of a command", MakeHelpCommand},

@@ -3,8 +3,9 @@
 #include <iostream>
 #include <sstream>
 
-#include "interface.h"
-#include "values.h"
+#include "options/built_in_recipes.h"
+#include "options/interface.h"
+#include "options/values.h"
 
 #include "ptq/cli/command.h"
 
@@ -17,6 +18,13 @@ std::string JoinedBy(const std::vector<std::string>& words, const std::string& s
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : separator) + word;
   return text;
+}
+
+/// The recipes inside the program.
+std::string RecipeNames() {
+  std::vector<std::string> names;
+  for (const BuiltInRecipe& recipe : BuiltInRecipes()) names.emplace_back(recipe.name);
+  return JoinedBy(names, " ");
 }
 
 const OptionInfo* FirstPositional(const CommandInfo& command) {
@@ -33,6 +41,8 @@ std::string BashAction(const OptionInfo& option) {
     case ValueKind::kModel: return "_quantize_paths '*.onnx'";
     case ValueKind::kFile: return "_quantize_paths '*'";
     case ValueKind::kDirectory: return "_quantize_paths ''";
+    case ValueKind::kRecipe:
+      return "_quantize_words " + ShellQuoted(RecipeNames()) + "; _quantize_paths '*'";
     case ValueKind::kNone:
     case ValueKind::kOther: break;
   }
@@ -128,6 +138,7 @@ std::string ZshAction(const OptionInfo& option) {
     case ValueKind::kModel: return ":" + name + ":_files -g \"*.onnx(-.) *(-/)\"";
     case ValueKind::kFile: return ":" + name + ":_files";
     case ValueKind::kDirectory: return ":" + name + ":_files -/";
+    case ValueKind::kRecipe: return ":" + name + ":{compadd " + RecipeNames() + "; _files}";
     case ValueKind::kOther: return ":" + name + ":";
   }
   return "";
@@ -190,6 +201,7 @@ std::string FishAction(const OptionInfo& option) {
     case ValueKind::kModel: return " -x -a '(__fish_complete_suffix .onnx)'";
     case ValueKind::kFile: return " -r -F";
     case ValueKind::kDirectory: return " -x -a '(__fish_complete_directories)'";
+    case ValueKind::kRecipe: return " -r -F -a " + FishQuoted(RecipeNames());
     case ValueKind::kOther: return " -x";
   }
   return "";

@@ -1,23 +1,21 @@
 // quantize eval: measures a language model, an encoder or a scorer, alone or beside another.
 #include <algorithm>
 #include <iostream>
-#include <limits>
 #include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include "json_output.h"
-#include "recipe_options.h"
-#include "values.h"
+#include "options/recipe_options.h"
+#include "options/values.h"
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/hash.h"
 #include "ptq/base/parallel.h"
-#include "ptq/base/progress.h"
 #include "ptq/cli/command.h"
-#include "ptq/evaluate/embeddings.h"
-#include "ptq/evaluate/language_model.h"
-#include "ptq/evaluate/scores.h"
-#include "ptq/evaluate/sentence_modules.h"
-#include "ptq/pipeline/samples.h"
+#include "ptq/flows/evaluation.h"
 #include "ptq/report/eval_report.h"
 
 namespace ptq {
@@ -49,42 +47,36 @@ std::string NameOf(const T& value, const Choices<T>& choices) {
   return std::ranges::find(choices, value, &Choices<T>::value_type::second)->first;
 }
 
-/// Texts as token ids, with gold scores when they are pairs of sentences.
-struct EvalTexts {
-  std::vector<std::vector<int64_t>> ids;
-  std::vector<double> gold;
-};
-
 class EvalCommand : public Command {
  public:
   explicit EvalCommand(CLI::App& app) {
     app.option_defaults()->group("Input");
-    app.add_option("--src,src", source_, "Model: an .onnx file or its directory")
+    app.add_option("--src,src", request_.source, "Model: an .onnx file or its directory")
         ->type_name(kModelType)
         ->required();
     app.add_option(
-           "--against", reference_,
+           "--against", request_.reference,
            "Reference model, for KL divergence and top-1 agreement, cosines, or differences "
            "of scores")
         ->type_name(kModelType);
-    app.add_option("--text", text_,
+    app.add_option("--text", request_.text,
                    "Texts: .txt (blank lines separate), .jsonl, or token ids as .npz or .npy; for "
                    "an encoder also pairs of sentences with scores: .jsonl, .tsv or .csv")
         ->type_name(kFileType)
         ->required();
-    AddTokenizerOption(app, tokenizer_);
+    AddTokenizerOption(app, request_.tokenizer);
     app.option_defaults()->group("Evaluation");
-    AddChoice<EvalTask>(app, "--task", task_, Tasks(),
+    AddChoice<EvalTask>(app, "--task", request_.task, Tasks(),
                         "lm: next-token logits; embed: sentence embeddings; score: rerankers, "
                         "regressors and classifiers; auto: as the model's outputs suggest");
-    app.add_option("--output", output_, "Output of the model to judge")
+    app.add_option("--output", request_.output, "Output of the model to judge")
         ->type_name("NAME")
         ->default_str("the one that users consume");
     AddChoice<std::optional<Pooling>>(
-        app, "--pooling", pooling_, Poolings(),
+        app, "--pooling", request_.pooling, Poolings(),
         "How the states of tokens become an embedding; auto: as modules.json beside the model "
         "says, else their mean");
-    AddWhole(app, "--seq-len", options_.seq_len, {.least = 1},
+    AddWhole(app, "--seq-len", request_.seq_len, {.least = 1},
              "Tokens of a text at most; the rest is cut off")
         ->default_str("512");
     app.add_flag("--json", json_, "Print JSON instead of text");
@@ -96,95 +88,26 @@ class EvalCommand : public Command {
 
   ExitCode Run(const GlobalOptions& global) override {
     const ThreadLimit threads(global.threads);
-    const bool pools = pooling_.has_value();
-    const EvalTask task = pools && task_ == EvalTask::kAuto ? EvalTask::kEmbedding : task_;
-    const ModelRunner model(source_, task, output_, pools);
-    const EvalTexts texts = ReadTexts(model);
-    std::optional<ModelRunner> reference;
-    if (!reference_.empty()) reference.emplace(reference_, model.task(), output_, pools);
-    const ModelRunner* other = reference.has_value() ? &*reference : nullptr;
-    EvalSubject subject{texts.ids.size(), texts.gold.size(), model.output(), "", other != nullptr};
-    switch (model.task()) {
-      case EvalTask::kLanguageModel: Print(ScoreLanguageModel(model, other, texts), subject); break;
-      case EvalTask::kScore:
-        Print(CompareScores(model, other, texts.ids, texts.gold), subject);
-        break;
-      case EvalTask::kAuto:
-      case EvalTask::kEmbedding: Print(ScoreEncoder(model, other, texts, subject), subject);
-    }
+    const Evaluation found = EvaluateModel(request_);
+    std::visit([&](const auto& score) { Print(score, found.subject); }, found.score);
     return ExitCode::kDone;
   }
 
  private:
-  [[nodiscard]] EvalTexts ReadTexts(const ModelRunner& model) const {
-    const Progress progress("reading texts");
-    CalibrationOptions options = options_;
-    options.files = {text_};
-    options.samples = std::numeric_limits<int32_t>::max();
-    options.long_text = LongText::kTruncate;
-    const int64_t vocabulary = VocabularySize(model.graph());
-    if (auto pairs = ReadPairSamples(options, source_, tokenizer_, vocabulary)) {
-      if (model.task() == EvalTask::kEmbedding) {
-        return {std::move(pairs->ids), std::move(pairs->scores)};
-      }
-      throw UsageError("'" + text_.string() +
-                       "' holds pairs of sentences, which only an encoder is judged by; '" +
-                       source_.string() + "' gives " +
-                       (model.task() == EvalTask::kScore ? "scores" : "next-token logits") +
-                       " (--task embed overrides)");
-    }
-    if (model.task() != EvalTask::kLanguageModel && reference_.empty()) {
-      throw UsageError(
-          model.task() == EvalTask::kScore
-              ? "scores of single texts need another model's: give --against"
-              : "embeddings of single texts need another model's: give --against, or pairs "
-                "of sentences with scores as --text");
-    }
-    return {ReadSamples(options, source_, tokenizer_, vocabulary).ids, {}};
-  }
-
-  [[nodiscard]] LanguageModelScore ScoreLanguageModel(const ModelRunner& model,
-                                                      const ModelRunner* reference,
-                                                      const EvalTexts& texts) const {
-    const LanguageModelScore score = Evaluate(model, reference, texts.ids);
-    if (score.tokens > 0) return score;
-    throw InputError("'" + text_.string() + "' holds no text of two tokens or more");
-  }
-
-  /// The modules beside either model; the same for both, so that only the models differ.
-  [[nodiscard]] SentenceModules FindModules(const ModelRunner& model) const {
-    if (pooling_.has_value()) return SentenceModules(*pooling_);
-    if (!model.by_token()) return SentenceModules(Pooling::kMean);  // has nothing to do
-    if (auto modules = SentenceModules::Find(source_)) return *std::move(modules);
-    if (!reference_.empty()) {
-      if (auto modules = SentenceModules::Find(reference_)) return *std::move(modules);
-    }
-    return SentenceModules(Pooling::kMean);
-  }
-
-  [[nodiscard]] EmbeddingScore ScoreEncoder(const ModelRunner& model, const ModelRunner* reference,
-                                            const EvalTexts& texts, EvalSubject& subject) const {
-    const SentenceModules modules = FindModules(model);
-    if (model.by_token()) subject.pooling = modules.Description();
-    const Embeddings own = Embed(model, modules, texts.ids);
-    if (reference == nullptr) return ScoreEmbeddings(own, nullptr, texts.gold);
-    const Embeddings other = Embed(*reference, modules, texts.ids);
-    return ScoreEmbeddings(own, &other, texts.gold);
-  }
-
   template <class Score>
   void Print(const Score& score, const EvalSubject& subject) const {
     if (json_) {
-      nlohmann::ordered_json json = {{"recipe",
-                                      {{"task", NameOf(task_, Tasks())},
-                                       {"output", output_.empty() ? std::string("auto") : output_},
-                                       {"pooling", NameOf(pooling_, Poolings())},
-                                       {"seq_len", options_.seq_len}}},
-                                     {"source", SourceJson(source_)},
-                                     {"reference", nullptr}};
-      if (!reference_.empty()) json["reference"] = SourceJson(reference_);
-      json["text"] = {{"file", text_.filename().string()}, {"sha256", nullptr}};
-      if (text_ != "-") json["text"]["sha256"] = Sha256OfFile(text_);
+      nlohmann::ordered_json json = {
+          {"recipe",
+           {{"task", NameOf(request_.task, Tasks())},
+            {"output", request_.output.empty() ? std::string("auto") : request_.output},
+            {"pooling", NameOf(request_.pooling, Poolings())},
+            {"seq_len", request_.seq_len}}},
+          {"source", SourceJson(request_.source)},
+          {"reference", nullptr}};
+      if (!request_.reference.empty()) json["reference"] = SourceJson(request_.reference);
+      json["text"] = {{"file", request_.text.filename().string()}, {"sha256", nullptr}};
+      if (request_.text != "-") json["text"]["sha256"] = Sha256OfFile(request_.text);
       json.update(EvalJson(score, subject));
       PrintJson("eval", json);
     } else {
@@ -192,11 +115,7 @@ class EvalCommand : public Command {
     }
   }
 
-  std::filesystem::path source_, reference_, text_, tokenizer_;
-  CalibrationOptions options_;
-  EvalTask task_ = EvalTask::kAuto;
-  std::string output_;
-  std::optional<Pooling> pooling_;
+  EvaluationRequest request_;
   bool json_ = false;
 };
 

@@ -9,7 +9,8 @@
 #include <utility>
 
 #include "json_output.h"
-#include "values.h"
+#include "options/values.h"
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/destination.h"
@@ -18,7 +19,7 @@
 #include "ptq/base/progress.h"
 #include "ptq/cli/command.h"
 #include "ptq/model/model_paths.h"
-#include "ptq/runtime/executor.h"
+#include "ptq/runtime/run_model.h"
 #include "ptq/tensor/npz.h"
 
 namespace ptq {

@@ -2,12 +2,13 @@
 #include "help.h"
 
 #include <algorithm>
-#include <cctype>
 #include <sstream>
 
-#include "words.h"
+#include "options/declared.h"
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include "ptq/base/letters.h"
 
 namespace ptq {
 namespace {
@@ -19,11 +20,6 @@ constexpr size_t kInline = 22;  ///< longest list of names that a signature show
 
 size_t Length(std::string_view text) {
   return size_t(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
-}
-
-std::string Upper(std::string text) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) { return char(std::toupper(c)); });
-  return text;
 }
 
 bool IsNames(const std::string& type) { return type.find('|') != std::string::npos; }

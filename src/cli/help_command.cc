@@ -3,10 +3,10 @@
 #include <iostream>
 #include <vector>
 
-#include "interface.h"
 #include "json_output.h"
-#include "suggest.h"
-#include "values.h"
+#include "options/interface.h"
+#include "options/suggest.h"
+#include "options/values.h"
 
 #include "ptq/cli/command.h"
 

@@ -3,10 +3,12 @@
 #include <iostream>
 
 #include "json_output.h"
-#include "values.h"
+#include "options/values.h"
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/file.h"
+#include "ptq/base/json.h"
 #include "ptq/cli/command.h"
 #include "ptq/emit/metadata.h"
 #include "ptq/pipeline/directory.h"
@@ -70,11 +72,11 @@ class InspectCommand : public Command {
 
   /// What was written, and the models beside it as far as they are still there.
   void ShowMetadata(const std::filesystem::path& path) const {
-    auto json = nlohmann::ordered_json::parse(ReadTextFile(path), nullptr, false);
+    auto json = ParseJson<nlohmann::ordered_json>(ReadTextFile(path));
     if (!json.is_object()) throw InputError("'" + path.string() + "' holds no JSON object");
     json = ArrangedMetadata(std::move(json), order_);
     std::string text;
-    for (const auto& file : ModelFiles(std::filesystem::absolute(path).parent_path()).files) {
+    for (const auto& file : ModelsBeside(path)) {
       try {
         const Model model = Model::Load(file);
         const Graph graph(model);
@@ -84,7 +86,16 @@ class InspectCommand : public Command {
         continue;  // the metadata alone are asked for
       }
     }
-    std::cout << (json_ ? json.dump(2) + "\n" : text + MetadataText(json));
+    std::cout << (json_ ? DumpJson(json, 2) + "\n" : text + MetadataText(json));
+  }
+
+  /// None when they are not where models are looked for.
+  static std::vector<std::filesystem::path> ModelsBeside(const std::filesystem::path& metadata) {
+    try {
+      return ModelFiles(std::filesystem::absolute(metadata).parent_path()).files;
+    } catch (const InputError&) {
+      return {};
+    }
   }
 
   void ShowModels() const {
@@ -103,25 +114,48 @@ class InspectCommand : public Command {
     Print(all, texts);
   }
 
-  /// The model, and the linears as a run with default options would see them where it can run.
   [[nodiscard]] std::pair<nlohmann::ordered_json, std::string> Described(
       const std::filesystem::path& file) const {
+    auto [json, text] = DescribedModel(file);
+    DescribePlan(file, json, text);
+    return {json, text};
+  }
+
+  /// The model as it is in the file. It is let go before it is planned for.
+  [[nodiscard]] static std::pair<nlohmann::ordered_json, std::string> DescribedModel(
+      const std::filesystem::path& file) {
     const Model model = Model::Load(file);
     const Graph graph(model);
     nlohmann::ordered_json json = {{"source", SourceJson(model)}};
     json.update(ModelJson(graph));
-    std::string text = ModelText(graph);
-    try {
-      Recipe recipe;
-      recipe.source = file;
+    const std::string text = ModelText(graph);
+    return {json, text};
+  }
+
+  /// The linears as a run with default options would see them, or one that need not run the model.
+  void DescribePlan(const std::filesystem::path& file, nlohmann::ordered_json& json,
+                    std::string& text) const {
+    Recipe recipe;
+    recipe.source = file;
+    const auto plan = [&](const std::string& options) {
       const RunReport report = PlanRun(recipe);
       json["linears"] = PlanJson(report, order_)["linears"];
-      text += "\nas run would see it with its default options:\n" + PlanText(report, order_);
+      text += "\nas run would see it with " + options + ":\n" + PlanText(report, order_);
+    };
+    std::string why;
+    try {
+      return plan("its default options");
     } catch (const UnsupportedError& error) {
-      json["unsupported"] = error.what();
-      text += std::string("\ncannot be quantized: ") + error.what() + '\n';
+      why = error.what();
     }
-    return {json, text};
+    json["unsupported"] = why;
+    try {
+      recipe.method = "rtn";
+      plan("--method rtn");
+      text += "\nnot with its default options: " + why + '\n';
+    } catch (const UnsupportedError&) {
+      text += "\ncannot be quantized: " + why + '\n';
+    }
   }
 
   std::filesystem::path path_;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <iostream>
 
+#include "ptq/base/json.h"
 #include "ptq/cli/command.h"
 #include "ptq/cli/version.h"
 #include "ptq/emit/metadata.h"
@@ -36,9 +37,7 @@ Json Frame(std::string_view command) {
   return json;
 }
 
-std::string Text(const Json& json) {
-  return json.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
-}
+std::string Text(const Json& json) { return DumpJson(json, 2) + '\n'; }
 
 /// "--bits" of "--bits: ...", else what stands in the first quotes; with the line behind a file.
 Json WhereOf(std::string_view what) {

@@ -10,6 +10,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "ptq/base/json.h"
 #include "ptq/base/progress.h"
 
 namespace ptq {
@@ -51,8 +52,7 @@ class JsonSink : public spdlog::sinks::base_sink<std::mutex> {
     const nlohmann::ordered_json json = {
         {"log", std::string(level.data(), level.size())},
         {"message", std::string(message.payload.data(), message.payload.size())}};
-    const std::string text =
-        json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+    const std::string text = DumpJson(json);
     const ProgressPause pause;
     std::fprintf(stderr, "%s\n", text.c_str());
   }

@@ -1,8 +1,9 @@
 // The manual page, in the macros of man(7).
 #include <sstream>
 
-#include "interface.h"
+#include "options/interface.h"
 
+#include "ptq/base/letters.h"
 #include "ptq/cli/version.h"
 
 namespace ptq {
@@ -57,11 +58,6 @@ std::string Escaped(const std::string& text) {
     }
   }
   return escaped;
-}
-
-std::string Upper(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return text;
 }
 
 std::string Names(const OptionInfo& option) {

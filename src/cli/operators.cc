@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "json_output.h"
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "ptq/cli/command.h"
@@ -48,13 +49,16 @@ class OperatorsCommand : public Command {
     if (markdown_) {
       std::cout << "# Supported operators\n\n"
                    "What the executor runs, from its registry (`quantize operators --markdown` "
-                   "prints this page).\n\n| domain | operator | opsets |\n|---|---|---|\n";
+                   "prints this page). Of a model with another operator, weights can be rounded to "
+                   "nearest (`--method rtn`),\nwhich needs no run; calibration, verification, "
+                   "`stats`, `eval` and `forward` need every operator.\n\n"
+                   "| domain | operator | opsets |\n|---|---|---|\n";
       for (const auto& [domain, type, opsets] : rows) {
         std::cout << "| " << domain << " | " << type << " | " << opsets << " |\n";
       }
       return ExitCode::kDone;
     }
-    Table table({{"domain"}, {"operator"}, {"opsets"}});
+    TextTable table({{"domain"}, {"operator"}, {"opsets"}});
     for (const auto& [domain, type, opsets] : rows) table.AddRow({domain, type, opsets});
     std::cout << table.Text();
     return ExitCode::kDone;

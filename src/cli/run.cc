@@ -5,17 +5,19 @@
 
 #include "help.h"
 #include "json_output.h"
-#include "recipe_options.h"
-#include "values.h"
+#include "options/recipe_options.h"
+#include "options/values.h"
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "ptq/base/file.h"
+#include "ptq/base/json.h"
 #include "ptq/base/parallel.h"
 #include "ptq/cli/command.h"
-#include "ptq/emit/linear_format.h"
+#include "ptq/emit/linear_form.h"
 #include "ptq/emit/metadata.h"
-#include "ptq/emit/stored_codes.h"
+#include "ptq/pipeline/default_destination.h"
 #include "ptq/pipeline/directory.h"
 #include "ptq/pipeline/single_file.h"
 #include "ptq/report/directory_report.h"
@@ -25,18 +27,14 @@
 namespace ptq {
 namespace {
 
-/// Refuses what needs no model to be known as wrong: bits and groups that the format cannot hold.
-void CheckRecipe(const Recipe& recipe) {
-  FindLinearFormat(recipe.format).CheckSpec(AsStored(PlanOptionsOf(recipe).spec));
-}
-
 class RunCommand : public Command {
  public:
-  explicit RunCommand(CLI::App& app) {
+  explicit RunCommand(CLI::App& app) : app_(app) {
     AddRecipeOptions(app, recipe_);
     app.option_defaults()->group("Run control");
     app.add_flag("--dry-run", dry_run_,
-                 "Print the plan with sizes and predicted memory; write nothing");
+                 "Print the plan with sizes and predicted memory, or what the run would "
+                 "refuse; write nothing");
     auto* const resume = app.add_flag(
         "--resume", options_.resume,
         "Expect what an interrupted run of the same command has left: it is gone on with in any "
@@ -61,7 +59,8 @@ class RunCommand : public Command {
 
   ExitCode Run(const GlobalOptions& global) override {
     const ThreadLimit threads(global.ThreadsOfRank());
-    CheckRecipe(recipe_);
+    CompleteRecipe(app_, recipe_);
+    CheckForms(recipe_);  // needs no model
     if (options_.force) recipe_.overwrite = true;
     const auto files = ModelFiles(recipe_.source).files;
     if (files.size() > 1) return RunAll(global);
@@ -69,7 +68,10 @@ class RunCommand : public Command {
     if (recipe_.destination.empty()) recipe_.destination = DefaultDestination(recipe_);
     recipe_.source = files.front();
     if (dry_run_) {
-      const RunReport report = PlanRun(recipe_);
+      const RunReport report = IsSingleFile(recipe_.destination)
+                                   ? RehearseToFile(recipe_, options_, global.ranks)
+                                   : RehearseRun(recipe_, options_, global.ranks);
+      if (!global.ranks.is_root()) return ExitCode::kDone;
       if (json_) {
         Print(RunJson(report, /*done=*/false), SourceJson(recipe_.source), nullptr);
       } else {
@@ -106,7 +108,7 @@ class RunCommand : public Command {
                        recipe_.source.string() + "'");
     }
     if (dry_run_) {
-      const auto plans = PlanDirectory(recipe_);
+      const auto plans = RehearseDirectory(recipe_, options_);
       if (json_) {
         Print(DirectoryPlanJson(plans), nullptr, nullptr);
       } else {
@@ -124,8 +126,9 @@ class RunCommand : public Command {
   }
 
   static Json ReadMetadata(const std::filesystem::path& destination) {
-    return Json::parse(ReadTextFile(IsSingleFile(destination) ? MetadataOfSingleFile(destination)
-                                                              : destination / kMetadataFileName));
+    return ParseJson<Json>(ReadTextFile(IsSingleFile(destination)
+                                            ? MetadataOfSingleFile(destination)
+                                            : destination / kMetadataFileName));
   }
 
   /// What stands in front is the request; `calibration`, when it is known, tells where it is from.
@@ -136,6 +139,7 @@ class RunCommand : public Command {
     PrintJson("run", json);
   }
 
+  const CLI::App& app_;
   Recipe recipe_;
   bool dry_run_ = false;
   RunOptions options_;

@@ -2,14 +2,15 @@
 #include <iostream>
 
 #include "json_output.h"
-#include "recipe_options.h"
-#include "values.h"
+#include "options/recipe_options.h"
+#include "options/values.h"
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include "ptq/base/memory.h"
+#include "ptq/base/format.h"
 #include "ptq/base/parallel.h"
+#include "ptq/calibrate/collect.h"
 #include "ptq/cli/command.h"
-#include "ptq/pipeline/collect.h"
 #include "ptq/stats/statistics_file.h"
 
 namespace ptq {

@@ -1,11 +1,13 @@
 // Describes source and linears, sums them up, and writes quantization_metadata.json.
 #include "ptq/emit/metadata.h"
 
+#include <algorithm>
 #include <cmath>
 #include <system_error>
 
 #include "ptq/base/file.h"
 #include "ptq/base/hash.h"
+#include "ptq/base/json.h"
 #include "ptq/emit/stored_codes.h"
 #include "ptq/emit/written_files.h"
 
@@ -21,20 +23,19 @@ Json Ratio(double part, double whole) {
   return whole > 0 ? Number(part / whole + 0.0) : Json(nullptr);
 }
 
-Json QuantizedJson(const LinearMetadata::Quantized& quantized) {
-  const bool scaled = quantized.scaling != "none";
-  return Json{{"bits", quantized.spec.bits},
-              {"stored_bits", StoredBits(quantized.spec.bits)},
-              {"group_size", quantized.spec.group_size},
-              {"symmetric", quantized.spec.symmetric},
-              {"scaling", quantized.scaling},
-              {"alpha", scaled ? Number(quantized.alpha) : Json(nullptr)},
-              {"fold", quantized.fold},
-              {"bias_corrected", quantized.bias_corrected},
-              {"loss_before", Number(quantized.loss_before)},
-              {"loss_after", Number(quantized.loss_after)},
-              {"relative_loss", Ratio(quantized.loss_after, quantized.energy)},
-              {"calibration_tokens", quantized.calibration_tokens}};
+Json QuantizedJson(const LinearMetadata& linear) {
+  Json json = {{"form", linear.decision.form->name()},
+               {"bits", linear.decision.spec().bits},
+               {"stored_bits", StoredBits(linear.decision.spec().bits)},
+               {"group_size", linear.decision.spec().group_size},
+               {"symmetric", linear.decision.spec().symmetric},
+               {"activations", ActivationsName(linear.decision.activations())}};
+  const bool leveled = linear.outcome.activation_scale.has_value();
+  json["activation_scale"] = leveled ? Json(*linear.outcome.activation_scale) : Json(nullptr);
+  json["activation_zero_point"] =
+      leveled ? Json(linear.outcome.activation_zero_point) : Json(nullptr);
+  json.update(ShownFields(linear.outcome));
+  return json;
 }
 
 Json LinearJson(const LinearMetadata& linear) {
@@ -45,27 +46,27 @@ Json LinearJson(const LinearMetadata& linear) {
               {"n", linear.n},
               {"k", linear.k},
               {"decision", DecisionName(linear.decision)},
-              {"reason", linear.reason},
-              {"bytes_before", linear.bytes_before},
-              {"bytes_after", linear.bytes_after},
-              {"quantized", linear.quantized ? QuantizedJson(*linear.quantized) : Json(nullptr)}};
+              {"reason", linear.decision.reason},
+              {"bytes_before", linear.outcome.bytes_before},
+              {"bytes_after", linear.outcome.bytes_after},
+              {"quantized", linear.decision.quantizes() ? QuantizedJson(linear) : Json(nullptr)}};
 }
 
 Json TotalsJson(const Metadata& metadata) {
   int64_t before = 0, after = 0, weights = 0, quantized_bytes = 0, quantized_weights = 0;
   int64_t quantized = 0, half = 0, kept = 0;
   for (const LinearMetadata& linear : metadata.linears) {
-    before += linear.bytes_before;
-    after += linear.bytes_after;
+    before += linear.outcome.bytes_before;
+    after += linear.outcome.bytes_after;
     weights += linear.n * linear.k;
-    switch (linear.decision) {
-      case Decision::kQuantize:
+    switch (linear.decision.form->storage()) {
+      case Storage::kCodes:
         ++quantized;
-        quantized_bytes += linear.bytes_after;
+        quantized_bytes += linear.outcome.bytes_after;
         quantized_weights += linear.n * linear.k;
         break;
-      case Decision::kHalf: ++half; break;
-      case Decision::kKeep: ++kept; break;
+      case Storage::kHalf: ++half; break;
+      case Storage::kAsIs: ++kept; break;
     }
   }
   return Json{{"linears_quantized", quantized},
@@ -117,7 +118,7 @@ Json ToJson(const SourceDescription& source) {
               {"data_files", files}, {"ir_version", source.ir_version}, {"opsets", opsets}};
 }
 
-LinearMetadata DescribeLinear(const Graph& graph, const Linear& linear) {
+LinearMetadata DescribeLinear(const Graph& graph, const Linear& linear, const Outcome& outcome) {
   LinearMetadata entry;
   const Node& node = graph.nodes()[static_cast<size_t>(linear.node)];
   entry.name = linear.name;
@@ -127,19 +128,47 @@ LinearMetadata DescribeLinear(const Graph& graph, const Linear& linear) {
   entry.n = linear.n;
   entry.k = linear.k;
   entry.decision = linear.decision;
-  entry.reason = linear.reason;
-  entry.bytes_before = BytesOf(linear.stored_type, linear.n * linear.k);
-  entry.bytes_after = entry.bytes_before;
+  if (!outcome.note.empty()) entry.decision.reason = outcome.note;
+  entry.outcome = outcome;
   return entry;
 }
 
-std::string FoldName(Fold::Kind kind) {
-  switch (kind) {
-    case Fold::Kind::kMul: return "mul";
-    case Fold::Kind::kGain: return "gain";
-    case Fold::Kind::kLinearRows: return "rows";
+Json SubjectJson(const Subject& subject, const Outcome& outcome) {
+  Json json = {{"name", subject.name},
+               {"n", subject.n},
+               {"k", subject.k},
+               {"type", DTypeName(subject.stored_type)},
+               {"decision", DecisionName(subject.decision)},
+               {"reason", subject.decision.reason},
+               {"bytes_before", BytesOf(subject.stored_type, subject.n * subject.k)},
+               {"bytes_after", subject.decision.bytes}};
+  if (!subject.decision.quantizes()) return json;
+  const QuantSpec& spec = subject.spec();
+  json["quantized"] = Json{{"form", subject.decision.form->name()},
+                           {"bits", spec.bits},
+                           {"stored_bits", StoredBits(spec.bits)},
+                           {"group_size", spec.group_size},
+                           {"symmetric", spec.symmetric},
+                           {"relative_loss", Ratio(outcome.loss_after, outcome.energy)},
+                           {"relative_loss_rtn", Ratio(outcome.loss_before, outcome.energy)}};
+  return json;
+}
+
+Json ToJson(const QuantizedCaches& caches) {
+  Json json = Json::array();
+  for (const Cache& cache : caches.caches) {
+    const auto extremes = std::minmax_element(cache.scales.begin(), cache.scales.end());
+    const bool known = !cache.scales.empty();
+    json.push_back(Json{{"name", cache.name},
+                        {"form", CodesName(caches.codes)},
+                        {"bits", caches.codes.bits},
+                        {"heads", cache.heads},
+                        {"head_size", cache.head_size},
+                        {"scales", caches.codes.per_channel ? cache.heads * cache.head_size : 1},
+                        {"least_scale", known ? Json(*extremes.first) : Json(nullptr)},
+                        {"largest_scale", known ? Json(*extremes.second) : Json(nullptr)}});
   }
-  return "";
+  return json;
 }
 
 Json ToJson(const std::vector<LeftOut>& left_out) {
@@ -152,31 +181,43 @@ Json ToJson(const std::vector<LeftOut>& left_out) {
 Json ToJson(const Metadata& metadata) {
   Json linears = Json::array();
   for (const LinearMetadata& linear : metadata.linears) linears.push_back(LinearJson(linear));
-  return Json{{"schema_version", kMetadataSchemaVersion},
-              {"tool", Json{{"name", metadata.tool}, {"version", metadata.version}}},
-              {"recipe", metadata.recipe.is_null() ? Json::object() : metadata.recipe},
-              {"source", ToJson(metadata.source)},
-              {"calibration", metadata.calibration},
-              {"totals", TotalsJson(metadata)},
-              {"linears", linears},
-              {"sidecars", metadata.sidecars.copied},
-              {"left_out", ToJson(metadata.sidecars.left_out)},
-              {"files", ToJson(metadata.files)},
-              {"notes", metadata.notes},
-              {"verification", VerificationJson(metadata.verification)}};
+  Json tables = Json::array(), constants = Json::array();
+  for (const auto& [table, outcome] : metadata.tables) {
+    tables.push_back(SubjectJson(table, outcome));
+  }
+  for (const auto& [constant, outcome] : metadata.constants) {
+    constants.push_back(SubjectJson(constant, outcome));
+  }
+  Json json{{"schema_version", kMetadataSchemaVersion},
+            {"tool", Json{{"name", metadata.tool}, {"version", metadata.version}}},
+            {"recipe", metadata.recipe.is_null() ? Json::object() : metadata.recipe},
+            {"source", ToJson(metadata.source)},
+            {"calibration", metadata.calibration},
+            {"totals", TotalsJson(metadata)},
+            {"linears", linears},
+            {"tables", tables},
+            {"constants", constants},
+            {"islands", metadata.islands},
+            {"caches", metadata.caches.has_value() ? ToJson(*metadata.caches) : Json::array()},
+            {"sidecars", metadata.sidecars.copied},
+            {"left_out", ToJson(metadata.sidecars.left_out)},
+            {"files", ToJson(metadata.files)},
+            {"notes", metadata.notes},
+            {"verification", VerificationJson(metadata.verification)}};
+  return json;
 }
 
 void WriteMetadata(const Metadata& metadata, const std::filesystem::path& directory) {
-  WriteFile(directory / kMetadataFileName, ToJson(metadata).dump(2) + "\n");
+  WriteFile(directory / kMetadataFileName, DumpJson(ToJson(metadata), 2) + "\n");
 }
 
 std::vector<std::pair<std::string, std::string>> MetadataProps(const Metadata& metadata) {
   const Json totals = TotalsJson(metadata);
   return {{"quantization.tool", metadata.tool + " " + metadata.version},
           {"quantization.schema_version", kMetadataSchemaVersion},
-          {"quantization.recipe", metadata.recipe.dump()},
+          {"quantization.recipe", DumpJson(metadata.recipe)},
           {"quantization.source_sha256", metadata.source.sha256},
-          {"quantization.totals", totals.dump()}};
+          {"quantization.totals", DumpJson(totals)}};
 }
 
 }  // namespace ptq

@@ -12,10 +12,10 @@
 #include <unordered_map>
 #include <utility>
 
-#include "operator_schemas.h"
-
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/model/graph_walk.h"
+#include "ptq/model/operator_schemas.h"
 #include "ptq/tensor/dtype.h"
 
 namespace ptq {
@@ -64,7 +64,9 @@ char LetterOf(const onnx::AttributeProto& attribute) {
 class Types {
  public:
   explicit Types(const Types* outer) : outer_(outer) {}
-  void Set(const std::string& name, ElementType type) { own_[name] = type; }
+  void Set(const std::string& name, ElementType type) {
+    if (!name.empty()) own_[name] = type;  // an absent output is no value
+  }
   [[nodiscard]] ElementType Of(const std::string& name) const {
     const auto found = own_.find(name);
     if (found != own_.end()) return found->second;
@@ -149,10 +151,7 @@ class Checker {
   }
 
   void CheckNode(const onnx::NodeProto& node, Types& types) {
-    for (const auto& attribute : node.attribute()) {
-      if (attribute.has_g()) CheckGraph(attribute.g(), &types);
-      for (const auto& graph : attribute.graphs()) CheckGraph(graph, &types);
-    }
+    ForEachSubgraph(node, [&](const onnx::GraphProto& graph) { CheckGraph(graph, &types); });
     const std::string domain = DomainOf(node.domain());
     const auto import = opsets_.find(domain);
     opset_ = import == opsets_.end() ? 0 : import->second;

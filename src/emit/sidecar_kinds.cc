@@ -3,20 +3,16 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <string>
 #include <string_view>
 #include <system_error>
+
+#include "ptq/base/letters.h"
 
 namespace ptq {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string Lower(std::string text) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
 
 template <size_t N>
 bool IsAny(std::string_view word, const std::array<std::string_view, N>& words) {
@@ -50,7 +46,7 @@ bool IsWeights(const fs::path& root, const fs::path& path, const std::string& na
   const std::string extension = Lower(path.extension().string());
   // Styles of speakers are inputs of a speech model, not another form of it.
   const bool voices =
-      name.starts_with("voices") || Lower(path.parent_path().filename()) == "voices";
+      name.starts_with("voices") || Lower(path.parent_path().filename().string()) == "voices";
   if (IsAny(extension, kExtensions)) return !voices;
   for (const std::string_view inner : {".safetensors.", ".bin.index.", ".h5.index.", ".ckpt-"}) {
     if (Has(name, inner)) return true;  // an index of parts, or one of them

@@ -14,6 +14,7 @@
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/interrupt.h"
+#include "ptq/base/json.h"
 #include "ptq/base/links.h"
 #include "ptq/emit/metadata.h"
 
@@ -58,7 +59,7 @@ std::set<fs::path> ModulesBehind(const fs::path& root) {
   std::set<fs::path> paths;
   std::error_code error;
   if (!fs::is_regular_file(root / "modules.json", error)) return paths;
-  const auto modules = nlohmann::json::parse(ReadTextFile(root / "modules.json"), nullptr, false);
+  const auto modules = ParseJson<nlohmann::json>(ReadTextFile(root / "modules.json"));
   if (!modules.is_array()) return paths;
   for (const auto& module : modules) {
     if (!module.is_object() || !module.contains("path") || !module["path"].is_string()) continue;
@@ -176,8 +177,8 @@ class Collector {
       return;
     }
     if (std::ranges::none_of(allowed_, [&](const fs::path& at) { return Contains(at, file); })) {
-      spdlog::warn("'{}' is a link that leads out of the model's directory; not copied",
-                   file.string());
+      spdlog::warn("'" + file.string() +
+                   "' is a link that leads out of the model's directory; not copied");
       return LeaveOut(path, "a link that leads out of the model's directory");
     }
     if (static_cast<int64_t>(fs::file_size(file, error)) > kLargestSidecar) {
@@ -199,7 +200,7 @@ class Collector {
 std::string PointToModel(const std::string& text, const std::string& old_name,
                          const std::string& new_name) {
   if (old_name == new_name) return text;
-  auto config = nlohmann::ordered_json::parse(text, nullptr, false);
+  auto config = ParseJson<nlohmann::ordered_json>(text);
   if (config.is_discarded() || !config.contains("model") || !config["model"].is_object()) {
     spdlog::warn("genai_config.json is not what ONNX Runtime GenAI writes; copied unchanged");
     return text;
@@ -211,7 +212,7 @@ std::string PointToModel(const std::string& text, const std::string& old_name,
     part["filename"] = new_name;
     changed = true;
   }
-  return changed ? config.dump(4) + "\n" : text;
+  return changed ? DumpJson(config, 4) + "\n" : text;
 }
 
 bool IsHubId(const std::string& text) {
@@ -231,7 +232,7 @@ std::string HubIdOf(const fs::path& root) {
   }
   std::error_code error;
   if (!fs::is_regular_file(root / "config.json", error)) return "";
-  const auto config = nlohmann::json::parse(ReadTextFile(root / "config.json"), nullptr, false);
+  const auto config = ParseJson<nlohmann::json>(ReadTextFile(root / "config.json"));
   if (!config.is_object() || !config.contains("_name_or_path")) return "";
   const auto& name = config["_name_or_path"];
   return name.is_string() && IsHubId(name.get<std::string>()) ? name.get<std::string>() : "";
@@ -257,8 +258,7 @@ std::string Adapted(const SourceFiles& source, const fs::path& relative, std::st
   if (IsModelCard(relative)) return QuantizedCard(text, HubIdOf(source.root));
   if (relative != "config.json") return text;
   for (const OutputFiles& written : files) {
-    std::error_code error;
-    text = ChooseInTransformersJs(text, written, fs::exists(destination / written.data, error));
+    text = ChooseInTransformersJs(text, written, DataFilesIn(destination, written).size());
   }
   return text;
 }
@@ -294,11 +294,11 @@ Sidecars CopyAll(const SourceFiles& source, const fs::path& destination,
 
 void SaySidecars(const Sidecars& sidecars) {
   if (!sidecars.copied.empty()) {
-    spdlog::info("copied beside the model: {}", Listed(sidecars.copied));
+    spdlog::info("copied beside the model: " + Listed(sidecars.copied));
   }
   std::vector<std::string> names;
   for (const LeftOut& left : sidecars.left_out) names.push_back(left.file + " (" + left.why + ")");
-  if (!names.empty()) spdlog::info("{} left out: {}", names.size(), Listed(names));
+  if (!names.empty()) spdlog::info(std::to_string(names.size()) + " left out: " + Listed(names));
 }
 
 fs::path SidecarDirectory(const fs::path& directory) {

@@ -10,6 +10,7 @@
 #include "ptq/base/confined_path.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/json.h"
 #include "ptq/emit/metadata.h"
 
 namespace ptq {
@@ -23,7 +24,7 @@ std::optional<Json> ReadOwnMetadata(const fs::path& directory) {
   const fs::path file = directory / kMetadataFileName;
   std::error_code error;
   if (!fs::is_regular_file(fs::symlink_status(file, error))) return std::nullopt;
-  Json metadata = Json::parse(ReadTextFile(file), nullptr, /*allow_exceptions=*/false);
+  Json metadata = ParseJson<Json>(ReadTextFile(file));
   const Json::json_pointer tool("/tool/name");
   const bool own = metadata.is_object() && metadata.contains("schema_version") &&
                    metadata.contains(tool) && metadata[tool] == "quantize";

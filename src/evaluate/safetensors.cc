@@ -7,6 +7,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/json.h"
 
 namespace ptq {
 namespace {
@@ -63,7 +64,7 @@ std::optional<Tensor> ReadSafetensor(const std::filesystem::path& path, const st
   const std::string where = "'" + path.string() + "'";
   const std::span<const std::byte> header = HeaderOf(*file, where);
   const auto* const text = reinterpret_cast<const char*>(header.data());
-  const Json json = Json::parse(text, text + header.size(), nullptr, /*allow_exceptions=*/false);
+  const Json json = ParseJson<Json>({text, header.size()});
   if (!json.is_object()) throw InputError(where + ": not a safetensors file (no JSON header)");
   const auto entry = json.find(name);
   if (entry == json.end()) return std::nullopt;

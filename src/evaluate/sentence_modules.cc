@@ -14,6 +14,7 @@
 #include "ptq/base/confined_path.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/json.h"
 
 namespace ptq {
 namespace {
@@ -26,7 +27,7 @@ constexpr const char* kConfig = "config.json";
 constexpr const char* kHint = "; --pooling mean, cls, max or last does without these files";
 
 Json ReadJson(const fs::path& path) {
-  Json json = Json::parse(ReadTextFile(path), nullptr, /*allow_exceptions=*/false);
+  Json json = ParseJson<Json>(ReadTextFile(path));
   if (json.is_discarded()) throw InputError("'" + path.string() + "' is not valid JSON" + kHint);
   return json;
 }

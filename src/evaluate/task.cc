@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "ptq/base/error.h"
-#include "ptq/pipeline/samples.h"
+#include "ptq/calibrate/samples.h"
 
 namespace ptq {
 namespace {

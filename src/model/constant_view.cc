@@ -16,7 +16,10 @@ using Integers = std::optional<std::vector<int64_t>>;
 /// More than any chain of an exporter; a chain of a malformed graph ends, too.
 constexpr int kLongestChain = 64;
 
-std::optional<ConstantView> ViewAt(const Graph& graph, ValueId id, int depth);
+/// What has been found on the way: a value may be reached by as many paths as there are choices.
+using KnownViews = std::map<ValueId, std::optional<ConstantView>>;
+
+std::optional<ConstantView> ViewAt(const Graph& graph, ValueId id, int depth, KnownViews& known);
 
 /// One node on the way, seen from its output.
 struct Hop {
@@ -257,10 +260,10 @@ const std::map<std::string, Step>& Steps() {
 }
 
 /// A weight times (or plus) a scale: the larger operand stands for both.
-std::optional<ConstantView> Scaled(const Hop& hop, int depth) {
+std::optional<ConstantView> Scaled(const Hop& hop, int depth, KnownViews& known) {
   std::optional<ConstantView> views[2];
   for (const size_t i : {size_t{0}, size_t{1}}) {
-    if (hop.input(i) != kNoValue) views[i] = ViewAt(hop.graph, hop.input(i), depth + 1);
+    if (hop.input(i) != kNoValue) views[i] = ViewAt(hop.graph, hop.input(i), depth + 1, known);
     if (!views[i]) return std::nullopt;
   }
   const size_t large = NumElements(views[0]->shape) >= NumElements(views[1]->shape) ? 0 : 1;
@@ -284,7 +287,7 @@ bool SwapsLastTwo(const Node& node) {
   return std::ranges::is_sorted(order);
 }
 
-std::optional<ConstantView> ViewAt(const Graph& graph, ValueId id, int depth) {
+std::optional<ConstantView> FindView(const Graph& graph, ValueId id, int depth, KnownViews& known) {
   const Value& value = graph.value(id);
   if (value.constant != nullptr) {
     ConstantView view;
@@ -297,13 +300,20 @@ std::optional<ConstantView> ViewAt(const Graph& graph, ValueId id, int depth) {
   if (value.producer < 0 || depth > kLongestChain) return std::nullopt;
   const Hop hop{graph, value.producer, id};
   const std::string& type = hop.node().op_type();
-  if (type == "Mul" || type == "Div" || type == "Add" || type == "Sub") return Scaled(hop, depth);
+  if (type == "Mul" || type == "Div" || type == "Add" || type == "Sub")
+    return Scaled(hop, depth, known);
   const auto step = Steps().find(type);
   if (step == Steps().end() || hop.input(0) == kNoValue) return std::nullopt;
-  auto view = ViewAt(graph, hop.input(0), depth + 1);
+  auto view = ViewAt(graph, hop.input(0), depth + 1, known);
   if (!view || !step->second(hop, *view)) return std::nullopt;
   if (TakesPart(hop.node())) view->part = id;
   return view;
+}
+
+std::optional<ConstantView> ViewAt(const Graph& graph, ValueId id, int depth, KnownViews& known) {
+  const auto found = known.find(id);
+  if (found != known.end()) return found->second;
+  return known[id] = FindView(graph, id, depth, known);
 }
 
 }  // namespace
@@ -316,7 +326,8 @@ bool TakesPart(const Node& node) {
 }
 
 std::optional<ConstantView> ViewConstant(const Graph& graph, ValueId id) {
-  return ViewAt(graph, id, 0);
+  KnownViews known;
+  return ViewAt(graph, id, 0, known);
 }
 
 std::optional<GatheredMatrices> FindGathered(const Graph& graph, ValueId id) {

@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <string>
 
+#include "ptq/model/graph_walk.h"
+
 namespace ptq {
 namespace {
-
-constexpr char kMicrosoft[] = "com.microsoft";
 
 using Nodes = google::protobuf::RepeatedPtrField<onnx::NodeProto>;
 using Imports = google::protobuf::RepeatedPtrField<onnx::OperatorSetIdProto>;
@@ -15,16 +15,10 @@ using Imports = google::protobuf::RepeatedPtrField<onnx::OperatorSetIdProto>;
 bool HasOtherName(const std::string& domain) { return domain == "ai.onnx"; }
 
 void RenameIn(Nodes& nodes, bool& uses_microsoft) {
-  for (auto& node : nodes) {
+  ForEachNode(nodes, [&](onnx::NodeProto& node) {
     if (HasOtherName(node.domain())) node.clear_domain();
-    uses_microsoft = uses_microsoft || node.domain() == kMicrosoft;
-    for (auto& attribute : *node.mutable_attribute()) {
-      if (attribute.has_g()) RenameIn(*attribute.mutable_g()->mutable_node(), uses_microsoft);
-      for (auto& graph : *attribute.mutable_graphs()) {
-        RenameIn(*graph.mutable_node(), uses_microsoft);
-      }
-    }
-  }
+    uses_microsoft = uses_microsoft || node.domain() == kMicrosoftDomain;
+  });
 }
 
 void UnifyImports(Imports& imports, bool uses_microsoft) {
@@ -38,11 +32,11 @@ void UnifyImports(Imports& imports, bool uses_microsoft) {
       before->set_version(import.version());
     }
   }
-  const bool has =
-      std::ranges::any_of(kept, [](const auto& import) { return import.domain() == kMicrosoft; });
+  const bool has = std::ranges::any_of(
+      kept, [](const auto& import) { return import.domain() == kMicrosoftDomain; });
   if (uses_microsoft && !has) {
     auto* import = kept.Add();
-    import->set_domain(kMicrosoft);
+    import->set_domain(kMicrosoftDomain);
     import->set_version(1);
   }
   imports.Swap(&kept);

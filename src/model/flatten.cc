@@ -3,15 +3,16 @@
 
 #include <algorithm>
 #include <functional>
+#include <numeric>
 #include <optional>
-#include <queue>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "scopes.h"
 
 #include "ptq/base/error.h"
+#include "ptq/model/graph_walk.h"
+#include "ptq/model/node_builder.h"
 
 namespace ptq {
 namespace {
@@ -22,49 +23,12 @@ const onnx::GraphProto& SubgraphOf(const Node& node, const char* name) {
   return *body;
 }
 
-std::vector<std::string> NamesRead(const onnx::NodeProto& node) {
-  std::vector<std::string> names(node.input().begin(), node.input().end());
-  for (const auto& attribute : node.attribute()) {
-    if (!attribute.has_g()) continue;
-    for (std::string& name : FreeNames(attribute.g())) names.push_back(std::move(name));
-  }
-  return names;
-}
-
-/// Kahn's algorithm that always takes the earliest ready node, so a sorted file keeps its order.
 std::vector<int> SortedNodes(const onnx::GraphProto& graph) {
-  const auto count = size_t(graph.node_size());
-  std::unordered_map<std::string, size_t> producer;
-  for (size_t i = 0; i < count; ++i) {
-    for (const auto& name : graph.node(int(i)).output()) {
-      if (!name.empty()) producer[name] = i;
-    }
-  }
-  std::vector<int> waits(count, 0);
-  std::vector<std::vector<size_t>> blocks(count);
-  for (size_t i = 0; i < count; ++i) {
-    for (const std::string& name : NamesRead(graph.node(int(i)))) {
-      const auto found = producer.find(name);
-      if (found == producer.end()) continue;
-      blocks[found->second].push_back(i);
-      ++waits[i];
-    }
-  }
-  std::priority_queue<size_t, std::vector<size_t>, std::greater<>> ready;
-  for (size_t i = 0; i < count; ++i) {
-    if (waits[i] == 0) ready.push(i);
-  }
-  std::vector<int> sorted;
-  while (!ready.empty()) {
-    const size_t i = ready.top();
-    ready.pop();
-    sorted.push_back(int(i));
-    for (const size_t next : blocks[i]) {
-      if (--waits[next] == 0) ready.push(next);
-    }
-  }
-  if (sorted.size() != count) throw InputError("the graph has a cycle");
-  return sorted;
+  std::vector<const onnx::NodeProto*> nodes;
+  for (const onnx::NodeProto& node : graph.node()) nodes.push_back(&node);
+  std::optional<std::vector<int>> order = TopologicalOrder(nodes);
+  if (!order.has_value()) throw InputError("the graph has a cycle");
+  return std::move(*order);
 }
 
 }  // namespace
@@ -81,7 +45,7 @@ class GraphFlattener {
       Value(id).graph_input = true;
       Scope(main).inputs.push_back(id);
     }
-    for (const int i : SortedNodes(model_.graph())) Place(model_.graph().node(i), main);
+    for (const int i : OrderOf(main)) Place(model_.graph().node(i), main);
     CloseScope(main);
     for (const ValueId id : Scope(main).outputs) Value(id).graph_output = true;
   }
@@ -98,6 +62,7 @@ class GraphFlattener {
     Scope(scope).parent = parent;
     Scope(scope).attribute = attribute;
     Scope(scope).first = int(graph_.nodes_.size());
+    if (parent < 0) Reserve(proto);
     for (const auto& tensor : proto.initializer()) {
       Value(Define(tensor.name(), scope)).constant = &tensor;
     }
@@ -108,20 +73,63 @@ class GraphFlattener {
       }
       Define(input.name(), scope);
     }
+    first_output_.push_back(ValueId(graph_.values_.size()));
     for (const auto& node : proto.node()) DefineOutputs(node, scope);
+    for (const auto* infos : {&proto.input(), &proto.output(), &proto.value_info()}) {
+      for (const auto& info : *infos) Declare(info, scope);
+    }
     return scope;
+  }
+
+  /// Room for the main graph, when most nodes have one output.
+  void Reserve(const onnx::GraphProto& proto) {
+    const auto nodes = size_t(proto.node_size());
+    const size_t values = nodes + size_t(proto.initializer_size() + proto.input_size());
+    graph_.values_.reserve(values);
+    graph_.by_name_.reserve(values);
+    graph_.nodes_.reserve(nodes);
+  }
+
+  /// Of a scope that was opened last: the file's order where it is one.
+  [[nodiscard]] std::vector<int> OrderOf(int scope) {
+    const onnx::GraphProto& proto = *Scope(scope).proto;
+    if (!IsSorted(proto, first_output_[size_t(scope)])) return SortedNodes(proto);
+    std::vector<int> order(size_t(proto.node_size()));
+    std::iota(order.begin(), order.end(), 0);
+    return order;
+  }
+
+  /// Whether each node reads nothing that it or a later one makes. `next`: the first output's
+  /// number; those of the others follow.
+  [[nodiscard]] bool IsSorted(const onnx::GraphProto& proto, ValueId next) const {
+    return std::ranges::all_of(proto.node(), [&](const onnx::NodeProto& node) {
+      bool sorted = true;
+      for (const auto& name : node.input()) {
+        sorted = sorted && (name.empty() || graph_.Find(name) < next);
+      }
+      ForEachSubgraph(node, [&](const onnx::GraphProto& inner) {
+        for (const std::string& name : FreeNames(inner)) {
+          sorted = sorted && graph_.Find(name) < next;
+        }
+      });
+      for (const auto& name : node.output()) next += name.empty() ? 0 : 1;
+      return sorted;
+    });
+  }
+
+  /// The first declaration counts.
+  void Declare(const onnx::ValueInfoProto& info, int scope) {
+    const ValueId id = graph_.Find(info.name());
+    if (id == kNoValue || Value(id).scope != scope) return;
+    if (Value(id).declared == nullptr) Value(id).declared = &info;
   }
 
   void DefineOutputs(const onnx::NodeProto& node, int scope) {
     for (const auto& name : node.output()) {
       if (!name.empty()) Define(name, scope);
     }
-    if (node.op_type() != "Constant" || node.output_size() != 1) return;
-    for (const auto& attribute : node.attribute()) {
-      if (attribute.name() == "value" && attribute.has_t()) {
-        Value(graph_.Find(node.output(0))).constant = &attribute.t();
-      }
-    }
+    const onnx::TensorProto* const constant = ConstantOf(node);
+    if (constant != nullptr) Value(graph_.Find(node.output(0))).constant = constant;
   }
 
   ValueId Define(const std::string& name, int scope) {
@@ -167,9 +175,8 @@ class GraphFlattener {
     }
     if (!IsControlFlow(proto)) {
       std::vector<ValueId> captures;
-      for (const auto& attribute : proto.attribute()) {
-        if (attribute.has_g()) Capture(attribute.g(), scope, node, captures);
-      }
+      ForEachSubgraph(
+          proto, [&](const onnx::GraphProto& graph) { Capture(graph, scope, node, captures); });
       const int index = Append(node, scope, std::move(inputs), captures);
       for (const ValueId id : captures) Value(id).uses.push_back({index, -1});
     } else if (node.op_type() == "If") {
@@ -236,7 +243,7 @@ class GraphFlattener {
       branches.push_back(OpenScope(body, scope, name));
       Scope(branches.back()).condition = inputs[0];
       Scope(branches.back()).polarity = polarity;
-      orders.push_back(SortedNodes(body));
+      orders.push_back(OrderOf(branches.back()));
     }
     PlaceInTurns(branches, orders);
     for (const int branch : branches) CloseScope(branch);
@@ -295,7 +302,7 @@ class GraphFlattener {
     const onnx::GraphProto& body = SubgraphOf(node, "body");
     const int inner = OpenScope(body, scope, "body");
     for (const auto& input : body.input()) Scope(inner).inputs.push_back(graph_.Find(input.name()));
-    for (const int i : SortedNodes(body)) Place(body.node(i), inner);
+    for (const int i : OrderOf(inner)) Place(body.node(i), inner);
     CloseScope(inner);
     std::vector<ValueId> captures;
     Capture(body, scope, node, captures);
@@ -307,6 +314,7 @@ class GraphFlattener {
 
   const Model& model_;
   Graph& graph_;
+  std::vector<ValueId> first_output_;  ///< of the nodes of each scope
 };
 
 void FlattenGraph(const Model& model, Graph& graph) { GraphFlattener(model, graph).Run(); }

@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <optional>
 #include <regex>
 #include <vector>
 
 #include "ptq/base/file_kind.h"
+#include "ptq/base/letters.h"
 
 namespace ptq {
 namespace {
@@ -77,11 +77,6 @@ constexpr std::array<TellingWord, 4> kWords = {{
     {"VarHandleOp", "a TensorFlow graph", Framework::kGraphDef},
     {"Placeholder", "a TensorFlow graph", Framework::kGraphDef},
 }};
-
-std::string Lower(std::string text) {
-  std::ranges::transform(text, text.begin(), [](char c) { return char(std::tolower(uint8_t(c))); });
-  return text;
-}
 
 bool IsOpenVino(const fs::path& file) {
   std::error_code error;

@@ -9,8 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "unknown_fields.h"
+
 #include "ptq/base/error.h"
-#include "ptq/model/graph_names.h"
+#include "ptq/model/graph_walk.h"
 
 namespace ptq {
 namespace {
@@ -32,9 +34,7 @@ class Renamer {
     if (!node.name().empty()) node.set_name(prefix_ + node.name());
     for (auto& name : *node.mutable_input()) name = Lookup(name);
     for (auto& name : *node.mutable_output()) name = Lookup(name);
-    for (auto& attribute : *node.mutable_attribute()) {
-      if (attribute.has_g()) RenameGraph(*attribute.mutable_g());
-    }
+    ForEachSubgraph(node, [&](onnx::GraphProto& graph) { RenameGraph(graph); });
   }
 
  private:
@@ -58,34 +58,22 @@ class Renamer {
 /// Gives attribute references the value of the call, else the declared default, else removes them.
 void BindAttributes(onnx::NodeProto& node,
                     const std::map<std::string, onnx::AttributeProto>& bound) {
+  ForEachSubgraph(node, [&](onnx::GraphProto& graph) {
+    for (auto& inner : *graph.mutable_node()) BindAttributes(inner, bound);
+  });
   auto* attributes = node.mutable_attribute();
   for (int i = attributes->size() - 1; i >= 0; --i) {
     auto& attribute = *attributes->Mutable(i);
-    if (!attribute.ref_attr_name().empty()) {
-      const auto found = bound.find(attribute.ref_attr_name());
-      if (found == bound.end()) {
-        attributes->DeleteSubrange(i, 1);
-        continue;
-      }
-      const std::string name = attribute.name();
-      attribute = found->second;
-      attribute.set_name(name);
-    } else if (attribute.has_g()) {
-      for (auto& inner : *attribute.mutable_g()->mutable_node()) BindAttributes(inner, bound);
+    if (attribute.ref_attr_name().empty()) continue;
+    const auto found = bound.find(attribute.ref_attr_name());
+    if (found == bound.end()) {
+      attributes->DeleteSubrange(i, 1);
+      continue;
     }
+    const std::string name = attribute.name();
+    attribute = found->second;
+    attribute.set_name(name);
   }
-}
-
-/// The bytes of a field that older generated code does not know, as often as it is there.
-std::vector<std::string> UnknownFields(const google::protobuf::Message& message, int number) {
-  std::vector<std::string> found;
-  const auto& unknown = message.GetReflection()->GetUnknownFields(message);
-  for (int i = 0; i < unknown.field_count(); ++i) {
-    const auto& field = unknown.field(i);
-    const bool bytes = field.type() == google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED;
-    if (bytes && field.number() == number) found.push_back(field.length_delimited());
-  }
-  return found;
 }
 
 /// Defaults that FunctionProto.attribute_proto (field 11) declares.
@@ -124,9 +112,8 @@ class Inliner {
     }
     Nodes result;
     for (auto& node : nodes) {
-      for (auto& attribute : *node.mutable_attribute()) {
-        if (attribute.has_g()) InlineIn(*attribute.mutable_g()->mutable_node(), depth);
-      }
+      ForEachSubgraph(node,
+                      [&](onnx::GraphProto& graph) { InlineIn(*graph.mutable_node(), depth); });
       const auto found = functions_.find(KeyOf(node));
       if (found == functions_.end()) {
         *result.Add() = std::move(node);
@@ -185,12 +172,9 @@ class Inliner {
 
   /// Makes the model import what the nodes of a function's body need.
   void MergeOpsets(const onnx::FunctionProto& function, const Nodes& nodes) {
-    for (const auto& node : nodes) {
+    ForEachNode(nodes, [&](const onnx::NodeProto& node) {
       if (!functions_.contains(KeyOf(node))) MergeOpset(function, node);
-      for (const auto& attribute : node.attribute()) {
-        if (attribute.has_g()) MergeOpsets(function, attribute.g().node());
-      }
-    }
+    });
   }
 
   void MergeOpset(const onnx::FunctionProto& function, const onnx::NodeProto& node) {

@@ -5,19 +5,21 @@
 #include <optional>
 #include <set>
 
-#include "dequantize.h"
 #include "detach_weights.h"
 #include "domains.h"
 #include "foreign_model.h"
+#include "forms/linear_forms.h"
 #include "function_inliner.h"
-#include "linear_forms.h"
+#include "requantize/dequantize.h"
 #include "scopes.h"
 #include <spdlog/spdlog.h>
 
 #include "ptq/base/confined_path.h"
 #include "ptq/base/error.h"
 #include "ptq/base/links.h"
+#include "ptq/model/graph_walk.h"
 #include "ptq/model/model_forms.h"
+#include "ptq/model/node_builder.h"
 
 namespace ptq {
 namespace {
@@ -46,15 +48,16 @@ onnx::ModelProto Parse(const std::filesystem::path& path) {
   return std::move(*proto);
 }
 
-void CollectTensors(const onnx::GraphProto& graph, const auto& visit) {
-  for (const auto& tensor : graph.initializer()) visit(tensor);
-  for (const auto& node : graph.node()) {
-    for (const auto& attribute : node.attribute()) {
-      if (attribute.has_t()) visit(attribute.t());
-      for (const auto& tensor : attribute.tensors()) visit(tensor);
-      if (attribute.has_g()) CollectTensors(attribute.g(), visit);
+void CollectTensors(const onnx::GraphProto& main, const auto& visit) {
+  ForEachGraph(main, [&](const onnx::GraphProto& graph) {
+    for (const auto& tensor : graph.initializer()) visit(tensor);
+    for (const auto& node : graph.node()) {
+      for (const auto& attribute : node.attribute()) {
+        if (attribute.has_t()) visit(attribute.t());
+        for (const auto& tensor : attribute.tensors()) visit(tensor);
+      }
     }
-  }
+  });
 }
 
 /// Calls `visit` with each tensor in a file, and that file's name.
@@ -69,24 +72,40 @@ void CollectExternal(const onnx::GraphProto& graph, const auto& visit) {
 
 }  // namespace
 
-Model Model::Load(const std::filesystem::path& path, bool dequantize) {
+Model Model::Read(const std::filesystem::path& path) {
   Model model;
   ModelChoice choice = ChooseModel(path);
   model.path_ = std::move(choice.files.front());
   model.other_forms_ = std::move(choice.left_out);
   if (!model.other_forms_.empty()) {
-    spdlog::info("'{}' is taken; other forms of it are left out: {}",
-                 model.path_.filename().string(), NamesOf(model.other_forms_));
+    spdlog::info("'" + model.path_.filename().string() +
+                 "' is taken; other forms of it are left out: " + NamesOf(model.other_forms_));
   }
   CheckModelLink(model.path_);
   model.proto_ = std::make_unique<onnx::ModelProto>(Parse(model.path_));
   model.weights_ = std::make_unique<WeightReader>(model.path_);
-  model.Normalize(dequantize);
+  return model;
+}
+
+void Model::CheckDataFiles() const {
   std::set<std::string> seen;
-  CollectExternal(model.graph(), [&](const onnx::TensorProto& tensor, const std::string& name) {
-    if (name == model.path_.filename() || !seen.insert(name).second) return;
-    (void)model.weights_->DataFile(name, "tensor '" + tensor.name() + "': external data");
+  CollectExternal(graph(), [&](const onnx::TensorProto& tensor, const std::string& name) {
+    if (name == path_.filename() || !seen.insert(name).second) return;
+    (void)weights_->DataFile(name, "tensor '" + tensor.name() + "': external data");
   });
+}
+
+Model Model::Load(const std::filesystem::path& path, bool dequantize, bool float_activations) {
+  Model model = Read(path);
+  model.Normalize(dequantize, float_activations);
+  model.CheckDataFiles();
+  return model;
+}
+
+Model Model::LoadUnchanged(const std::filesystem::path& path) {
+  Model model = Read(path);
+  UnifyDomains(*model.proto_);
+  model.CheckDataFiles();
   return model;
 }
 
@@ -98,20 +117,15 @@ Model Model::FromProto(onnx::ModelProto proto, bool dequantize) {
   return model;
 }
 
-void Model::Normalize(bool dequantize) {
+void Model::Normalize(bool dequantize, bool float_activations) {
   UnifyDomains(*proto_);
   InlineFunctions(*proto_);
   UnifyScopes(*proto_);
-  if (dequantize) weights_->quantized_ = DequantizeWeights(*proto_, *weights_);
+  if (dequantize) weights_->quantized_ = DequantizeWeights(*proto_, *weights_, float_activations);
   spelled_out_ = SpellOutLinears(Graph(*this), *proto_->mutable_graph());
 }
 
-int64_t Model::Opset(const std::string& domain) const {
-  for (const auto& import : proto_->opset_import()) {
-    if (import.domain() == domain) return import.version();
-  }
-  return 0;
-}
+int64_t Model::Opset(const std::string& domain) const { return OpsetOf(*proto_, domain); }
 
 QuantizedWeights Model::FindQuantizedWeights() const { return ptq::FindQuantizedWeights(*proto_); }
 

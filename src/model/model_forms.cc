@@ -13,6 +13,7 @@
 #include "foreign_model.h"
 
 #include "ptq/base/error.h"
+#include "ptq/base/letters.h"
 
 namespace ptq {
 namespace {
@@ -70,11 +71,6 @@ bool IsQualifier(const std::string& text) {
   }
   const Word word = Parse(text);
   return word.digits >= 0 && word.rest.empty() && IsAny(word.letters, {"avx", "block", "g"});
-}
-
-std::string Lower(std::string text) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
 }
 
 }  // namespace

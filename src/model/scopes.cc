@@ -1,10 +1,15 @@
 // Renames what hides or repeats an outer name, and hoists the initializers of bodies and branches.
 #include "scopes.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <string>
 #include <unordered_set>
+#include <utility>
+
+#include "ptq/model/graph_walk.h"
+#include "ptq/model/unique_names.h"
 
 namespace ptq {
 namespace {
@@ -25,7 +30,7 @@ void ForEachDefined(Graph& graph, const Visitor& visit) {
 class Unifier {
  public:
   explicit Unifier(onnx::GraphProto& main) : main_(main) {
-    ForEachDefined(main, [&](const std::string& name) { used_.insert(name); });
+    ForEachDefined(main, [&](const std::string& name) { used_.Reserve(name); });
     ReserveOpaque(main, false);
   }
 
@@ -34,24 +39,23 @@ class Unifier {
  private:
   /// Names inside the subgraphs of other operators are taken, too.
   void ReserveOpaque(const onnx::GraphProto& graph, bool opaque) {
-    if (opaque) ForEachDefined(graph, [&](const std::string& name) { used_.insert(name); });
+    if (opaque) ForEachDefined(graph, [&](const std::string& name) { used_.Reserve(name); });
     for (const auto& node : graph.node()) {
-      for (const auto& attribute : node.attribute()) {
-        if (attribute.has_g()) ReserveOpaque(attribute.g(), opaque || !IsControlFlow(node));
-      }
+      ForEachSubgraph(node, [&](const onnx::GraphProto& inner) {
+        ReserveOpaque(inner, opaque || !IsControlFlow(node));
+      });
     }
   }
 
   void VisitNodes(onnx::GraphProto& graph, const Renamed& renamed) {
     for (auto& node : *graph.mutable_node()) {
-      for (auto& attribute : *node.mutable_attribute()) {
-        if (!attribute.has_g()) continue;
+      ForEachSubgraph(node, [&](onnx::GraphProto& inner) {
         if (IsControlFlow(node)) {
-          VisitBody(*attribute.mutable_g(), renamed);
+          VisitBody(inner, renamed);
         } else {
-          RenameReads(*attribute.mutable_g(), renamed);
+          RenameReads(inner, renamed);
         }
-      }
+      });
     }
   }
 
@@ -60,21 +64,15 @@ class Unifier {
     ForEachDefined(body, [&](const std::string& name) {
       // What one graph defines twice stays so, for whoever reads the model to refuse.
       if (name.empty() || !own.insert(name).second) return;
-      if (used_.insert(name).second) {
+      if (used_.Reserve(name)) {
         renamed.erase(name);
       } else {
-        renamed[name] = UniqueName(name);
+        renamed[name] = used_.Take(name);
       }
     });
     Rename(body, renamed);
     Hoist(body);
     VisitNodes(body, renamed);
-  }
-
-  std::string UniqueName(const std::string& wanted) {
-    std::string name;
-    for (int i = 2; !used_.insert(name = wanted + "_" + std::to_string(i)).second;) ++i;
-    return name;
   }
 
   static void Apply(const Renamed& renamed, std::string& name) {
@@ -103,9 +101,7 @@ class Unifier {
     if (renamed.empty()) return;
     Rename(graph, renamed);
     for (auto& node : *graph.mutable_node()) {
-      for (auto& attribute : *node.mutable_attribute()) {
-        if (attribute.has_g()) RenameReads(*attribute.mutable_g(), renamed);
-      }
+      ForEachSubgraph(node, [&](onnx::GraphProto& inner) { RenameReads(inner, renamed); });
     }
   }
 
@@ -122,7 +118,7 @@ class Unifier {
   }
 
   onnx::GraphProto& main_;
-  std::unordered_set<std::string> used_;
+  UniqueNames used_;
 };
 
 }  // namespace
@@ -133,6 +129,13 @@ bool IsControlFlow(const onnx::NodeProto& node) {
   return type == "If" || type == "Loop" || type == "Scan" || type == "SequenceMap";
 }
 
-void UnifyScopes(onnx::ModelProto& model) { Unifier(*model.mutable_graph()).Run(); }
+void UnifyScopes(onnx::ModelProto& model) {
+  const bool nested = std::ranges::any_of(model.graph().node(), [](const onnx::NodeProto& node) {
+    bool found = false;
+    ForEachSubgraph(node, [&](const onnx::GraphProto&) { found = true; });
+    return found;
+  });
+  if (nested) Unifier(*model.mutable_graph()).Run();
+}
 
 }  // namespace ptq

@@ -1,10 +1,12 @@
 // Reads tensors from data files, raw bytes, typed fields and codes, within the files' bounds.
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
 
-#include "dequantize.h"
+#include "requantize/dequantize.h"
 
 #include "ptq/base/confined_path.h"
 #include "ptq/base/error.h"
@@ -104,6 +106,20 @@ Tensor FromTypedFields(const onnx::TensorProto& proto, DType dtype, Shape shape)
                          "), which is not supported");
 }
 
+/// A copy of mapped bytes whose pages go again on the way.
+Tensor Copied(DType dtype, const Shape& shape, const MappedFile& file,
+              std::span<const std::byte> bytes) {
+  constexpr size_t kChunk = 4 << 20;
+  Tensor copy(dtype, shape);
+  std::byte* to = copy.mutable_bytes().data();
+  for (; !bytes.empty(); bytes = bytes.subspan(std::min(kChunk, bytes.size()))) {
+    const auto part = bytes.first(std::min(kChunk, bytes.size()));
+    to = std::ranges::copy(part, to).out;
+    file.Drop(part);
+  }
+  return copy;
+}
+
 }  // namespace
 
 WeightReader::WeightReader(const std::filesystem::path& model)
@@ -128,19 +144,26 @@ std::filesystem::path WeightReader::DataFile(const std::string& location,
                    (exists ? "not a regular file" : "missing; copy it next to the model"));
 }
 
+/// The mapping of a data file, which is opened by whoever comes first.
+std::shared_ptr<const MappedFile> WeightReader::FileAt(const std::string& location,
+                                                       const std::string& what) const {
+  const std::lock_guard lock(files_mutex_);
+  std::shared_ptr<const MappedFile>& known = files_[ConfinedName(location, what).string()];
+  if (known != nullptr) return known;
+  auto file = MappedFile::Open(DataFile(location, what));
+  if (KindOf(HeadOf(file->bytes())) == FileKind::kHtml) {
+    throw InputError("external data file '" + file->path().string() +
+                     "' is an HTML page, such as that of an error; download the file itself");
+  }
+  return known = std::move(file);
+}
+
 WeightReader::External WeightReader::Locate(const onnx::TensorProto& proto) const {
   const ExternalKeys keys = ParseKeys(proto);
   const std::string what = "tensor '" + proto.name() + "': external data";
   if (keys.location.empty()) throw InputError(what + " without a location");
   const std::filesystem::path relative = ConfinedName(keys.location, what);
-  auto& file = files_[relative.string()];
-  if (file == nullptr) {
-    file = MappedFile::Open(DataFile(keys.location, what));
-    if (KindOf(HeadOf(file->bytes())) == FileKind::kHtml) {
-      throw InputError("external data file '" + file->path().string() +
-                       "' is an HTML page, such as that of an error; download the file itself");
-    }
-  }
+  const std::shared_ptr<const MappedFile> file = FileAt(keys.location, what);
   const auto bytes = file->bytes();
   const auto size = static_cast<int64_t>(bytes.size());
   const auto dtype = static_cast<DType>(proto.data_type());
@@ -176,6 +199,7 @@ Tensor WeightReader::Read(const onnx::TensorProto& proto) const {
                              std::to_string(proto.data_type()) + ", which is not supported");
     }
     const External external = Locate(proto);
+    if (CopiedBytes(proto) > 0) return Copied(dtype, shape, *external.file, external.bytes);
     return Tensor::View(dtype, shape, external.bytes, external.file);
   }
   if (!proto.has_raw_data()) {
@@ -210,10 +234,23 @@ WeightReader::StoredBytes WeightReader::ReadBytes(const onnx::TensorProto& proto
   return {std::as_bytes(std::span(proto.raw_data())), nullptr};
 }
 
+int64_t WeightReader::CopiedBytes(const onnx::TensorProto& proto) const {
+  if (proto.data_location() != onnx::TensorProto::EXTERNAL || QuantizedBehind(proto)) return 0;
+  const External external = Locate(proto);
+  const auto alignment = uintptr_t(std::max(1, BitsOf(DType(proto.data_type())) / 8));
+  const bool aligned = reinterpret_cast<uintptr_t>(external.bytes.data()) % alignment == 0;
+  return aligned ? 0 : int64_t(external.bytes.size());
+}
+
 const QuantizedWeight* WeightReader::QuantizedBehind(const onnx::TensorProto& proto) const {
   if (quantized_.empty() || proto.external_data_size() != 1) return nullptr;
   const auto& place = proto.external_data(0);
   return place.key() == kQuantizedKey ? quantized_.at(std::stoul(place.value())).get() : nullptr;
+}
+
+std::optional<StoredGrid> WeightReader::GridOf(const onnx::TensorProto& proto) const {
+  const QuantizedWeight* const weight = QuantizedBehind(proto);
+  return weight == nullptr ? std::nullopt : weight->Grid(*this);
 }
 
 int64_t WeightReader::SizeInFile(const onnx::TensorProto& proto) const {

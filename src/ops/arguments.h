@@ -14,6 +14,16 @@ namespace ptq {
   return context.has_input(i) ? context.input(i).ToInt64s() : attribute;
 }
 
+/// Input `i`, an undefined tensor when it is absent.
+[[nodiscard]] inline Tensor OptionalInput(const KernelContext& context, size_t i) {
+  return context.has_input(i) ? context.input(i) : Tensor();
+}
+
+/// Input `i`, null when it is absent.
+[[nodiscard]] inline const Tensor* InputOrNull(const KernelContext& context, size_t i) {
+  return context.has_input(i) ? &context.input(i) : nullptr;
+}
+
 /// The single integer that input `i` holds. Throws InputError when it holds more or fewer.
 [[nodiscard]] inline int64_t ScalarInput(const KernelContext& context, size_t i) {
   const auto values = context.input(i).ToInt64s();

@@ -1,6 +1,9 @@
 // Finds a node's kernel by domain, type and opset; advises what to do where there is none.
 #include "ptq/ops/kernel.h"
 
+#include <string_view>
+#include <unordered_map>
+
 #include "ptq/base/error.h"
 
 namespace ptq {
@@ -16,12 +19,17 @@ class FunctionKernel : public Kernel {
 };
 
 const KernelEntry* FindEntry(const Node& node) {
+  static const auto kByType = [] {
+    std::unordered_map<std::string_view, std::vector<const KernelEntry*>> by_type;
+    for (const KernelEntry& entry : KernelEntries()) by_type[entry.op_type].push_back(&entry);
+    return by_type;
+  }();
+  const auto entries = kByType.find(node.op_type());
+  if (entries == kByType.end()) return nullptr;
   const std::string domain = node.domain();
-  for (const KernelEntry& entry : KernelEntries()) {
-    if (entry.op_type == node.op_type() && entry.domain == domain && node.opset() >= entry.since &&
-        node.opset() <= entry.until) {
-      return &entry;
-    }
+  for (const KernelEntry* entry : entries->second) {
+    const bool covered = node.opset() >= entry->since && node.opset() <= entry->until;
+    if (covered && entry->domain == domain) return entry;
   }
   return nullptr;
 }
@@ -123,8 +131,8 @@ std::unique_ptr<Kernel> CreateKernel(const Node& node) {
   if (entry == nullptr) {
     const std::string domain = node.domain().empty() ? "ai.onnx" : node.domain();
     throw UnsupportedError("node '" + node.name() + "': operator " + domain +
-                           "::" + node.op_type() + " (opset " + std::to_string(node.opset()) +
-                           ") is not supported; " + AdviceOn(node));
+                           "::" + node.proto().op_type() + " (opset " +
+                           std::to_string(node.opset()) + ") is not supported; " + AdviceOn(node));
   }
   return MakeNamed(*entry, node);
 }

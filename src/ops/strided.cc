@@ -11,7 +11,7 @@ namespace ptq {
 namespace {
 
 /// Elements of one parallel tile; smaller results are copied by the calling thread.
-constexpr int64_t kTileElements = 32 * 1024;
+constexpr int64_t kStridedTile = 32 * 1024;
 /// Side of the square that a two-dimensional transposition moves at once: both sides stay in cache.
 constexpr int64_t kBlock = 32;
 
@@ -89,13 +89,13 @@ void CopyRun(T* to, const T* from, const Axis& run) {
 template <class T>
 void CopyRuns(T* to, const T* from, const std::vector<Axis>& outer, const Axis& run) {
   const int64_t rows = CountOf(outer);
-  if (rows == 1 && run.size > kTileElements) {
-    ParallelForTiles(run.size, kTileElements, [&](int64_t begin, int64_t end) {
+  if (rows == 1 && run.size > kStridedTile) {
+    ParallelForTiles(run.size, kStridedTile, [&](int64_t begin, int64_t end) {
       CopyRun(to + begin, from + begin * run.source, {end - begin, run.source, 1});
     });
     return;
   }
-  const int64_t grain = std::max<int64_t>(1, kTileElements / run.size);
+  const int64_t grain = std::max<int64_t>(1, kStridedTile / run.size);
   ParallelForTiles(rows, grain, [&](int64_t begin, int64_t end) {
     Odometer at(outer, begin);
     for (int64_t row = begin; row < end; ++row, at.Next()) {
@@ -123,7 +123,7 @@ void TransposePlanes(T* to, const T* from, const std::vector<Axis>& outer, const
                      const Axis& run) {
   const int64_t blocks = (tall.size + kBlock - 1) / kBlock;
   const int64_t per_block = std::min(tall.size, kBlock) * run.size;
-  const int64_t grain = std::max<int64_t>(1, kTileElements / per_block);
+  const int64_t grain = std::max<int64_t>(1, kStridedTile / per_block);
   ParallelForTiles(CountOf(outer) * blocks, grain, [&](int64_t begin, int64_t end) {
     Odometer at(outer, begin / blocks);
     for (int64_t unit = begin; unit < end; ++unit) {
@@ -198,7 +198,7 @@ Tensor TransposeAxes(const Tensor& source, const std::vector<int64_t>& perm) {
 void CopyRows(std::byte* to, int64_t to_stride, const std::byte* from, int64_t from_stride,
               int64_t row_bytes, int64_t rows) {
   if (row_bytes == 0) return;
-  const int64_t grain = std::max<int64_t>(1, 4 * kTileElements / row_bytes);
+  const int64_t grain = std::max<int64_t>(1, 4 * kStridedTile / row_bytes);
   ParallelForTiles(rows, grain, [&](int64_t begin, int64_t end) {
     std::byte* out = to + begin * to_stride;
     const std::byte* in = from + begin * from_stride;

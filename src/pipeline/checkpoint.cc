@@ -5,19 +5,21 @@
 #include <string>
 
 #include "differences.h"
-#include "json_records.h"
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/json.h"
+#include "ptq/search/segment_record.h"
 #include "ptq/tensor/npz.h"
 
 namespace ptq {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CheckpointRecord, segments, edits, scaled, outcomes, biases)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CheckpointRecord, segments, edits, scaled, outcomes, tables,
+                                   filters, biases)
 
 namespace {
 
-using Json = nlohmann::json;
+using PlainJson = nlohmann::json;
 
 constexpr char kFolder[] = "checkpoint";
 constexpr char kIdentity[] = "identity.json";
@@ -25,28 +27,18 @@ constexpr char kIdentity[] = "identity.json";
 }  // namespace
 
 Checkpoint::Checkpoint(const std::filesystem::path& staged, const nlohmann::ordered_json& identity)
-    : directory_(staged / kFolder), identity_(identity.dump(2) + "\n") {
+    : directory_(staged / kFolder), identity_(DumpJson(identity, 2) + "\n") {
   if (!IsIn(staged)) return;
   ReadRecords();
-  CheckIdentity(identity);
+  CheckIdentity(directory_ / kIdentity, identity,
+                "the interrupted run in '" + staged.string() + "', which has finished " +
+                    std::to_string(segments_) + " segments");
 }
 
 bool Checkpoint::IsIn(const std::filesystem::path& staged) {
   std::error_code error;
   return std::filesystem::exists(staged / kFolder / kIdentity, error) &&
          std::filesystem::exists(staged / kFolder / "step-0.cbor", error);
-}
-
-void Checkpoint::CheckIdentity(const nlohmann::ordered_json& identity) const {
-  const auto before = nlohmann::ordered_json::parse(ReadTextFile(directory_ / kIdentity), nullptr,
-                                                    /*allow_exceptions=*/false);
-  if (before == identity) return;
-  const std::vector<std::string> changed =
-      before.is_object() ? Differences(before, identity) : std::vector<std::string>{"unreadable"};
-  throw UsageError("cannot resume the interrupted run in '" + directory_.parent_path().string() +
-                   "', which has finished " + std::to_string(segments_) +
-                   " segments; changed since: " + Listed(changed) +
-                   "; undo that, or start again with --restart");
 }
 
 double Checkpoint::Age() const {
@@ -66,8 +58,8 @@ void Checkpoint::ReadRecords() {
   while (std::filesystem::exists(StepFile(steps_, "cbor"), error)) {
     const std::string bytes = ReadTextFile(StepFile(steps_, "cbor"));
     try {
-      records_.push_back(Json::from_cbor(bytes).get<CheckpointRecord>());
-    } catch (const Json::exception& malformed) {
+      records_.push_back(PlainJson::from_cbor(bytes).get<CheckpointRecord>());
+    } catch (const PlainJson::exception& malformed) {
       throw InputError("'" + StepFile(steps_, "cbor").string() + "' is malformed (" +
                        malformed.what() + "); start again with --restart");
     }
@@ -91,7 +83,7 @@ void Checkpoint::Save(const CheckpointRecord& record, const std::optional<CutSto
       WriteNpz(StepFile(steps_, "npz"), arrays);
       SyncFile(StepFile(steps_, "npz"));
     }
-    const std::vector<uint8_t> bytes = Json::to_cbor(Json(record));
+    const std::vector<uint8_t> bytes = PlainJson::to_cbor(PlainJson(record));
     WriteFileAtomically(StepFile(steps_, "cbor"),
                         {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   } catch (...) {  // room for the others, when the disk is full

@@ -6,10 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "segment_quantizer.h"
 #include <nlohmann/json.hpp>
 
-#include "ptq/pipeline/cut_store.h"
+#include "ptq/calibrate/cut_store.h"
+#include "ptq/plan/outcome.h"
+#include "ptq/search/segment_result.h"
 
 namespace ptq {
 
@@ -19,8 +20,10 @@ struct CheckpointRecord {
   size_t segments = 0;   ///< finished when it was written
   nlohmann::json edits;  ///< of the output model
   std::vector<ScaledSite> scaled;
-  std::vector<std::pair<int, LinearOutcome>> outcomes;     ///< by index into Plan::linears
-  std::vector<std::pair<int, std::vector<float>>> biases;  ///< the same; what was added
+  std::vector<std::pair<int, Outcome>> outcomes;           ///< by index into Plan::linears
+  std::vector<std::pair<int, Outcome>> tables;             ///< by index into Plan::tables
+  std::vector<std::pair<int, Outcome>> filters;            ///< by index into Plan::constants
+  std::vector<std::pair<int, std::vector<float>>> biases;  ///< of linears; what was added
 };
 
 /// Files below `checkpoint/` of a staged directory: identity.json (what is quantized, and how),
@@ -56,7 +59,6 @@ class Checkpoint {
  private:
   [[nodiscard]] std::filesystem::path StepFile(size_t step, const char* kind) const;
   void ReadRecords();
-  void CheckIdentity(const nlohmann::ordered_json& identity) const;
   std::filesystem::path directory_;
   std::string identity_;
   std::vector<CheckpointRecord> records_;

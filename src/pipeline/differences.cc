@@ -4,6 +4,10 @@
 #include <algorithm>
 #include <iterator>
 
+#include "ptq/base/error.h"
+#include "ptq/base/file.h"
+#include "ptq/base/json.h"
+
 namespace ptq {
 namespace {
 
@@ -72,6 +76,16 @@ std::string Listed(const std::vector<std::string>& differences) {
     text += ", and " + std::to_string(differences.size() - kListed) + " more";
   }
   return text;
+}
+
+void CheckIdentity(const std::filesystem::path& file, const Json& identity,
+                   const std::string& interrupted) {
+  const Json before = ParseJson<Json>(ReadTextFile(file));
+  if (before == identity) return;
+  const std::vector<std::string> changed =
+      before.is_object() ? Differences(before, identity) : std::vector<std::string>{"unreadable"};
+  throw UsageError("cannot resume " + interrupted + "; changed since: " + Listed(changed) +
+                   "; undo that, or start again with --restart");
 }
 
 }  // namespace ptq

@@ -1,6 +1,7 @@
 // What has changed between two descriptions of a run, for people.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -16,5 +17,11 @@ namespace ptq {
 
 /// The first few in one line, and how many more there are.
 [[nodiscard]] std::string Listed(const std::vector<std::string>& differences);
+
+/// Throws UsageError that names what has changed when a file, which an interrupted run has left,
+/// holds another identity than that of the run which would go on. `interrupted`: that run, for
+/// people.
+void CheckIdentity(const std::filesystem::path& file, const nlohmann::ordered_json& identity,
+                   const std::string& interrupted);
 
 }  // namespace ptq

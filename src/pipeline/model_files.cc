@@ -8,6 +8,7 @@
 
 #include "ptq/base/confined_path.h"
 #include "ptq/base/file.h"
+#include "ptq/base/json.h"
 #include "ptq/pipeline/directory.h"
 
 namespace ptq {
@@ -47,7 +48,7 @@ std::vector<fs::path> GenAiFiles(const fs::path& directory) {
   const fs::path path = directory / "genai_config.json";
   std::error_code error;
   if (!fs::exists(path, error)) return {};
-  const auto config = nlohmann::json::parse(ReadTextFile(path), nullptr, false);
+  const auto config = ParseJson<nlohmann::json>(ReadTextFile(path));
   std::set<std::string> names;
   if (config.is_object() && config.contains("model")) CollectFileNames(config["model"], names);
   std::vector<fs::path> files;

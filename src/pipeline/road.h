@@ -17,7 +17,5 @@ void TravelRoad(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& r
 [[nodiscard]] bool TakesOver(const std::filesystem::path& destination, const RunOptions& options);
 /// How many segments, from the front, have sites.
 [[nodiscard]] size_t SegmentsToSearch(const Plan& plan);
-/// Whether a product's weights are of 16 bits.
-[[nodiscard]] bool HasHalfLinears(const Plan& plan);
 
 }  // namespace ptq

@@ -1,50 +1,70 @@
 // The road as one call: plans, finds what is up to date, lets one rank travel and the others help.
 #include "ptq/pipeline/run.h"
 
+#include <algorithm>
 #include <chrono>
 #include <set>
 
 #include "byte_account.h"
-#include "check_destination.h"
-#include "companions.h"
-#include "float_copies.h"
-#include "memory_plan.h"
-#include "quality_warnings.h"
+#include "cache_plan.h"
+#include "destination/check_destination.h"
+#include "destination/predict_files.h"
+#include "destination/up_to_date.h"
+#include "half_plan.h"
+#include "notes/float_copies.h"
+#include "notes/quality_warnings.h"
 #include "road.h"
 #include "run_context.h"
-#include "segment_search.h"
-#include "source.h"
-#include "up_to_date.h"
 
 #include "ptq/base/error.h"
 #include "ptq/base/hash.h"
 #include "ptq/base/interrupt.h"
 #include "ptq/base/memory.h"
 #include "ptq/base/stopwatch.h"
-#include "ptq/emit/linear_format.h"
+#include "ptq/calibrate/calibration_run.h"
+#include "ptq/calibrate/companions.h"
+#include "ptq/calibrate/memory_plan.h"
+#include "ptq/calibrate/source.h"
+#include "ptq/emit/filter_form.h"
+#include "ptq/emit/linear_form.h"
 #include "ptq/emit/stored_codes.h"
+#include "ptq/emit/table_form.h"
+#include "ptq/search/segment_search.h"
+#include "ptq/transform/equal_codes.h"
 
 namespace ptq {
 namespace {
 
-void CheckSpecs(const Plan& plan, const LinearFormat& format) {
-  for (const Linear& linear : plan.linears) {
-    if (linear.decision == Decision::kQuantize) format.CheckSpec(AsStored(linear.spec));
+/// Those of the recipe that are for this model.
+std::vector<Rule> RulesOf(const Recipe& recipe, const Source& source, const RunContext& context) {
+  std::vector<std::string> models = context.models;
+  if (!context.is_part) models = {source.model.path().stem().string()};
+  std::vector<Rule> rules =
+      RulesFor(recipe.rules, context.is_part ? context.name : models.front(), models);
+  for (Rule& rule : rules) {
+    // Where the run has no codes, who asks for bits means those of the format.
+    if (IsHalfMethod(recipe) && rule.form.empty() && rule.ChoosesForm()) rule.form = recipe.format;
   }
+  return rules;
 }
 
-/// Where another rank keeps what does not fit into its memory: the destination may not exist there.
-std::filesystem::path ScratchOf(const RunReport& report) {
-  std::error_code error;
-  auto directory = std::filesystem::absolute(report.destination).parent_path();
-  while (!std::filesystem::is_directory(directory, error)) directory = directory.parent_path();
-  return directory;
+/// A method that looks at activations has to run the model, but for a file of statistics.
+void CheckRuns(const Source& source, const Recipe& recipe, const Plan& plan) {
+  const bool runs = NeedsStatistics(recipe) && recipe.statistics.empty();
+  const bool searches = std::ranges::any_of(plan.linears, [](const Linear& linear) {
+    return linear.decision.quantizes() && !linear.decision.known && linear.table < 0;
+  });
+  if (!runs || !searches) return;
+  const std::string why = WhyNotRun(source);
+  if (!why.empty()) {
+    throw UnsupportedError(why + "; --method rtn quantizes the model without running it");
+  }
 }
 
 /// A run on the other ranks: their part of each segment.
 void Help(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report,
           const RunContext& context) {
-  SegmentSearch search(source, recipe, report.plan, ranks, context);
+  SegmentSearch search(source, recipe, report.plan, ranks, context.inputs, context.others);
   search.Start(Sha256OfFile(source.model.path()), ScratchOf(report));
   const size_t searched = SegmentsToSearch(report.plan);
   for (size_t i = 0; i < searched; ++i) {
@@ -54,57 +74,154 @@ void Help(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report,
   }
 }
 
+/// What the source's file holds for a linear; of a weight that is stored as codes its share of
+/// these.
+int64_t BytesInSource(const Source& source, const Linear& linear) {
+  const int64_t part = StoredBytes(source.graph, linear);
+  if (linear.stored == kNoValue) return part;
+  const int64_t whole = StoredBytes(source.graph, linear.stored);
+  const int64_t held =
+      source.model.weights().SizeInFile(*source.graph.value(linear.stored).constant);
+  if (part == whole || held == whole) return held == whole ? part : held;
+  return int64_t(double(held) * double(part) / double(whole));
+}
+
+/// Bytes of each subject, before and after.
+void SetSizes(const Source& source, const Recipe& recipe, RunReport& report) {
+  report.outcomes.resize(report.plan.linears.size());
+  const std::vector<int> firsts =
+      FirstWithEqualCodes(source.graph, report.plan, !NeedsStatistics(recipe));
+  std::set<ValueId> counted;
+  for (size_t i = 0; i < report.plan.linears.size(); ++i) {
+    const Linear& linear = report.plan.linears[i];
+    Outcome& outcome = report.outcomes[i];
+    outcome.bytes_before = BytesInSource(source, linear);
+    outcome.bytes_after = linear.decision.keeps() ? outcome.bytes_before : linear.decision.bytes;
+    const bool again = !counted.insert(linear.part).second;
+    if (again) outcome.bytes_before = 0;
+    const bool repeats = linear.decision.quantizes() ? firsts[i] != int(i) : again;
+    if (!repeats) continue;
+    outcome.bytes_after =
+        linear.decision.form->BytesAgain(FactsOf(source.graph, linear), linear.decision.parameters);
+  }
+  report.tables.resize(report.plan.tables.size());
+  for (size_t i = 0; i < report.plan.tables.size(); ++i) {
+    const Table& table = report.plan.tables[i];
+    Outcome& outcome = report.tables[i];
+    outcome.bytes_before = BytesOf(table.stored_type, table.n * table.k);
+    outcome.bytes_after = table.decision.bytes;
+  }
+  report.constants.resize(report.plan.constants.size());
+  for (size_t i = 0; i < report.plan.constants.size(); ++i) {
+    const Constant& constant = report.plan.constants[i];
+    report.constants[i].bytes_before = BytesOf(constant.stored_type, constant.n * constant.k);
+    report.constants[i].bytes_after = constant.decision.bytes;
+  }
+}
+
 }  // namespace
+
+std::string WhyNotRun(const Source& source) {
+  try {
+    source.executor.plan().RequireKernels();
+    return "";
+  } catch (const UnsupportedError& error) {
+    return error.what();
+  }
+}
+
+std::filesystem::path ScratchOf(const RunReport& report) {
+  std::error_code error;
+  auto directory = std::filesystem::absolute(report.destination).parent_path();
+  while (!std::filesystem::is_directory(directory, error)) directory = directory.parent_path();
+  return directory;
+}
 
 RunReport StartReport(const Source& source, const Recipe& recipe, const RunContext& context) {
   RunReport report;
-  PlanOptions options = PlanOptionsOf(recipe);
+  CheckForms(recipe);
+  CheckCacheRecipe(recipe, context);
+  const LinearForm& form = FindLinearForm(recipe.format);
+  PlanOptions options = PlanOptionsOf(recipe, form);
+  options.table_codes = &form.tables();
+  options.filter_codes = FilterForms().front();
+  options.forms = CodeForms();
+  options.rules = RulesOf(recipe, source, context);
   options.patterns_must_match = !context.is_part;
   report.plan = MakePlan(source.executor.plan(), options);
-  if (context.shared != nullptr) context.shared->Restrict(context.model, report.plan);
-  CheckSpecs(report.plan, FindLinearFormat(recipe.format));
+  if (!context.is_part) CheckRuns(source, recipe, report.plan);
+  if (const auto& others = context.others; others.common != nullptr) {
+    others.common->Restrict(others.model, report.plan);
+  }
   report.destination = DestinationOf(recipe);
   report.source = recipe.source;
   report.model_file = report.destination / FilesOf(recipe, source, report.plan, context).model;
   report.reads_tokens = source.graph.Find("input_ids") != kNoValue;
   report.warnings = WarningsOf(report.plan);
-  report.outcomes.resize(report.plan.linears.size());
-  std::set<ValueId> counted;
-  for (size_t i = 0; i < report.plan.linears.size(); ++i) {
-    const Linear& linear = report.plan.linears[i];
-    LinearOutcome& outcome = report.outcomes[i];
-    outcome.bytes_before =
-        linear.stored == kNoValue || linear.part != linear.stored
-            ? StoredBytes(source.graph, linear)
-            : source.model.weights().SizeInFile(*source.graph.value(linear.stored).constant);
-    outcome.bytes_after =
-        linear.decision == Decision::kKeep ? outcome.bytes_before : ResultBytes(linear);
-    if (!counted.insert(linear.part).second) outcome.bytes_before = outcome.bytes_after = 0;
-  }
-  report.notes = FloatCopyNotes(source, report.plan, recipe);
+  report.notes = FloatCopyNotes(source, report.plan);
+  if (report.plan.caches.has_value()) report.notes.emplace_back(kCacheNote);
+  DecideHalves(source, report);
+  SetSizes(source, recipe, report);
   report.bytes_before = SourceBytes(source.model);
   AccountFor(source, recipe, report);
   return report;
 }
 
+/// Whether the model is given what it has computed before as FP32.
+static bool HasFloatCache(const Graph& graph) {
+  return std::ranges::any_of(graph.graph_inputs(), [&](ValueId id) {
+    return graph.value(id).name.starts_with("past") &&
+           graph.DeclaredType(id).dtype == DType::kFloat32;
+  });
+}
+
+void CheckRanks(const Recipe& recipe, const RunOptions& options, const Ranks& ranks) {
+  if (ranks.size() == 1) return;
+  if (options.resume) {
+    throw UsageError("--resume goes on with a run of one rank, and several keep no checkpoints");
+  }
+  const std::filesystem::path destination = DestinationOf(recipe);
+  if (!ranks.is_root() || !TakesOver(destination, options)) return;
+  throw UsageError("'" + destination.string() +
+                   "' has a checkpoint of a run of one rank, which several cannot go on with; run "
+                   "the same command without mpirun, or give it up with --restart");
+}
+
+bool HasHalfLinears(const Plan& plan) {
+  return std::ranges::any_of(
+      plan.linears, [](const Linear& linear) { return linear.operand_type != DType::kFloat32; });
+}
+
 OutputFiles FilesOf(const Recipe& recipe, const Source& source, const Plan& plan,
                     const RunContext& context) {
-  if (!recipe.model_name.empty()) return FilesIn({}, recipe.model_name);
-  if (context.is_part && recipe.layout != Layout::kTransformersJs) {
-    return FilesIn(context.folder, source.model.path().filename());
+  OutputFiles files;
+  if (!recipe.model_name.empty()) {
+    files = FilesIn({}, recipe.model_name);
+  } else if (context.is_part && recipe.layout != Layout::kTransformersJs) {
+    files = FilesIn(context.folder, source.model.path().filename());
+  } else {
+    files = FilesOf(recipe.layout, source.model.path(),
+                    IsHalfMethod(recipe) ? 16 : StoredBits(recipe.bits),
+                    !IsHalfMethod(recipe) && HasHalfLinears(plan),
+                    IsHalfMethod(recipe) ? nullptr : FindLinearForm(recipe.format).codebook());
   }
-  return FilesOf(recipe.layout, source.model.path(), StoredBits(recipe.bits), HasHalfLinears(plan));
+  files.half_cache = plan.half.has_value() && plan.half->io && HasFloatCache(source.graph);
+  files.most_bytes = recipe.max_file_size;
+  return files;
 }
 
 void Travel(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& report,
             const RunOptions& options, const RunContext& context) {
   report.ranks = ranks.size();
-  if (ranks.size() > 1 && ranks.is_root() && TakesOver(report.destination, options)) {
-    throw UsageError(
-        "'" + report.destination.string() +
-        "' has a checkpoint of a run of one rank, which several cannot go on with; run "
-        "the same command without mpirun, or give it up with --restart");
+  if (ranks.is_root()) ObserveCaches(source, recipe, context, report);
+  if (report.plan.half.has_value()) {
+    ObserveLargeValues(source, recipe, context, report);
+    if (!report.plan.half->large.empty()) {  // else all is as it was planned
+      DecideHalves(source, report);
+      SetSizes(source, recipe, report);
+    }
   }
+  PredictFiles(source, recipe, context, report);
   if (ranks.is_root()) {
     TravelRoad(recipe, source, ranks, report, options, context);
   } else {
@@ -113,7 +230,9 @@ void Travel(const Recipe& recipe, Source& source, Ranks& ranks, RunReport& repor
   report.peak_bytes = PeakResidentBytes(ranks);
   std::error_code error;
   const OutputFiles files = FilesOf(recipe, source, report.plan, context);
-  for (const auto& path : {files.model, files.data}) {
+  std::vector<std::filesystem::path> written = DataFilesIn(report.destination, files);
+  written.push_back(files.model);
+  for (const auto& path : written) {
     const auto size = std::filesystem::file_size(report.destination / path, error);
     if (!error) report.bytes_after += static_cast<int64_t>(size);
   }
@@ -135,20 +254,23 @@ bool FindsUpToDate(const Recipe& recipe, const Source& source, const RunContext&
 }  // namespace
 
 int64_t PredictPeak(const Source& source, const Recipe& recipe, const Plan& plan) {
-  const Method method = MethodOf(recipe);
-  CalibrationSize size{NeedsStatistics(method), 0, 0, method};
+  CalibrationSize size{NeedsStatistics(recipe), 0, 0, LargestMethodOf(recipe)};
   if (size.statistics && recipe.statistics.empty()) {  // at most: nothing is read yet
     size.tokens = recipe.calibration.samples * recipe.calibration.seq_len;
     size.longest = recipe.calibration.seq_len;
   }
-  DescribeRun(recipe, size);
+  AddRecipe(recipe, size);
   AddReading(size);
   return PlanMemory(source.executor, plan, size, recipe.memory_budget).peak_bytes;
 }
 
 RunReport PlanRun(const Recipe& recipe) {
-  const Source source(recipe.source, recipe.requantize);
-  RunReport report = StartReport(source, recipe, {});
+  Companions companions({recipe.source}, recipe);
+  Source& source = companions.source(0);
+  RunContext context;
+  context.inputs = InputsOf(companions, 0);
+  RunReport report = StartReport(source, recipe, context);
+  PredictFiles(source, recipe, context, report);
   report.predicted_peak_bytes = PredictPeak(source, recipe, report.plan);
   return report;
 }
@@ -159,18 +281,19 @@ RunReport Run(const Recipe& recipe, const RunOptions& options) {
 }
 
 RunReport Run(const Recipe& recipe, const RunOptions& options, Ranks& ranks) {
-  if (options.resume && ranks.size() > 1) {
-    throw UsageError("--resume goes on with a run of one rank, and several keep no checkpoints");
-  }
+  CheckRanks(recipe, options, ranks);
   const auto start = std::chrono::steady_clock::now();
-  if (ranks.is_root()) CheckDestinationOrResult(recipe, DestinationOf(recipe));
+  if (ranks.is_root()) {
+    CheckDestinationOrResult(recipe, DestinationOf(recipe), Touch::kUnfinished);
+  }
   Companions companions({recipe.source}, recipe);
   double read = 0;
   {
     const Stopwatch watch(read);
     (void)companions.source(0);
   }
-  const RunContext context = ContextOf(companions, 0);
+  RunContext context;
+  context.inputs = InputsOf(companions, 0);
   RunReport report = StartReport(companions.source(0), recipe, context);
   if (ranks.is_root()) CheckModelFiles(companions.source(0).model, report.destination);
   report.timings.read = read;

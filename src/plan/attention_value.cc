@@ -99,7 +99,7 @@ class Walker {
   }
 
   [[nodiscard]] std::vector<int64_t> Constant(ValueId id) const {
-    const onnx::TensorProto* proto = id == kNoValue ? nullptr : graph_.value(id).constant;
+    const StoredTensor* proto = id == kNoValue ? nullptr : graph_.value(id).constant;
     if (proto == nullptr || DType(proto->data_type()) != DType::kInt64) return {};
     const Tensor tensor = graph_.model().weights().Read(*proto);
     const auto values = tensor.data<int64_t>();

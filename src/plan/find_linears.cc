@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <unordered_map>
 #include <utility>
 
 #include "ptq/model/constant_view.h"
@@ -16,8 +17,9 @@ class Finder {
  public:
   explicit Finder(const ExecutionPlan& execution)
       : execution_(execution), graph_(execution.graph()) {
-    for (const SpelledOut& form : graph_.model().spelled_out()) {
-      for (const std::string& output : form.outputs) original_of_[output] = form.original.name();
+    const auto& forms = graph_.model().spelled_out();
+    for (size_t i = 0; i < forms.size(); ++i) {
+      for (const std::string& output : forms[i].outputs) form_of_[output] = int(i);
     }
   }
 
@@ -28,14 +30,18 @@ class Finder {
       const bool product = type == "MatMul" || type == "FusedMatMul" || type == "Gemm";
       if (execution_.steps()[i].constant) {
         if (product) ConsiderConstants(int(i));
-      } else if (product) {
+      } else if (product && execution_.CanRun(int(i))) {
         Consider(int(i));
+      } else if (product) {
+        ConsiderOther(int(i), 1, "a form of the operator that is not known here");
       } else if (type == "Attention" && node.domain() == "com.microsoft") {
         ConsiderOther(int(i), 1, "packed weight of an Attention node; not supported yet");
       } else if (type == "MatMulNBits" || type == "MatMulBnb4" || type == "MatMulInteger" ||
                  type == "DynamicQuantizeMatMul" || type == "QAttention") {
         ConsiderOther(int(i), 1, "quantized already");
-      } else if (type == "MoE" || type == "QMoE") {
+      } else if (type == "QMoE") {
+        ConsiderOther(int(i), 2, "quantized already");
+      } else if (type == "MoE") {
         ConsiderOther(int(i), 2, "weights of several experts in one node; not supported yet");
       } else if (type == "Conv" || type == "ConvTranspose") {
         ConsiderOther(int(i), 1, "convolution");
@@ -130,14 +136,19 @@ class Finder {
 
   /// Gives each product of constants to the first linear with its weight.
   void AttachConstantProducts() {
+    std::unordered_map<ValueId, std::vector<Linear*>> of_part;
+    for (Linear& linear : linears_) {
+      const bool quantized = linear.decision.reason.empty() && linear.gather < 0;
+      if (quantized && !constant_products_.empty()) of_part[linear.part].push_back(&linear);
+    }
     for (const Linear& product : constant_products_) {
-      const auto owner = std::ranges::find_if(linears_, [&](const Linear& linear) {
-        return linear.part == product.part && linear.n == product.n && linear.k == product.k &&
-               linear.decision == Decision::kQuantize && linear.gather < 0 &&
-               (linear.operand == product.operand || HaveSameElements(linear, product));
+      const std::vector<Linear*>& candidates = of_part[product.part];
+      const auto owner = std::ranges::find_if(candidates, [&](const Linear* linear) {
+        return linear->n == product.n && linear->k == product.k &&
+               (linear->operand == product.operand || HaveSameElements(*linear, product));
       });
-      if (owner == linears_.end()) continue;
-      owner->constant_products.push_back(
+      if (owner == candidates.end()) continue;
+      (*owner)->constant_products.push_back(
           {product.node, product.operand, product.operand_is_nk, product.bias});
     }
   }
@@ -175,7 +186,7 @@ class Finder {
     if (graph_.inputs(reader.node).size() != 2) return {-1, -1};
     const Use bias{reader.node, 1 - reader.input};
     const ValueId id = graph_.inputs(bias.node)[size_t(bias.input)];
-    const onnx::TensorProto* const constant = graph_.value(id).constant;
+    const StoredTensor* const constant = graph_.value(id).constant;
     if (constant == nullptr || constant->dims_size() != 1 || constant->dims(0) != n) {
       return {-1, -1};
     }
@@ -233,37 +244,45 @@ class Finder {
   }
 
   void Keep(Linear linear, const std::string& reason) {
-    linear.decision = Decision::kKeep;
-    linear.reason = reason;
+    linear.decision.reason = reason;
     Add(std::move(linear));
   }
 
   void Add(Linear linear) {
     const ValueId known = linear.stored != kNoValue ? linear.stored : linear.operand;
     linear.name = LinearName(graph_, linear.node, known);
-    const onnx::NodeProto& node = graph_.nodes()[size_t(linear.node)].proto();
-    const auto original = original_of_.find(node.output(0));
-    linear.node_name = original != original_of_.end() ? original->second : node.name();
+    const Node& node = graph_.nodes()[size_t(linear.node)];
+    linear.node_name = node.proto().name();
+    if (const auto form = form_of_.find(node.output(0)); form != form_of_.end()) {
+      linear.node_name = graph_.model().spelled_out()[size_t(form->second)].original.name();
+      SetPlace(form->second, linear);
+    }
     linears_.push_back(std::move(linear));
+  }
+
+  /// The products of a MoE node read parts of its two stacks, which hold one after the other.
+  void SetPlace(int form, Linear& linear) const {
+    const auto& original = graph_.model().spelled_out()[size_t(form)].original;
+    if (original.op_type() != "MoE") return;
+    const auto view = ViewConstant(graph_, linear.operand);
+    if (!view || !view->placement) return;
+    linear.place = {form, view->placement->offset / (linear.n * linear.k),
+                    graph_.value(linear.stored).name == original.input(4)};
   }
 
   /// The parts of one stored weight (the experts of a stack) are numbered from 0; other linears of
   /// the same name from the second on.
   void MakeNamesUnique() {
-    std::map<std::string, std::vector<ValueId>> parts;
+    std::map<std::string, std::map<ValueId, size_t>> parts;
     for (const Linear& linear : linears_) {
       auto& known = parts[linear.name];
-      const bool is_part = linear.part != linear.stored;
-      if (is_part && std::ranges::find(known, linear.part) == known.end()) {
-        known.push_back(linear.part);
-      }
+      if (linear.part != linear.stored) known.try_emplace(linear.part, known.size());
     }
     std::map<std::string, int> seen;
     for (Linear& linear : linears_) {
       const auto& known = parts[linear.name];
       if (linear.part != linear.stored && known.size() > 1) {
-        const auto at = std::ranges::find(known, linear.part) - known.begin();
-        linear.name += "." + std::to_string(at);
+        linear.name += "." + std::to_string(known.at(linear.part));
       }
       const int count = ++seen[linear.name];
       if (count > 1) linear.name += "#" + std::to_string(count);
@@ -279,7 +298,7 @@ class Finder {
       }
     }
     for (Linear& linear : linears_) {
-      linear.shared = linear.part != kNoValue && users[linear.part] > 1;
+      linear.reused = linear.part != kNoValue && users[linear.part] > 1;
     }
   }
 
@@ -301,7 +320,7 @@ class Finder {
 
   const ExecutionPlan& execution_;
   const Graph& graph_;
-  std::map<std::string, std::string> original_of_;  ///< names of nodes of the file, by an output
+  std::map<std::string, int> form_of_;  ///< of Model::spelled_out(), by an output
   std::vector<Linear> linears_;
   std::vector<Linear> constant_products_;
 };

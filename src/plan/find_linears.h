@@ -8,7 +8,7 @@
 namespace ptq {
 
 /// Every node that looks like a linear, in graph order. Those that cannot be quantized come with
-/// Decision::kKeep and the reason.
+/// the reason in its decision.
 [[nodiscard]] std::vector<Linear> FindLinears(const ExecutionPlan& execution);
 
 }  // namespace ptq

@@ -3,16 +3,41 @@
 
 #include <algorithm>
 #include <optional>
+#include <unordered_map>
 
 #include "attention_value.h"
 
 namespace ptq {
 namespace {
 
+/// The quantized linears, by node, and the segments of their sites.
+class QuantizedLinears {
+ public:
+  explicit QuantizedLinears(const Plan& plan) : segment_(plan.linears.size()) {
+    for (const Site& site : plan.sites) {
+      for (const int linear : site.linears) {
+        by_node_.try_emplace(plan.linears[size_t(linear)].node, linear);
+        segment_[size_t(linear)] = site.segment;
+      }
+    }
+  }
+  /// Index of the linear of a node, or -1.
+  [[nodiscard]] int At(int node) const {
+    const auto found = by_node_.find(node);
+    return found == by_node_.end() ? -1 : found->second;
+  }
+  [[nodiscard]] size_t SegmentOf(int linear) const { return segment_[size_t(linear)]; }
+
+ private:
+  std::unordered_map<int, int> by_node_;
+  std::vector<size_t> segment_;
+};
+
 class FoldFinder {
  public:
-  FoldFinder(const ExecutionPlan& execution, const Plan& plan, const Site& site)
-      : execution_(execution), graph_(execution.graph()), plan_(plan), site_(site) {
+  FoldFinder(const Graph& graph, const Plan& plan, const QuantizedLinears& quantized,
+             const Site& site)
+      : graph_(graph), plan_(plan), quantized_(quantized), site_(site) {
     k_ = plan.linears[size_t(site.linears.front())].k;
   }
 
@@ -47,14 +72,6 @@ class FoldFinder {
       if (id != kNoValue && graph_.value(id).constant != nullptr) return i;
     }
     return std::nullopt;
-  }
-
-  /// Whether the linear is quantized together with the site: earlier codes are written already.
-  [[nodiscard]] bool InSegmentOfSite(int linear) const {
-    const auto of_linear = std::ranges::find_if(plan_.sites, [&](const Site& site) {
-      return std::ranges::find(site.linears, linear) != site.linears.end();
-    });
-    return of_linear != plan_.sites.end() && of_linear->segment == site_.segment;
   }
 
   [[nodiscard]] std::optional<size_t> GainInput(int node) const {
@@ -111,7 +128,8 @@ class FoldFinder {
   }
 
   /// x = up(h) · act(gate(h)): the rows of `up`, whose quantized scales take the factor exactly.
-  /// The same through a bias Add, for a bare linear, and for the values of an attention.
+  /// The same through a bias Add, for a bare linear, behind a ReLU, and for the values of an
+  /// attention.
   [[nodiscard]] std::optional<Fold> FromLinear(ValueId id) const {
     if (auto fold = RowsOf(id)) return fold;
     if (const auto attention = FindAttentionValue(graph_, id, k_)) {
@@ -121,6 +139,10 @@ class FoldFinder {
     const int producer = graph_.value(id).producer;
     if (producer < 0) return std::nullopt;
     const Node& node = graph_.nodes()[size_t(producer)];
+    if (node.domain().empty() && (node.op_type() == "Relu" || node.op_type() == "LeakyRelu")) {
+      const ValueId inner = graph_.inputs(producer)[0];  // a positive factor passes through
+      return graph_.HasOneReader(inner) ? RowsOf(inner) : std::nullopt;
+    }
     if (node.op_type() != "Mul") return std::nullopt;
     for (const size_t i : {size_t{1}, size_t{0}}) {
       const ValueId factor = graph_.inputs(producer)[i];
@@ -146,42 +168,43 @@ class FoldFinder {
       producer = graph_.value(inner).producer;
       if (producer < 0) return std::nullopt;
     }
-    for (size_t i = 0; i < plan_.linears.size(); ++i) {
-      const Linear& linear = plan_.linears[i];
-      if (linear.node != producer || linear.decision != Decision::kQuantize) continue;
-      if (linear.shared || !InSegmentOfSite(int(i))) return std::nullopt;
-      if (head_size > 0 ? k_ % linear.n != 0 || linear.n % head_size != 0 : linear.n != k_) {
-        return std::nullopt;
-      }
-      if (fold.bias.node >= 0 && !IsVector(fold.bias.node, size_t(fold.bias.input), linear.n)) {
-        return std::nullopt;
-      }
-      if (linear.bias != kNoValue) {
-        if (fold.bias.node >= 0) return std::nullopt;  // a Fold divides one bias, not two
-        fold.bias = {producer, 2};
-      }
-      fold.linear = int(i);
-      fold.row_of_channel.resize(size_t(k_));
-      const int64_t d = std::max<int64_t>(head_size, 1);
-      for (int64_t c = 0; c < k_; ++c) {
-        fold.row_of_channel[size_t(c)] = c / d / (k_ / linear.n) * d + c % d;
-      }
-      return fold;
+    fold.linear = quantized_.At(producer);
+    // Earlier codes are written already.
+    if (fold.linear < 0 || quantized_.SegmentOf(fold.linear) != site_.segment) return std::nullopt;
+    const Linear& linear = plan_.linears[size_t(fold.linear)];
+    if (linear.reused || linear.decision.known) return std::nullopt;
+    if (head_size > 0 ? k_ % linear.n != 0 || linear.n % head_size != 0 : linear.n != k_) {
+      return std::nullopt;
     }
-    return std::nullopt;
+    if (fold.bias.node >= 0 && !IsVector(fold.bias.node, size_t(fold.bias.input), linear.n)) {
+      return std::nullopt;
+    }
+    if (linear.bias != kNoValue) {
+      if (fold.bias.node >= 0) return std::nullopt;  // a Fold divides one bias, not two
+      fold.bias = {producer, 2};
+    }
+    fold.row_of_channel.resize(size_t(k_));
+    const int64_t d = std::max<int64_t>(head_size, 1);
+    for (int64_t c = 0; c < k_; ++c) {
+      fold.row_of_channel[size_t(c)] = c / d / (k_ / linear.n) * d + c % d;
+    }
+    return fold;
   }
 
-  const ExecutionPlan& execution_;
   const Graph& graph_;
   const Plan& plan_;
+  const QuantizedLinears& quantized_;
   const Site& site_;
   int64_t k_ = 0;
 };
 
 }  // namespace
 
-Fold FindFold(const ExecutionPlan& execution, const Plan& plan, const Site& site) {
-  return FoldFinder(execution, plan, site).Find();
+void FindFolds(const ExecutionPlan& execution, Plan& plan) {
+  const QuantizedLinears quantized(plan);
+  for (Site& site : plan.sites) {
+    site.fold = FoldFinder(execution.graph(), plan, quantized, site).Find();
+  }
 }
 
 }  // namespace ptq

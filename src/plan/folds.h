@@ -5,8 +5,8 @@
 
 namespace ptq {
 
-/// The fold of a site: into the producing norm's constants or the producing linear's rows where
-/// that is exact, a Mul otherwise. `plan.linears` must be complete.
-[[nodiscard]] Fold FindFold(const ExecutionPlan& execution, const Plan& plan, const Site& site);
+/// The fold of each site: into the producing norm's constants or the producing linear's rows where
+/// that is exact, a Mul otherwise. `plan` must be complete but for the folds.
+void FindFolds(const ExecutionPlan& execution, Plan& plan);
 
 }  // namespace ptq

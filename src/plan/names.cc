@@ -5,8 +5,9 @@
 #include <array>
 #include <cctype>
 #include <regex>
+#include <variant>
 
-#include <fnmatch.h>
+#include "glob_pattern.h"
 
 #include "ptq/base/error.h"
 
@@ -58,38 +59,18 @@ std::string FromNodePath(const Node& node) {
   return path;
 }
 
-/// The dynamo exporter keeps the module path in NodeProto.metadata_props (field 9), which older
-/// generated code sees as an unknown field: "['', 'model', 'model.layers.0', …, 'linear_3']".
+/// The dynamo exporter notes the module path: "['', 'model', 'model.layers.0', …, 'linear_3']".
 std::string FromExporterScopes(const Node& node) {
-  constexpr int kMetadataPropsField = 9;
-  const auto& unknown = node.proto().GetReflection()->GetUnknownFields(node.proto());
-  for (int i = 0; i < unknown.field_count(); ++i) {
-    const auto& field = unknown.field(i);
-    if (field.number() != kMetadataPropsField ||
-        field.type() != google::protobuf::UnknownField::TYPE_LENGTH_DELIMITED) {
-      continue;
-    }
-    onnx::StringStringEntryProto entry;
-    if (!entry.ParseFromString(field.length_delimited())) continue;
-    if (entry.key() != "pkg.torch.onnx.name_scopes") continue;
-    std::vector<std::string> scopes;
-    const std::string& text = entry.value();
-    for (size_t at = text.find('\''); at != std::string::npos; at = text.find('\'', at + 1)) {
-      const size_t close = text.find('\'', at + 1);
-      if (close == std::string::npos) break;
-      scopes.push_back(text.substr(at + 1, close - at - 1));
-      at = close;
-    }
-    // The last scope is the operator itself, the one before it the module.
-    if (scopes.size() >= 2 && !scopes[scopes.size() - 2].empty()) return scopes[scopes.size() - 2];
+  const std::string text = node.Metadata("pkg.torch.onnx.name_scopes");
+  std::vector<std::string> scopes;
+  for (size_t at = text.find('\''); at != std::string::npos; at = text.find('\'', at + 1)) {
+    const size_t close = text.find('\'', at + 1);
+    if (close == std::string::npos) break;
+    scopes.push_back(text.substr(at + 1, close - at - 1));
+    at = close;
   }
-  return "";
-}
-
-/// Matched in polynomial time (an extension of libstdc++): what a user writes, as /(a+)+$/, would
-/// otherwise take time exponential in the length of a name.
-std::regex Compiled(const std::string& regex) {
-  return std::regex(regex, std::regex::ECMAScript | std::regex_constants::__polynomial);
+  // The last scope is the operator itself, the one before it the module.
+  return scopes.size() < 2 ? "" : scopes[scopes.size() - 2];
 }
 
 }  // namespace
@@ -106,11 +87,21 @@ std::string LinearName(const Graph& graph, int node, ValueId stored) {
   return IsAnonymous(constant) ? view.name() : parameter;
 }
 
+struct NamePattern::Compiled {
+  std::variant<Glob, std::regex> pattern;
+};
+
 NamePattern::NamePattern(std::string text) : text_(std::move(text)) {
-  if (text_.size() < 2 || text_.front() != '/' || text_.back() != '/') return;
-  regex_ = text_.substr(1, text_.size() - 2);
+  if (text_.size() <= 2 || text_.front() != '/' || text_.back() != '/') {
+    compiled_ = std::make_shared<const Compiled>(Compiled{Glob(text_)});
+    return;
+  }
   try {
-    (void)Compiled(regex_);
+    // Matched in polynomial time (an extension of libstdc++): what a user writes, as /(a+)+$/,
+    // would otherwise take time exponential in the length of a name.
+    std::regex regex(text_.substr(1, text_.size() - 2),
+                     std::regex::ECMAScript | std::regex_constants::__polynomial);
+    compiled_ = std::make_shared<const Compiled>(Compiled{std::move(regex)});
   } catch (const std::regex_error&) {
     throw UsageError("'" + text_ +
                      "' is not a valid regular expression (ECMAScript without back references)");
@@ -118,8 +109,9 @@ NamePattern::NamePattern(std::string text) : text_(std::move(text)) {
 }
 
 bool NamePattern::Matches(const std::string& name) const {
-  if (!regex_.empty()) return std::regex_search(name, Compiled(regex_));
-  return ::fnmatch(text_.c_str(), name.c_str(), 0) == 0;
+  const auto* const regex = std::get_if<std::regex>(&compiled_->pattern);
+  return regex != nullptr ? std::regex_search(name, *regex)
+                          : std::get<Glob>(compiled_->pattern).Matches(name);
 }
 
 }  // namespace ptq

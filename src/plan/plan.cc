@@ -1,108 +1,28 @@
-// Decides what happens to each linear, and gathers them by the activations that they read.
+// Makes the plan: finds linears, has everything decided, and gathers what reads one activation.
 #include "ptq/plan/plan.h"
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <unordered_map>
+#include <utility>
 
+#include "decide.h"
+#include "find_caches.h"
 #include "find_linears.h"
 #include "folds.h"
-#include "head.h"
-#include "router.h"
 
 #include "ptq/base/error.h"
-#include "ptq/plan/names.h"
 
 namespace ptq {
 namespace {
-
-/// Which linears each pattern matches; a pattern that matches none is a mistake of the user.
-class Selection {
- public:
-  Selection(const std::vector<std::string>& patterns, const std::vector<Linear>& linears,
-            const std::string& option, bool must_match) {
-    for (const std::string& text : patterns) {
-      patterns_.emplace_back(text);
-      const bool any = std::ranges::any_of(
-          linears, [&](const Linear& linear) { return Matches(patterns_.back(), linear); });
-      if (!any && must_match) {
-        std::string message = option;
-        message.append(" '").append(text).append("' matches no linear; ");
-        throw UsageError(message +
-                         "quantize run --dry-run lists their names, and names of ONNX "
-                         "nodes match, too");
-      }
-    }
-  }
-
-  /// The pattern that matches, or an empty string.
-  [[nodiscard]] std::string Match(const Linear& linear) const {
-    for (const NamePattern& pattern : patterns_) {
-      if (Matches(pattern, linear)) return pattern.text();
-    }
-    return "";
-  }
-  [[nodiscard]] bool empty() const { return patterns_.empty(); }
-
- private:
-  std::vector<NamePattern> patterns_;
-};
-
-void DecideHead(Linear& linear, const PlanOptions& options) {
-  switch (options.head) {
-    case HeadForm::kKeep:
-      linear.decision = Decision::kKeep;
-      linear.reason = "LM head, kept as it is (--lm-head keep)";
-      return;
-    case HeadForm::kHalf: {
-      const bool wide = linear.stored_type == DType::kFloat32;
-      linear.decision = wide ? Decision::kHalf : Decision::kKeep;
-      linear.reason = wide ? "LM head, stored as FP16 (--lm-head fp16)"
-                           : "LM head, already in 16 bits (--lm-head fp16)";
-      return;
-    }
-    case HeadForm::kInt8:
-    case HeadForm::kInt4: linear.spec.bits = options.head == HeadForm::kInt8 ? 8 : 4; return;
-  }
-}
-
-void Decide(std::vector<Linear>& linears, const ExecutionPlan& execution,
-            const PlanOptions& options) {
-  const Selection include(options.include, linears, "--include", options.patterns_must_match);
-  const Selection exclude(options.exclude, linears, "--exclude", options.patterns_must_match);
-  for (Linear& linear : linears) {
-    if (linear.decision == Decision::kKeep) continue;
-    linear.spec = options.spec;
-    linear.spec.scale_type =
-        linear.operand_type == DType::kFloat32 ? ScaleType::kFloat32 : ScaleType::kFloat16;
-    linear.is_head = IsHead(execution, linear);
-    const std::string excluded = exclude.Match(linear);
-    if (!excluded.empty()) {
-      linear.decision = Decision::kKeep;
-      linear.reason = "excluded by '" + excluded + "'";
-    } else if (!include.empty() && include.Match(linear).empty()) {
-      linear.decision = Decision::kKeep;
-      linear.reason = "not matched by --include";
-    } else if (linear.is_head) {
-      DecideHead(linear, options);
-    } else if (include.empty() && IsRouter(execution, linear)) {
-      linear.decision = Decision::kKeep;
-      linear.reason = "router of a mixture of experts (--include quantizes it)";
-    }
-  }
-}
-
-size_t SegmentOf(const ExecutionPlan& execution, int node) {
-  size_t segment = 0;
-  while (execution.segments()[segment].end <= node) ++segment;
-  return segment;
-}
 
 std::vector<Site> MakeSites(const ExecutionPlan& execution, const std::vector<Linear>& linears) {
   std::vector<Site> sites;
   std::map<ValueId, size_t> site_of;
   for (size_t i = 0; i < linears.size(); ++i) {
     const Linear& linear = linears[i];
-    if (linear.decision != Decision::kQuantize) continue;
+    if (!linear.decision.quantizes() || linear.table >= 0) continue;
     const auto [entry, added] = site_of.try_emplace(linear.site, sites.size());
     if (added) {
       Site site;
@@ -117,51 +37,69 @@ std::vector<Site> MakeSites(const ExecutionPlan& execution, const std::vector<Li
                        " and " + std::to_string(linear.k) + " input features");
     }
     site.linears.push_back(int(i));
-    site.segment = std::max(site.segment, SegmentOf(execution, linear.node));
-    if (linear.shared) {
+    site.segment = std::max(site.segment, execution.SegmentOfStep(linear.node));
+    if (linear.reused) {
       site.scaling_allowed = false;
       site.scaling_note = "'" + linear.name + "' shares its weight with another node";
+    }
+    if (linear.IsExpert()) {
+      site.scaling_allowed = false;
+      site.scaling_note = "'" + linear.name + "' is an expert's, within one node for all";
+    }
+    if (linear.decision.known) {
+      site.scaling_allowed = false;
+      site.scaling_note = "'" + linear.name + "' lies on a grid";
     }
   }
   return sites;
 }
 
 /// Whether what is computed from a constant alone is read in some segments only, and never by the
-/// caller.
+/// caller. Each value is looked at once.
 bool IsReadWithin(const ExecutionPlan& execution, ValueId id, size_t first, size_t last) {
   const Graph& graph = execution.graph();
-  if (graph.value(id).graph_output) return false;
-  return std::ranges::all_of(graph.value(id).uses, [&](const Use& use) {
-    if (use.input < 0) return false;
-    if (!execution.steps()[size_t(use.node)].constant) {
-      const size_t segment = SegmentOf(execution, use.node);
-      return first <= segment && segment <= last;
+  std::vector<ValueId> open = {id};
+  std::set<ValueId> seen = {id};
+  while (!open.empty()) {
+    const Value& value = graph.value(open.back());
+    open.pop_back();
+    if (value.graph_output) return false;
+    for (const Use& use : value.uses) {
+      if (use.input < 0) return false;
+      if (!execution.steps()[size_t(use.node)].constant) {
+        const size_t segment = execution.SegmentOfStep(use.node);
+        if (segment < first || segment > last) return false;
+        continue;
+      }
+      for (const ValueId output : graph.outputs(use.node)) {
+        if (output != kNoValue && seen.insert(output).second) open.push_back(output);
+      }
     }
-    return std::ranges::all_of(graph.outputs(use.node), [&](ValueId output) {
-      return output == kNoValue || IsReadWithin(execution, output, first, last);
-    });
-  });
+  }
+  return true;
 }
 
 /// A product of constants can read the codes where it is used when these are known: between the
 /// first and the last site of the weight.
 void DecideConstantProducts(const ExecutionPlan& execution, std::vector<Linear>& linears) {
+  std::unordered_map<ValueId, std::pair<size_t, size_t>> sites;  // first and last, by weight
+  for (const Linear& linear : linears) {
+    if (!linear.decision.quantizes()) continue;
+    const size_t segment = execution.SegmentOfStep(linear.node);
+    auto& [first, last] = sites.try_emplace(linear.part, segment, segment).first->second;
+    first = std::min(first, segment);
+    last = std::max(last, segment);
+  }
   for (Linear& linear : linears) {
     if (linear.constant_products.empty()) continue;
-    if (linear.decision != Decision::kQuantize) {
+    if (!linear.decision.quantizes()) {
       linear.constant_products.clear();
       continue;
     }
-    size_t first = SegmentOf(execution, linear.node);
-    size_t last = first;
-    for (const Linear& other : linears) {
-      if (other.part != linear.part || other.decision != Decision::kQuantize) continue;
-      first = std::min(first, SegmentOf(execution, other.node));
-      last = std::max(last, SegmentOf(execution, other.node));
-    }
+    const std::pair<size_t, size_t> known = sites.at(linear.part);
     std::erase_if(linear.constant_products, [&](const ConstantProduct& product) {
       const ValueId output = execution.graph().outputs(product.node)[0];
-      return !IsReadWithin(execution, output, first, last);
+      return !IsReadWithin(execution, output, known.first, known.second);
     });
   }
 }
@@ -170,30 +108,63 @@ void DecideConstantProducts(const ExecutionPlan& execution, std::vector<Linear>&
 
 Plan MakePlan(const ExecutionPlan& execution, const PlanOptions& options) {
   Plan plan;
+  if (options.half_compute) plan.half = HalfCompute{options.half_io, {}};
   plan.linears = FindLinears(execution);
-  if (plan.linears.empty()) {
+  if (plan.linears.empty() && options.codes->storage() == Storage::kCodes) {
     throw UnsupportedError("'" + execution.graph().model().path().string() +
                            "' holds no product with a constant weight: nothing to quantize");
   }
-  Decide(plan.linears, execution, options);
+  DecideLinears(execution, options, plan.linears);
+  DecideConvolutions(execution, options, plan);
+  DecideTables(execution, options, plan);
   DecideConstantProducts(execution, plan.linears);
   plan.sites = MakeSites(execution, plan.linears);
-  for (Site& site : plan.sites) site.fold = FindFold(execution, plan, site);
+  FindFolds(execution, plan);
+  DecideFloats(execution, options, plan);
+  if (options.caches.has_value()) plan.caches = FindCaches(execution.graph(), *options.caches);
+  if (options.patterns_must_match) RuleList(options.rules).RequireMatches(plan);
+  CountBytes(execution.graph(), plan);
   return plan;
 }
 
-bool Matches(const NamePattern& pattern, const Linear& linear) {
-  return pattern.Matches(linear.name) ||
-         (!linear.node_name.empty() && pattern.Matches(linear.node_name));
-}
-
-std::string DecisionName(Decision decision) {
-  switch (decision) {
-    case Decision::kQuantize: return "quantize";
-    case Decision::kHalf: return "fp16";
-    case Decision::kKeep: return "keep";
+std::string FoldName(Fold::Kind kind) {
+  switch (kind) {
+    case Fold::Kind::kMul: return "mul";
+    case Fold::Kind::kGain: return "gain";
+    case Fold::Kind::kLinearRows: return "rows";
   }
   return "";
+}
+
+std::string CodesName(const QuantSpec& spec) {
+  return (spec.uniform() ? "int" + std::to_string(spec.bits) : std::string(spec.codebook->name())) +
+         (spec.group_size == 0 ? " channel" : " g" + std::to_string(spec.group_size)) +
+         (spec.symmetric ? "" : " asym");
+}
+
+std::string CodesName(const CacheCodes& codes) {
+  return "int" + std::to_string(codes.bits) + (codes.per_channel ? " per channel" : " per tensor");
+}
+
+std::string DecisionName(const Decision& decision) {
+  return decision.quantizes() ? "quantize" : std::string(decision.form->name());
+}
+
+bool RoundsActivations(const Plan& plan) {
+  return std::ranges::any_of(plan.linears, [](const Linear& linear) {
+    return linear.decision.activations() != Activations::kFloat;
+  });
+}
+
+std::vector<ValueId> HalvedValues(const Plan& plan) {
+  std::set<ValueId> halved;
+  const auto add = [&](const Subject& subject) {
+    if (subject.decision.halves()) halved.insert(subject.stored);
+  };
+  for (const Linear& linear : plan.linears) add(linear);
+  for (const Table& table : plan.tables) add(table);
+  for (const Constant& constant : plan.constants) add(constant);
+  return {halved.begin(), halved.end()};
 }
 
 }  // namespace ptq

@@ -1,8 +1,8 @@
 // Follows a linear's output to a TopK or to the operator that mixes experts.
 #include "router.h"
 
-#include <algorithm>
 #include <set>
+#include <utility>
 
 namespace ptq {
 namespace {
@@ -18,22 +18,28 @@ bool KeepsScores(const std::string& type) {
   return kTypes.contains(type);
 }
 
-bool ReachesChoice(const Graph& graph, ValueId id, int depth) {
-  if (depth > kLongestPath) return false;
-  return std::ranges::any_of(graph.value(id).uses, [&](const Use& use) {
-    const std::string& type = graph.nodes()[size_t(use.node)].op_type();
-    if (type == "TopK") return use.input == 0;
-    if (type == "MoE" || type == "QMoE") return use.input == 1;
-    return KeepsScores(type) && use.input >= 0 &&
-           ReachesChoice(graph, graph.outputs(use.node)[0], depth + 1);
-  });
+bool ReachesChoice(const Graph& graph, ValueId scores) {
+  std::set<ValueId> reached = {scores};  // by so many nodes: paths that meet are one
+  for (int length = 0; length <= kLongestPath && !reached.empty(); ++length) {
+    std::set<ValueId> next;
+    for (const ValueId id : reached) {
+      for (const Use& use : graph.value(id).uses) {
+        const std::string& type = graph.nodes()[size_t(use.node)].op_type();
+        if (type == "TopK" && use.input == 0) return true;
+        if ((type == "MoE" || type == "QMoE") && use.input == 1) return true;
+        if (KeepsScores(type) && use.input >= 0) next.insert(graph.outputs(use.node)[0]);
+      }
+    }
+    reached = std::move(next);
+  }
+  return false;
 }
 
 }  // namespace
 
 bool IsRouter(const ExecutionPlan& execution, const Linear& linear) {
   if (linear.gather >= 0 || linear.n > kMostExperts || linear.n > linear.k) return false;
-  return ReachesChoice(execution.graph(), execution.graph().outputs(linear.node)[0], 0);
+  return ReachesChoice(execution.graph(), execution.graph().outputs(linear.node)[0]);
 }
 
 }  // namespace ptq

@@ -9,7 +9,7 @@ namespace ptq {
 namespace {
 
 /// Rows that one task takes.
-constexpr int64_t kRowTile = 64;
+constexpr int64_t kBiasRowTile = 64;
 
 }  // namespace
 
@@ -23,7 +23,7 @@ std::vector<float> BiasFor(const SiteProblem& problem, const MatrixRows& w,
     shift[j] = problem.shift_sum[j] / double(problem.tokens);
   }
   std::vector<float> bias(size_t(w.rows()));
-  ParallelForTiles(w.rows(), kRowTile, [&](int64_t begin, int64_t end) {
+  ParallelForTiles(w.rows(), kBiasRowTile, [&](int64_t begin, int64_t end) {
     std::vector<float> buffer, written(size_t((end - begin) * k));
     const float* original = w.Get(begin, end, buffer);
     q.DequantizeRows(begin, end, written.data());

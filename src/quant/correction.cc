@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cholesky.h"
+#include "rounding/cholesky.h"
 #include <cblas.h>
 
 #include "ptq/base/parallel.h"
@@ -19,7 +19,7 @@ constexpr double kRidge = 0.1;
 constexpr double kStrongRidge = 1.0;
 constexpr int64_t kManyTokens = 20;
 /// Rows that one task corrects.
-constexpr int64_t kRowTile = 128;
+constexpr int64_t kCorrectionRowTile = 128;
 
 }  // namespace
 
@@ -29,7 +29,7 @@ Correction::Correction(std::span<const float> gram, std::span<const float> cross
   double mean = 0;
   for (int64_t j = 0; j < k; ++j) mean += double(gram[size_t(j * k + j)]) / double(k);
   const double ridge = (tokens < kManyTokens * k ? kStrongRidge : kRidge) * mean;
-  ParallelForTiles(k, kRowTile, [&](int64_t begin, int64_t end) {
+  ParallelForTiles(k, kCorrectionRowTile, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       for (int64_t j = 0; j <= i; ++j) factor_[size_t(i * k + j)] = double(gram[size_t(i * k + j)]);
       factor_[size_t(i * k + i)] += ridge;
@@ -40,7 +40,7 @@ Correction::Correction(std::span<const float> gram, std::span<const float> cross
 
 std::vector<float> Correction::Apply(const MatrixRows& w) const {
   std::vector<float> corrected(size_t(w.rows() * k_));
-  ParallelForTiles(w.rows(), kRowTile, [&](int64_t begin, int64_t end) {
+  ParallelForTiles(w.rows(), kCorrectionRowTile, [&](int64_t begin, int64_t end) {
     const auto rows = int(end - begin);
     const auto k = int(k_);
     std::vector<float> buffer;

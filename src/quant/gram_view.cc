@@ -17,9 +17,9 @@
 namespace ptq {
 namespace {
 
-constexpr int64_t kRowTile = 64;
+constexpr int64_t kGramRowTile = 64;
 /// Independent sums, so that a vector holds several.
-constexpr int kLanes = 8;
+constexpr int kGramLanes = 8;
 /// Marks a row whose error left the range of float.
 constexpr int kOverflow = std::numeric_limits<int>::max();
 /// Rows within 2^±24 of the unit need no change of scale.
@@ -36,19 +36,19 @@ PTQ_VECTOR_CLONES float LargestMagnitude(const float* d, int64_t cols) {
 }
 
 /// Of one row: Δ H Δᵀ, and the part of it that the diagonal alone makes.
-struct Form {
+struct QuadraticForm {
   double whole = 0;
   double diagonal = 0;
 };
 
 /// Σ (2·y_j − h_j·d_j)·d_j and Σ h_j·d_j², in double and in a fixed order.
-PTQ_VECTOR_CLONES Form Contract(const float* y, const float* d, const float* diagonal,
-                                int64_t cols) {
-  double products[kLanes] = {};
-  double squares[kLanes] = {};
+PTQ_VECTOR_CLONES QuadraticForm Contract(const float* y, const float* d, const float* diagonal,
+                                         int64_t cols) {
+  double products[kGramLanes] = {};
+  double squares[kGramLanes] = {};
   int64_t j = 0;
-  for (; j + kLanes <= cols; j += kLanes) {
-    for (int lane = 0; lane < kLanes; ++lane) {
+  for (; j + kGramLanes <= cols; j += kGramLanes) {
+    for (int lane = 0; lane < kGramLanes; ++lane) {
       const double dj = d[j + lane];
       products[lane] += double(y[j + lane]) * dj;
       squares[lane] += double(diagonal[j + lane]) * dj * dj;
@@ -59,22 +59,22 @@ PTQ_VECTOR_CLONES Form Contract(const float* y, const float* d, const float* dia
     products[0] += double(y[j]) * dj;
     squares[0] += double(diagonal[j]) * dj * dj;
   }
-  Form form;
-  form.diagonal = std::accumulate(squares, squares + kLanes, 0.0);
-  form.whole = 2.0 * std::accumulate(products, products + kLanes, 0.0) - form.diagonal;
+  QuadraticForm form;
+  form.diagonal = std::accumulate(squares, squares + kGramLanes, 0.0);
+  form.whole = 2.0 * std::accumulate(products, products + kGramLanes, 0.0) - form.diagonal;
   return form;
 }
 
 /// Σ d_j², in double and in a fixed order.
 PTQ_VECTOR_CLONES double SumOfSquares(const float* d, int64_t cols) {
-  double sums[kLanes] = {};
+  double sums[kGramLanes] = {};
   int64_t j = 0;
-  for (; j + kLanes <= cols; j += kLanes) {
-    for (int lane = 0; lane < kLanes; ++lane)
+  for (; j + kGramLanes <= cols; j += kGramLanes) {
+    for (int lane = 0; lane < kGramLanes; ++lane)
       sums[lane] += double(d[j + lane]) * double(d[j + lane]);
   }
   for (; j < cols; ++j) sums[0] += double(d[j]) * double(d[j]);
-  return std::accumulate(sums, sums + kLanes, 0.0);
+  return std::accumulate(sums, sums + kGramLanes, 0.0);
 }
 
 PTQ_VECTOR_CLONES void DivideColumns(float* values, int64_t rows, int64_t cols, const float* s) {
@@ -131,19 +131,24 @@ GramView::GramView(std::span<const float> lower, int64_t k, double shrinkage)
   if (largest > 0) half_exponent_ = std::ilogb(largest) / 2;
 }
 
-GramView GramView::Scaled(std::span<const float> s) const {
+GramView GramView::Scaled(std::span<const float> s, double noise) const {
   GramView view = *this;
   view.s_ = s;
+  view.noise_ = identity() ? 0 : noise;
   return view;
 }
 
 float GramView::diagonal(int64_t j) const {
   const float own = identity() ? 1.0f : lower_[size_t(j * k_ + j)];
-  return s_.empty() ? own : own / s_[size_t(j)] / s_[size_t(j)];
+  return (s_.empty() ? own : own / s_[size_t(j)] / s_[size_t(j)]) + float(noise_);
 }
 
 void GramView::RowLosses(float* delta, int64_t rows, int64_t begin, int64_t cols, double* losses,
                          double* raw) const {
+  std::vector<double> noise(size_t(rows), 0.0);
+  for (int64_t r = 0; noise_ > 0 && r < rows; ++r) {
+    noise[size_t(r)] = noise_ * SumOfSquares(delta + r * cols, cols);
+  }
   if (!s_.empty()) DivideColumns(delta, rows, cols, s_.data() + begin);
   if (identity()) {
     for (int64_t r = 0; r < rows; ++r) {
@@ -168,14 +173,16 @@ void GramView::RowLosses(float* delta, int64_t rows, int64_t begin, int64_t cols
     diagonals[size_t(j)] = lower_[size_t((begin + j) * k_ + begin + j)];
   }
   for (int64_t r = 0; r < rows; ++r) {
-    const Form form = Contract(product.data() + r * cols, delta + r * cols, diagonals.data(), cols);
+    const QuadraticForm form =
+        Contract(product.data() + r * cols, delta + r * cols, diagonals.data(), cols);
     const int exponent = exponents[size_t(r)];
     const auto restored = [&](double value) {
       return exponent == kOverflow ? std::numeric_limits<double>::infinity()
                                    : std::ldexp(std::max(value, 0.0), 2 * exponent);
     };
     losses[r] = restored((1 - shrinkage_) * form.whole + shrinkage_ * form.diagonal);
-    if (raw != nullptr) raw[r] = restored(form.whole);
+    losses[r] += noise[size_t(r)];
+    if (raw != nullptr) raw[r] = restored(form.whole) + noise[size_t(r)];
   }
 }
 
@@ -199,6 +206,7 @@ void GramView::Multiply(const float* u, int64_t rows, Channels of_u, Channels of
                         float* out) const {
   const auto [first, width] = of_u;
   const auto [begin, cols] = of_out;
+  const float* const unscaled = u;
   std::vector<float> copy;
   if (!s_.empty()) {
     copy.assign(u, u + rows * width);
@@ -230,6 +238,10 @@ void GramView::Multiply(const float* u, int64_t rows, Channels of_u, Channels of
     }
   }
   if (!s_.empty()) DivideColumns(out, rows, cols, s_.data() + begin);
+  for (int64_t r = 0; noise_ > 0 && r < rows; ++r) {
+    const float* own = unscaled + r * width + begin - first;
+    for (int64_t j = 0; j < cols; ++j) out[r * cols + j] += float(noise_) * own[j];
+  }
 }
 
 void GramView::Block(int64_t begin, int64_t cols, float* out) const {
@@ -248,6 +260,7 @@ void GramView::Block(int64_t begin, int64_t cols, float* out) const {
 
 void GramView::GroupForms(const float* u, int64_t rows, int64_t group, float* out) const {
   const int64_t groups = (k_ + group - 1) / group;
+  const float* const unscaled = u;
   std::vector<float> scaled;
   if (!s_.empty()) {
     scaled.assign(u, u + rows * k_);
@@ -282,12 +295,15 @@ void GramView::GroupForms(const float* u, int64_t rows, int64_t group, float* ou
       for (int64_t j = begin; shrinkage_ > 0 && j < begin + cols; ++j) {
         forms[g] += float(shrinkage_) * lower_[size_t(j * k_ + j)] * own[j] * own[j];
       }
+      if (noise_ > 0) {
+        forms[g] += float(noise_ * SumOfSquares(unscaled + r * k_ + begin, cols));
+      }
     }
   }
 }
 
 void GramView::Permuted(std::span<const int64_t> order, double* out) const {
-  ParallelForTiles(k_, kRowTile, [&](int64_t begin, int64_t end) {
+  ParallelForTiles(k_, kGramRowTile, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       for (int64_t j = 0; j <= i; ++j) {
         const int64_t row = std::max(order[size_t(i)], order[size_t(j)]);
@@ -295,7 +311,7 @@ void GramView::Permuted(std::span<const int64_t> order, double* out) const {
         double value = identity() ? double(row == col) : double(lower_[size_t(row * k_ + col)]);
         if (row != col) value *= 1 - shrinkage_;
         if (!s_.empty()) value /= double(s_[size_t(row)]) * double(s_[size_t(col)]);
-        out[i * k_ + j] = value;
+        out[i * k_ + j] = value + (row == col ? noise_ : 0);
       }
     }
   });
@@ -303,7 +319,7 @@ void GramView::Permuted(std::span<const int64_t> order, double* out) const {
 
 bool IsUsableGram(std::span<const float> lower, int64_t k) {
   std::atomic<bool> usable = true;
-  ParallelForTiles(k, kRowTile, [&](int64_t begin, int64_t end) {
+  ParallelForTiles(k, kGramRowTile, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const float* row = lower.data() + i * k;
       float sum = 0;  // x·0 is NaN exactly when x is NaN or infinite

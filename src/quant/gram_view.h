@@ -11,18 +11,20 @@ namespace ptq {
 /// known of the inputs, the identity (the loss is then ‖Δ‖²).
 ///
 /// Its off-diagonal can be shrunk, H ← (1 − ρ) H + ρ diag(H): what few tokens say of two channels
-/// together is mostly chance. And it can be seen for weights W·diag(s), whose inputs are x / s.
+/// together is mostly chance. And it can be seen for weights W·diag(s), whose inputs are x / s,
+/// with noise that is added to these.
 class GramView {
  public:
   /// `lower` is row-major [k, k] (only column ≤ row is read), or empty for the identity; it
   /// outlives this. `shrinkage`: ρ in [0, 1].
   GramView(std::span<const float> lower, int64_t k, double shrinkage = 0);
-  /// The same inputs for weights W·diag(s). `s`: [K], outlives the result, or empty.
-  [[nodiscard]] GramView Scaled(std::span<const float> s) const;
+  /// The same inputs for weights W·diag(s). `s`: [K], outlives the result, or empty. `noise` ≥ 0 is
+  /// added to each diagonal element of what they see; not where nothing is known of the inputs.
+  [[nodiscard]] GramView Scaled(std::span<const float> s, double noise = 0) const;
 
   [[nodiscard]] bool identity() const { return lower_.empty(); }
   [[nodiscard]] int64_t k() const { return k_; }
-  /// H_jj / s_j²
+  /// H_jj / s_j², and the noise
   [[nodiscard]] float diagonal(int64_t j) const;
 
   /// The loss Δ_r H' Δ_rᵀ ≥ 0 of each row, where Δ is row-major [rows, cols] and H' the diagonal
@@ -60,6 +62,7 @@ class GramView {
   int64_t k_;
   double shrinkage_;
   std::span<const float> s_;
+  double noise_ = 0;
   int half_exponent_ = 0;  ///< half the binary exponent of the largest diagonal element
 };
 

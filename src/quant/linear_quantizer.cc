@@ -6,8 +6,8 @@
 #include <limits>
 #include <numeric>
 
-#include "plain_rows.h"
-#include "refinement.h"
+#include "rounding/plain_rows.h"
+#include "rounding/refinement.h"
 
 #include "ptq/base/error.h"
 #include "ptq/base/parallel.h"
@@ -79,14 +79,23 @@ void Losses(const RowMethod& method, const RowBlock& block, const float* origina
             std::vector<float>& delta, double* shrunk, double* raw) {
   delta.resize(size_t(block.rows * block.k));
   UnscaledErrors(block, original, method.s(), delta.data());
+  std::vector<double> noise;  // before RowLosses overwrites Δ
+  if (method.noise_loss() > 0) {
+    noise.assign(size_t(block.rows), 0.0);
+    AddNoise(method.noise_loss(), original, delta.data(), block.rows, block.k, method.s(),
+             noise.data());
+  }
   method.gram().RowLosses(delta.data(), block.rows, 0, block.k, shrunk, raw);
+  for (size_t r = 0; r < noise.size(); ++r) {
+    shrunk[r] += noise[r];
+    raw[r] += noise[r];
+  }
 }
 
 /// Throws InputError for rows whose energies are not numbers.
 void CheckFinite(const LinearTask& task, std::span<const double> energies) {
   if (std::ranges::all_of(energies, [](double energy) { return std::isfinite(energy); })) return;
-  throw InputError("weight '" + task.name +
-                   "' holds a NaN or an infinite value; repair the model or exclude it");
+  RefuseWeight(task.name);
 }
 
 /// Where the sums of a tile's rows go.
@@ -101,7 +110,7 @@ struct RowSums {
 void QuantizePlain(const RowMethod& method, const LinearTask& task, const RowBlock& out,
                    const float* original, Buffers& buffers, const RowSums& sums) {
   const auto check = [&] { CheckFinite(task, std::span(sums.energies, size_t(out.rows))); };
-  if (method.s().empty() && method.gram().identity()) {
+  if (method.s().empty() && method.gram().identity() && out.spec.uniform()) {
     RoundPlainRows(out, sums.losses, sums.energies);
     std::copy_n(sums.losses, out.rows, sums.shrunk_losses);
     check();
@@ -174,10 +183,12 @@ void Errors(const RowBlock& block, std::vector<float>& delta) {
   UnscaledErrors(block, block.w, {}, delta.data());
 }
 
-RowMethod::RowMethod(const GramView& gram, std::span<const float> s, const RowPieces& pieces)
+RowMethod::RowMethod(const GramView& gram, const ActivationNoise& noise, std::span<const float> s,
+                     const RowPieces& pieces)
     : gram_(gram),
       s_(s),
-      scaled_(gram.Scaled(s)),
+      noise_loss_(gram.identity() ? 0 : noise.LossFor(s)),
+      scaled_(gram.Scaled(s, noise_loss_)),
       plain_only_(pieces.IsPlain()),
       plain_grid_(MakeMinmaxGrid(scaled_)),
       plain_rounding_(MakeNearestRounding(scaled_)) {
@@ -231,7 +242,8 @@ LinearQuantization QuantizeLinear(const RowMethod& method, const LinearTask& tas
   return outcome;
 }
 
-std::vector<double> LossesOf(const GramView& gram, std::span<const std::span<const float>> scales,
+std::vector<double> LossesOf(const GramView& gram, const ActivationNoise& noise,
+                             std::span<const std::span<const float>> scales,
                              const RowPieces& pieces, const LinearTask& task) {
   const auto count = static_cast<int64_t>(scales.size());
   const int64_t rows = task.w.rows();
@@ -241,9 +253,10 @@ std::vector<double> LossesOf(const GramView& gram, std::span<const std::span<con
   const bool plain_only = pieces.IsPlain();
   std::vector<float> plain(size_t(count * rows * k));
   std::vector<float> other(plain_only ? 0 : plain.size());
+  std::vector<double> plain_noise(size_t(count * rows), 0.0), other_noise(plain_noise);
   const int64_t parts = (rows + kSampleRows - 1) / kSampleRows;
   ParallelFor(count * parts, [&](int64_t i) {
-    const RowMethod method(gram, scales[size_t(i / parts)], pieces);
+    const RowMethod method(gram, noise, scales[size_t(i / parts)], pieces);
     const int64_t begin = i % parts * kSampleRows;
     const int64_t part = std::min(kSampleRows, rows - begin);
     const float* w = original + begin * k;
@@ -253,9 +266,15 @@ std::vector<double> LossesOf(const GramView& gram, std::span<const std::span<con
     const RowBlock block = RowsOf(q, 0, part, ScaledRows(w, part, k, method.s(), scaled));
     method.RoundPlainly(block);
     UnscaledErrors(block, w, method.s(), plain.data() + to);
+    const auto add_noise = [&](const std::vector<float>& deltas, std::vector<double>& sums) {
+      AddNoise(method.noise_loss(), w, deltas.data() + to, part, k, method.s(),
+               sums.data() + to / k);
+    };
+    add_noise(plain, plain_noise);
     if (plain_only) return;
     method.Round(block);
     UnscaledErrors(block, w, method.s(), other.data() + to);
+    add_noise(other, other_noise);
   });
   std::vector<double> losses(size_t(count * rows));
   std::vector<double> other_losses(losses.size(), std::numeric_limits<double>::infinity());
@@ -268,7 +287,8 @@ std::vector<double> LossesOf(const GramView& gram, std::span<const std::span<con
   });
   std::vector<double> sums(scales.size(), 0.0);
   for (size_t i = 0; i < losses.size(); ++i) {
-    sums[i / size_t(rows)] += std::min(losses[i], other_losses[i]);
+    sums[i / size_t(rows)] +=
+        std::min(losses[i] + plain_noise[i], other_losses[i] + other_noise[i]);
   }
   return sums;
 }
@@ -279,6 +299,11 @@ double Energy(const GramView& gram, std::span<const float> w, int64_t n) {
     gram.RowEnergies(w.data() + begin * gram.k(), end - begin, energies.data() + begin);
   });
   return std::accumulate(energies.begin(), energies.end(), 0.0);
+}
+
+void RefuseWeight(const std::string& name) {
+  throw InputError("weight '" + name +
+                   "' holds a NaN or an infinite value; repair the model or exclude it");
 }
 
 }  // namespace ptq

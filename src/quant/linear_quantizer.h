@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "activation_noise.h"
 #include "pieces.h"
 
 #include "ptq/tensor/matrix_rows.h"
@@ -21,19 +22,26 @@ struct RowPieces {
 
   /// Whether they are what every row is compared with.
   [[nodiscard]] bool IsPlain() const;
+  [[nodiscard]] bool operator==(const RowPieces& other) const {
+    return &grid == &other.grid && &rounding == &other.rounding && refine == other.refine;
+  }
 };
 
 /// The two ways in which each row may be quantized, made once for all linears of a site: the
 /// pieces', and the min-max grid with rounding to nearest.
 class RowMethod {
  public:
-  /// `gram` is of the unscaled inputs; `s` [K] or empty. Both outlive this.
-  RowMethod(const GramView& gram, std::span<const float> s, const RowPieces& pieces);
+  /// `gram` is of the unscaled inputs, `noise` what rounding them adds; `s` [K] or empty. All
+  /// outlive this.
+  RowMethod(const GramView& gram, const ActivationNoise& noise, std::span<const float> s,
+            const RowPieces& pieces);
   RowMethod(const RowMethod&) = delete;
   RowMethod& operator=(const RowMethod&) = delete;
 
   [[nodiscard]] const GramView& gram() const { return gram_; }
   [[nodiscard]] std::span<const float> s() const { return s_; }
+  /// What a row of norm 1 loses to the noise.
+  [[nodiscard]] double noise_loss() const { return noise_loss_; }
   [[nodiscard]] bool plain_only() const { return plain_only_; }
   /// Sets grid and codes of a block of W·diag(s).
   void RoundPlainly(const RowBlock& block) const;
@@ -42,6 +50,7 @@ class RowMethod {
  private:
   const GramView& gram_;
   std::span<const float> s_;
+  double noise_loss_;
   GramView scaled_;  ///< of the inputs that W·diag(s) sees
   bool plain_only_;
   Grid plain_grid_;
@@ -59,9 +68,10 @@ struct LinearTask {
 };
 
 struct LinearQuantization {
-  QuantizedMatrix q;       ///< of W · diag(s)
-  double loss = 0;         ///< tr(ΔHΔᵀ) in the coordinates of the unscaled weight, H not shrunk
-  double loss_plain = 0;   ///< the same had every row been rounded to nearest on the min-max grid
+  QuantizedMatrix q;      ///< of W · diag(s)
+  double loss = 0;        ///< tr(ΔHΔᵀ) in the coordinates of the unscaled weight, H not shrunk,
+                          ///< and what the noise of the activations costs
+  double loss_plain = 0;  ///< the same had every row been rounded to nearest on the min-max grid
   double shrunk_loss = 0;  ///< with H shrunk: what choices are made by
   double energy = 0;       ///< tr(WHWᵀ); not computed again under a scale
 };
@@ -74,7 +84,7 @@ struct LinearQuantization {
 /// The shrunk loss of QuantizeLinear under each scale of the channels (an empty one is none). All
 /// rows of all scales are judged together: a product of few rows with the Gram matrix costs nearly
 /// as much as one of many.
-[[nodiscard]] std::vector<double> LossesOf(const GramView& gram,
+[[nodiscard]] std::vector<double> LossesOf(const GramView& gram, const ActivationNoise& noise,
                                            std::span<const std::span<const float>> scales,
                                            const RowPieces& pieces, const LinearTask& task);
 

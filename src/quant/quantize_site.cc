@@ -1,6 +1,7 @@
 // The order of things at a site: correct, quantize, search a scale, keep the better, find biases.
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <numeric>
 #include <utility>
 
@@ -32,6 +33,27 @@ struct Sample {
   double energy = 0;
 };
 
+/// How the rows of each linear of a site are quantized under one scale. What is made of the Gram
+/// matrix is made once for the linears that have the same pieces.
+class RowMethods {
+ public:
+  /// All outlive this.
+  RowMethods(const GramView& gram, const ActivationNoise& noise, std::span<const float> s,
+             const std::vector<RowPieces>& pieces) {
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      const auto same = std::find(pieces.begin(), pieces.begin() + std::ptrdiff_t(i), pieces[i]);
+      const auto first = size_t(same - pieces.begin());
+      if (first == i) methods_.emplace_back(gram, noise, s, pieces[i]);
+      of_linear_.push_back(first == i ? &methods_.back() : of_linear_[first]);
+    }
+  }
+  [[nodiscard]] const RowMethod& Of(size_t linear) const { return *of_linear_[linear]; }
+
+ private:
+  std::deque<RowMethod> methods_;
+  std::vector<const RowMethod*> of_linear_;
+};
+
 /// One site on its way through the method.
 class SiteQuantizer {
  public:
@@ -41,9 +63,11 @@ class SiteQuantizer {
  private:
   [[nodiscard]] LinearTask Task(size_t linear, const MatrixRows& w) const;
   [[nodiscard]] std::vector<Sample> TakeSamples(int64_t rows) const;
+  /// By which pieces a sample is quantized to compare scales.
+  enum class Effort { kPlain, kOwnGrid };
   [[nodiscard]] std::vector<double> SampleScores(const std::vector<Sample>& samples,
                                                  std::span<const std::span<const float>> scales,
-                                                 const RowPieces& pieces) const;
+                                                 Effort effort) const;
   [[nodiscard]] std::vector<size_t> ShortList(
       const std::vector<ScalingCandidate>& candidates) const;
   enum class Trial { kTaken, kDoesNotPay, kHarmsOne };
@@ -56,10 +80,12 @@ class SiteQuantizer {
 
   const SiteProblem& problem_;
   const ScalingEntry& scaling_;
-  const RowPieces pieces_;  ///< the method's own
-  const RowPieces search_;  ///< scales are compared on the grid that is written
-  const RowPieces plain_;   ///< and, most of them, without
+  std::vector<RowPieces> pieces_;  ///< of each linear
+  std::vector<RowPieces> search_;  ///< scales are compared on the grid that is written
+  const RowPieces plain_;          ///< and, most of them, without
+  double accept_scale_ = 1;        ///< of the linears' roundings, the least
   GramView gram_;
+  ActivationNoise noise_;
   std::vector<double> energies_;
 };
 
@@ -74,7 +100,12 @@ void Validate(const SiteProblem& problem) {
                                problem.shift_sum.size() != problem.sum.size())) {
     throw InternalError("quantize: the sums are not K");
   }
-  for (const std::span<const float> magnitudes : {problem.mean_abs, problem.max_abs}) {
+  const bool rounded = problem.activation_levels > 0;
+  if (rounded && (problem.lowest.empty() || problem.highest.empty())) {
+    throw InternalError("quantize: the range of rounded activations is missing");
+  }
+  for (const std::span<const float> magnitudes :
+       {problem.mean_abs, problem.max_abs, problem.lowest, problem.highest}) {
     if (!magnitudes.empty() && int64_t(magnitudes.size()) != problem.k) {
       throw InternalError("quantize: the magnitudes are not K");
     }
@@ -97,12 +128,22 @@ std::span<const float> UsableGram(const SiteProblem& problem) {
 SiteQuantizer::SiteQuantizer(const SiteProblem& problem, const Method& method)
     : problem_(problem),
       scaling_(FindScaling(method.scaling)),
-      pieces_{FindGrid(method.grid), FindRounding(method.rounding), method.refine},
-      search_{pieces_.grid, FindRounding("nearest")},
       plain_{FindGrid("minmax"), FindRounding("nearest")},
       gram_(UsableGram(problem), problem.k,
             problem.tokens > 0 ? std::max(method.shrinkage, ShrinkageFor(problem.k, problem.tokens))
-                               : method.shrinkage) {}
+                               : method.shrinkage),
+      noise_(problem.lowest, problem.highest, problem.tokens, problem.activation_levels) {
+  if (!std::isfinite(noise_.LossFor({}))) noise_ = ActivationNoise();
+  const auto pieces_of = [](const Method& own) {
+    return RowPieces{FindGrid(own.grid), FindRounding(own.rounding), own.refine};
+  };
+  const RowPieces pieces = pieces_of(method);
+  for (const LinearProblem& linear : problem.linears) {
+    pieces_.push_back(linear.method != nullptr ? pieces_of(*linear.method) : pieces);
+    search_.push_back({pieces_.back().grid, FindRounding("nearest")});
+    accept_scale_ = std::min(accept_scale_, pieces_.back().rounding.accept_scale);
+  }
+}
 
 LinearTask SiteQuantizer::Task(size_t linear, const MatrixRows& w) const {
   const LinearProblem& own = problem_.linears[linear];
@@ -132,12 +173,13 @@ std::vector<Sample> SiteQuantizer::TakeSamples(int64_t rows) const {
 /// sibling with large weights would decide for all.
 std::vector<double> SiteQuantizer::SampleScores(const std::vector<Sample>& samples,
                                                 std::span<const std::span<const float>> scales,
-                                                const RowPieces& pieces) const {
+                                                Effort effort) const {
   std::vector<double> scores(scales.size(), 0.0);
   for (size_t i = 0; i < samples.size(); ++i) {
     const Sample& sample = samples[i];
     if (!(sample.energy > 0)) continue;
-    const auto losses = LossesOf(gram_, scales, pieces, Task(i, sample.rows));
+    const RowPieces& pieces = effort == Effort::kPlain ? plain_ : search_[i];
+    const auto losses = LossesOf(gram_, noise_, scales, pieces, Task(i, sample.rows));
     for (size_t c = 0; c < scores.size(); ++c) scores[c] += losses[c] / sample.energy;
   }
   return scores;
@@ -157,13 +199,13 @@ std::vector<size_t> SiteQuantizer::ShortList(
   const size_t none = candidates.size();
   std::vector<double> scores(candidates.size() + 1);
   const auto score = [&](const std::vector<size_t>& which, const std::vector<Sample>& samples,
-                         const RowPieces& pieces) {
+                         Effort effort) {
     std::vector<std::span<const float>> scales;
     scales.reserve(which.size());
     for (const size_t c : which) {
       scales.push_back(c == none ? std::span<const float>() : std::span(candidates[c].s));
     }
-    const std::vector<double> found = SampleScores(samples, scales, pieces);
+    const std::vector<double> found = SampleScores(samples, scales, effort);
     for (size_t i = 0; i < which.size(); ++i) scores[which[i]] = found[i];
   };
   const auto keep_best = [&](std::vector<size_t>& order, size_t count) {
@@ -172,15 +214,15 @@ std::vector<size_t> SiteQuantizer::ShortList(
   };
   std::vector<size_t> order(candidates.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  score(order, TakeSamples(kScreenRows), plain_);
+  score(order, TakeSamples(kScreenRows), Effort::kPlain);
   keep_best(order, kScreened);
   const std::vector<Sample> samples = TakeSamples(kSearchRows);
-  score(order, samples, plain_);
+  score(order, samples, Effort::kPlain);
   keep_best(order, kShortList);
   order.push_back(none);
-  score(order, samples, search_);
+  score(order, samples, Effort::kOwnGrid);
   order.pop_back();
-  const double promising = std::max(kPromising, pieces_.rounding.accept_scale);
+  const double promising = std::max(kPromising, accept_scale_);
   std::erase_if(order, [&](size_t c) { return !Pays(scores[c], scores[none], promising); });
   keep_best(order, kShortList);
   return order;
@@ -190,16 +232,16 @@ std::vector<size_t> SiteQuantizer::ShortList(
 /// outcome) when it pays and leaves no linear worse than round-to-nearest.
 SiteQuantizer::Trial SiteQuantizer::TryScale(const ScalingCandidate& candidate, double none_score,
                                              SiteResult& result) const {
-  const RowMethod method(gram_, candidate.s, pieces_);
+  const RowMethods methods(gram_, noise_, candidate.s, pieces_);
   std::vector<LinearQuantization> outcomes;
   std::vector<double> losses;
   for (size_t i = 0; i < problem_.linears.size(); ++i) {
     const LinearProblem& linear = problem_.linears[i];
-    outcomes.push_back(QuantizeLinear(method, Task(i, linear.w)));
+    outcomes.push_back(QuantizeLinear(methods.Of(i), Task(i, linear.w)));
     losses.push_back(outcomes.back().shrunk_loss);
     if (!(outcomes.back().loss <= result.linears[i].loss_rtn)) return Trial::kHarmsOne;
   }
-  if (!Pays(Score(losses), none_score, pieces_.rounding.accept_scale)) return Trial::kDoesNotPay;
+  if (!Pays(Score(losses), none_score, accept_scale_)) return Trial::kDoesNotPay;
   for (size_t i = 0; i < outcomes.size(); ++i) {
     result.linears[i].q = std::move(outcomes[i].q);
     result.linears[i].loss = outcomes[i].loss;
@@ -212,11 +254,11 @@ SiteQuantizer::Trial SiteQuantizer::TryScale(const ScalingCandidate& candidate, 
 
 SiteResult SiteQuantizer::Run() {
   SiteResult result;
-  const RowMethod unscaled(gram_, {}, pieces_);
+  const RowMethods unscaled(gram_, noise_, {}, pieces_);
   std::vector<double> losses;
   for (size_t i = 0; i < problem_.linears.size(); ++i) {
     const LinearProblem& linear = problem_.linears[i];
-    LinearQuantization outcome = QuantizeLinear(unscaled, Task(i, linear.w));
+    LinearQuantization outcome = QuantizeLinear(unscaled.Of(i), Task(i, linear.w));
     losses.push_back(outcome.shrunk_loss);
     energies_.push_back(outcome.energy);
     result.linears.push_back(

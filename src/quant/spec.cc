@@ -9,12 +9,18 @@
 namespace ptq {
 namespace {
 
-constexpr int64_t kRowTile = 64;
+constexpr int64_t kDequantizeRowTile = 64;
 
 /// One group of a row.
 PTQ_VECTOR_CLONES void DequantizeGroup(const uint8_t* codes, int64_t count, float scale, int zero,
                                        float* out) {
   for (int64_t i = 0; i < count; ++i) out[i] = float(int(codes[i]) - zero) * scale;
+}
+
+/// The same of a codebook's levels.
+void LookUpGroup(const uint8_t* codes, int64_t count, float scale, const Levels& levels,
+                 float* out) {
+  for (int64_t i = 0; i < count; ++i) out[i] = levels.value(codes[i]) * scale;
 }
 
 }  // namespace
@@ -26,8 +32,13 @@ void DequantizeRows(const QuantSpec& spec, int64_t rows, int64_t k, const uint8_
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t g = 0; g < groups; ++g) {
       const int64_t first = r * k + g * group;
-      DequantizeGroup(codes + first, std::min(group, k - g * group), scales[r * groups + g],
-                      zero_points[r * groups + g], out + first);
+      const int64_t count = std::min(group, k - g * group);
+      const float scale = scales[r * groups + g];
+      if (spec.uniform()) {
+        DequantizeGroup(codes + first, count, scale, zero_points[r * groups + g], out + first);
+      } else {
+        LookUpGroup(codes + first, count, scale, *spec.codebook, out + first);
+      }
     }
   }
 }
@@ -41,7 +52,7 @@ QuantizedMatrix::QuantizedMatrix(const QuantSpec& the_spec, int64_t rows, int64_
       zero_points(scales.size()) {}
 
 void QuantizedMatrix::Dequantize(float* out) const {
-  ParallelForTiles(n, kRowTile, [&](int64_t first, int64_t last) {
+  ParallelForTiles(n, kDequantizeRowTile, [&](int64_t first, int64_t last) {
     DequantizeRows(first, last, out + first * k);
   });
 }

@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "ptq/base/memory.h"
+#include "ptq/base/format.h"
 #include "ptq/report/table.h"
 
 namespace ptq {

@@ -4,7 +4,8 @@
 #include <algorithm>
 #include <sstream>
 
-#include "ptq/base/memory.h"
+#include "ptq/base/format.h"
+#include "ptq/base/json.h"
 #include "ptq/report/bytes_report.h"
 #include "ptq/report/next_steps.h"
 #include "ptq/report/run_report.h"
@@ -19,8 +20,8 @@ using Json = nlohmann::ordered_json;
 std::string CalibrationOf(const Json& model) {
   std::string text;
   if (model.contains("calibration") && model["calibration"].is_object()) {
-    text = model["calibration"]["samples"].dump() + " samples, " +
-           model["calibration"]["tokens"].dump() + " tokens";
+    text = DumpJson(model["calibration"]["samples"]) + " samples, " +
+           DumpJson(model["calibration"]["tokens"]) + " tokens";
   }
   for (const Json& note : model.value("notes", Json::array())) {
     text += (text.empty() ? "" : "; ") + note.get<std::string>();
@@ -39,15 +40,21 @@ std::string VerificationOf(const Json& model) {
 
 std::string PlansText(const std::vector<std::pair<std::string, RunReport>>& plans) {
   std::ostringstream text;
+  FileBytes bytes;
+  int64_t peak = 0;
   for (const auto& [file, report] : plans) {
     text << (&file == &plans.front().first ? "" : "\n") << file << "\n\n";
     if (report.plan.linears.empty()) {
       for (const std::string& note : report.notes) text << "copied: " << note << '\n';
     } else {
       text << PlanText(report);
-      for (const std::string& note : report.notes) text << "note           " << note << '\n';
     }
+    bytes += report.bytes;
+    peak = std::max(peak, report.predicted_peak_bytes);
   }
+  text << "\nall models    " << FormatBytes(bytes.Total().before) << " -> "
+       << FormatBytes(bytes.Total().after) << " predicted, peak memory " << FormatBytes(peak)
+       << " predicted\n";
   return text.str();
 }
 

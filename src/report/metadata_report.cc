@@ -6,7 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/error.h"
-#include "ptq/base/memory.h"
+#include "ptq/base/format.h"
+#include "ptq/base/json.h"
+#include "ptq/plan/plan.h"
 #include "ptq/report/table.h"
 
 namespace ptq {
@@ -14,14 +16,23 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+/// "int8 g128": the codes of an entry `quantized`.
+std::string CodesOf(const Json& quantized) {
+  QuantSpec spec;
+  spec.bits = quantized.at("bits").get<int>();
+  spec.group_size = quantized.at("group_size").get<int64_t>();
+  spec.symmetric = quantized.at("symmetric").get<bool>();
+  spec.codebook = FindLevels(quantized.value("form", ""));
+  return CodesName(spec);
+}
+
 std::vector<std::string> RowOf(const Json& linear) {
-  const std::string shape = linear.at("n").dump() + " x " + linear.at("k").dump();
+  const std::string shape = DumpJson(linear.at("n")) + " x " + DumpJson(linear.at("k"));
   std::vector<std::string> row = {linear.at("name").get<std::string>(), shape};
   const Json& quantized = linear.at("quantized");
   if (quantized.is_null()) {
     row.insert(row.end(), {linear.at("decision").get<std::string>(), "", "", "", "", ""});
   } else {
-    const auto group = quantized.at("group_size").get<int64_t>();
     const double after =
         quantized.at("loss_after").is_null() ? 0.0 : quantized.at("loss_after").get<double>();
     const double before =
@@ -30,9 +41,7 @@ std::vector<std::string> RowOf(const Json& linear) {
     const double ratio = relative.is_null() ? 0.0 : relative.get<double>();
     const auto scaling = quantized.at("scaling").get<std::string>();
     const bool scaled = scaling != "none";
-    row.push_back("int" + quantized.at("bits").dump() +
-                  (group == 0 ? " channel" : " g" + std::to_string(group)) +
-                  (quantized.at("symmetric").get<bool>() ? "" : " asym"));
+    row.push_back(CodesOf(quantized));
     row.push_back(scaled ? scaling : "-");
     row.push_back(scaled ? FormatNumber(quantized.at("alpha").get<double>(), 2) : "-");
     row.push_back(scaled ? quantized.at("fold").get<std::string>() : "-");
@@ -42,6 +51,37 @@ std::vector<std::string> RowOf(const Json& linear) {
   row.push_back(FormatBytes(linear.at("bytes_after").get<int64_t>()));
   row.push_back(linear.at("reason").get<std::string>());
   return row;
+}
+
+/// Tables and quantized filters, one a row, and everything else in one; metadata before 1.3 has
+/// neither.
+void AddOtherRows(const Json& metadata, TextTable& text) {
+  const auto add = [&](const std::string& name, const std::string& shape,
+                       const std::string& decision, int64_t bytes, const std::string& reason) {
+    text.AddRow({name, shape, decision, "", "", "", "", "", FormatBytes(bytes), reason});
+  };
+  const auto add_own = [&](const Json& subject) {
+    const std::string becomes = subject.contains("quantized")
+                                    ? CodesOf(subject.at("quantized"))
+                                    : subject.at("decision").get<std::string>();
+    add(subject.at("name").get<std::string>(),
+        DumpJson(subject.at("n")) + " x " + DumpJson(subject.at("k")), becomes,
+        subject.at("bytes_after").get<int64_t>(), subject.at("reason").get<std::string>());
+  };
+  for (const Json& table : metadata.value("tables", Json::array())) add_own(table);
+  int64_t bytes = 0;
+  int64_t others = 0;
+  std::string decision = "keep";
+  for (const Json& constant : metadata.value("constants", Json::array())) {
+    if (constant.contains("quantized")) {
+      add_own(constant);
+      continue;
+    }
+    ++others;
+    bytes += constant.at("bytes_after").get<int64_t>();
+    if (constant.at("decision") == "fp16") decision = "fp16";
+  }
+  if (others > 0) add(std::to_string(others) + " other constants", "-", decision, bytes, "");
 }
 
 /// Why the sizes are larger than the codes; empty when they are not.
@@ -57,9 +97,35 @@ std::string StorageText(const Json& linears) {
   return "";
 }
 
+/// What a bundle holds, and below that what was done to each of its models.
+std::string BundleMetadataText(const Json& bundle) {
+  std::string text = "bundle   " + bundle.at("form").get<std::string>();
+  if (bundle.contains("input")) {
+    text += ", input '" + bundle.at("input").get<std::string>() + "', switched " +
+            bundle.at("switch").get<std::string>();
+  }
+  text += "; " + FormatBytes(bundle.at("shared_bytes").get<int64_t>()) + " shared, default " +
+          bundle.at("default").get<std::string>() + '\n';
+  int index = 0;
+  for (const Json& variant : bundle.at("variants")) {
+    text += '\n' + std::to_string(index++) + ": " + variant.at("name").get<std::string>() + ", " +
+            FormatBytes(variant.at("own_bytes").get<int64_t>()) + " of its own\n";
+    const Json& own = variant.at("metadata");
+    text += own.is_null() ? "no result of this program\n" : '\n' + MetadataText(own);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string MetadataText(const Json& metadata) {
+  if (metadata.contains("bundle")) {
+    try {
+      return BundleMetadataText(metadata["bundle"]);
+    } catch (const nlohmann::json::exception& error) {
+      throw InputError(std::string("not the metadata of a bundle: ") + error.what());
+    }
+  }
   if (metadata.contains("models")) {
     std::string text;
     for (const Json& model : metadata["models"]) {
@@ -70,19 +136,20 @@ std::string MetadataText(const Json& metadata) {
     }
     return text;
   }
-  using Align = Table::Align;
+  using Align = TextTable::Align;
   try {
-    Table table({{"linear"},
-                 {"N x K", Align::kRight},
-                 {"becomes"},
-                 {"scaling"},
-                 {"alpha", Align::kRight},
-                 {"fold"},
-                 {"error rtn", Align::kRight},
-                 {"error", Align::kRight},
-                 {"size", Align::kRight},
-                 {"reason"}});
+    TextTable table({{"linear"},
+                     {"N x K", Align::kRight},
+                     {"becomes"},
+                     {"scaling"},
+                     {"alpha", Align::kRight},
+                     {"fold"},
+                     {"error rtn", Align::kRight},
+                     {"error", Align::kRight},
+                     {"size", Align::kRight},
+                     {"reason"}});
     for (const Json& linear : metadata.at("linears")) table.AddRow(RowOf(linear));
+    AddOtherRows(metadata, table);
     const Json& totals = metadata.at("totals");
     std::ostringstream text;
     text << table.Text() << "\nerror: of the linear's output energy, on the calibration data\n"
@@ -94,6 +161,11 @@ std::string MetadataText(const Json& metadata) {
          << "size     " << FormatBytes(totals.at("bytes_before").get<int64_t>()) << " -> "
          << FormatBytes(totals.at("bytes_after").get<int64_t>()) << " of linear weights"
          << StorageText(metadata.at("linears")) << '\n';
+    const Json caches = metadata.value("caches", Json::array());
+    if (!caches.empty()) {
+      text << "caches   " << caches.size() << ' ' << caches.front().at("form").get<std::string>()
+           << '\n';
+    }
     return text.str();
   } catch (const nlohmann::json::exception& error) {
     throw InputError(std::string("not the metadata of a quantized model: ") + error.what());

@@ -1,7 +1,6 @@
 // Collects files, inputs, outputs, opsets, weights and operators as JSON, and words them.
 #include "ptq/report/model_report.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <sstream>
@@ -9,7 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/error.h"
-#include "ptq/base/memory.h"
+#include "ptq/base/format.h"
+#include "ptq/base/json.h"
 #include "ptq/report/table.h"
 
 namespace ptq {
@@ -17,35 +17,25 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// The dimensions of a graph's input or output: numbers, names, and null for what has neither. Null
-/// when the shape is not declared.
-Json DimensionsJson(const Graph& graph, const std::string& name) {
-  const auto of = [&](const auto& list) -> const onnx::ValueInfoProto* {
-    const auto found = std::ranges::find(list, name, &onnx::ValueInfoProto::name);
-    return found == list.end() ? nullptr : &*found;
-  };
-  const onnx::ValueInfoProto* info = of(graph.proto().input());
-  if (info == nullptr) info = of(graph.proto().output());
-  if (info == nullptr || !info->type().tensor_type().has_shape()) return nullptr;
+/// Numbers, names, and null for a dimension that has neither. Null when no shape is declared.
+Json DimensionsJson(const Graph::Declared& declared) {
+  if (!declared.shape.has_value()) return nullptr;
   Json dimensions = Json::array();
-  for (const auto& dim : info->type().tensor_type().shape().dim()) {
-    if (dim.has_dim_value()) {
-      dimensions.push_back(dim.dim_value());
-    } else {
-      dimensions.push_back(dim.dim_param().empty() ? Json(nullptr) : Json(dim.dim_param()));
-    }
+  for (size_t i = 0; i < declared.shape->size(); ++i) {
+    const int64_t dim = (*declared.shape)[i];
+    const std::string& name = declared.names[i];
+    dimensions.push_back(dim >= 0 ? Json(dim) : name.empty() ? Json(nullptr) : Json(name));
   }
   return dimensions;
 }
 
 Json ValueJson(const Graph& graph, ValueId id) {
   const auto declared = graph.DeclaredType(id);
-  const std::string& name = graph.value(id).name;
   Json json;
-  json["name"] = name;
+  json["name"] = graph.value(id).name;
   json["type"] = DTypeName(declared.dtype);
   json["shape"] = declared.shape.has_value() ? Json(*declared.shape) : Json(nullptr);
-  json["dimensions"] = DimensionsJson(graph, name);
+  json["dimensions"] = DimensionsJson(declared);
   return json;
 }
 
@@ -56,7 +46,7 @@ std::string DimensionsText(const Json& dimensions) {
   std::string text;
   for (const Json& dim : dimensions) {
     text += text.empty() ? "" : " x ";
-    text += dim.is_null() ? "?" : dim.is_string() ? dim.get<std::string>() : dim.dump();
+    text += dim.is_null() ? "?" : dim.is_string() ? dim.get<std::string>() : DumpJson(dim);
   }
   return text;
 }
@@ -112,7 +102,7 @@ std::string FrontText(const Json& json) {
 }  // namespace
 
 Json ModelFrontJson(const Graph& graph) {
-  const onnx::ModelProto& proto = graph.model().proto();
+  const auto& proto = graph.model().proto();
   Json json;
   json["file"] = graph.model().path().filename().string();
   json["files"] = FilesJson(graph.model());
@@ -124,18 +114,18 @@ Json ModelFrontJson(const Graph& graph) {
 }
 
 Json ModelJson(const Graph& graph) {
-  const onnx::ModelProto& proto = graph.model().proto();
+  const auto& proto = graph.model().proto();
   Json json = ModelFrontJson(graph);
   for (const auto& import : proto.opset_import()) {
     json["opsets"][import.domain().empty() ? "ai.onnx" : import.domain()] = import.version();
   }
   std::map<std::string, int64_t> operators;
   for (const Node& node : graph.nodes()) {
-    ++operators[(node.domain().empty() ? "" : node.domain() + "::") + node.op_type()];
+    ++operators[(node.domain().empty() ? "" : node.domain() + "::") + node.proto().op_type()];
   }
   json["operators"] = operators;
   std::map<std::string, std::pair<int64_t, int64_t>> weights;  // count, bytes
-  for (const onnx::TensorProto& tensor : graph.proto().initializer()) {
+  for (const StoredTensor& tensor : graph.proto().initializer()) {
     const auto dtype = static_cast<DType>(tensor.data_type());
     int64_t elements = 1;
     for (const int64_t dim : tensor.dims()) elements *= dim;

@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ptq/base/json.h"
+
 namespace ptq {
 namespace {
 
@@ -21,9 +23,7 @@ std::string ShellWord(const std::string& text) {
 }
 
 /// A path as a string of Python, whose escapes are those of JSON.
-std::string PythonString(const std::string& text) {
-  return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
-}
+std::string PythonString(const std::string& text) { return DumpJson(Json(text)); }
 
 std::string TextOf(const Json& json) {
   std::string text;

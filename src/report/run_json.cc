@@ -32,12 +32,12 @@ Json Ratio(double part, double whole) {
 Json LinearsJson(const RunReport& report, bool done) {
   Json linears = PlanJson(report)["linears"];
   for (size_t i = 0; i < linears.size(); ++i) {
-    const LinearOutcome& outcome = report.outcomes[i];
-    const bool known = done && report.plan.linears[i].decision == Decision::kQuantize;
+    const Outcome& outcome = report.outcomes[i];
+    const bool known = done && report.plan.linears[i].decision.quantizes();
     linears[i]["scaling"] = known ? Json(outcome.scaling) : Json(nullptr);
-    linears[i]["relative_loss"] = known ? Ratio(outcome.loss, outcome.energy) : Json(nullptr);
+    linears[i]["relative_loss"] = known ? Ratio(outcome.loss_after, outcome.energy) : Json(nullptr);
     linears[i]["relative_loss_rtn"] =
-        known ? Ratio(outcome.loss_rtn, outcome.energy) : Json(nullptr);
+        known ? Ratio(outcome.loss_before, outcome.energy) : Json(nullptr);
   }
   return linears;
 }
@@ -52,13 +52,47 @@ Json TotalsJson(const RunReport& report, const Json& counts, bool done) {
     totals[std::string("linears_") + name] = done ? counts.at(name) : Json(nullptr);
   }
   int64_t before = 0, after = 0;
-  for (const LinearOutcome& outcome : report.outcomes) {
+  for (const Outcome& outcome : report.outcomes) {
     before += outcome.bytes_before;
     after += outcome.bytes_after;
   }
   totals["bytes_before"] = before;
   totals["bytes_after"] = after;
   return totals;
+}
+
+/// A member of a model's metadata; null where there is none: of a model that was only copied, or by
+/// an older version.
+Json Member(const Json& model, const char* key) {
+  return model.contains(key) ? model.at(key) : Json(nullptr);
+}
+
+/// The totals of a model's metadata, with the keys of TotalsJson. How many linears were rounded
+/// unseen it does not tell.
+Json WrittenTotals(const Json& model) {
+  const Json written = Member(model, "totals");
+  if (written.is_null()) return nullptr;
+  Json totals;
+  for (const char* name : {"linears_quantized", "linears_fp16", "linears_kept"}) {
+    totals[name] = written.at(name);
+  }
+  totals["linears_scaled"] = std::ranges::count_if(model.at("linears"), [](const Json& linear) {
+    const Json& quantized = linear.at("quantized");
+    return quantized.is_object() && quantized.at("scaling") != "none";
+  });
+  totals["linears_rounded_unseen"] = nullptr;
+  for (const char* name : {"bytes_before", "bytes_after"}) totals[name] = written.at(name);
+  return totals;
+}
+
+/// What a model's metadata says of its verification, with the keys of SummaryJson.
+Json WrittenVerification(const Json& model) {
+  const Json written = Member(model, "verification");
+  const bool done = written.is_object();
+  return {{"done", done},
+          {"max_relative", done ? written.at("max_relative_error") : Json(nullptr)},
+          {"tolerance", done ? written.at("tolerance") : Json(nullptr)},
+          {"note", nullptr}};
 }
 
 /// A linear of the metadata, with the keys of LinearsJson.
@@ -69,8 +103,8 @@ Json LinearJson(const Json& linear) {
   }
   const Json& quantized = linear.at("quantized");
   if (quantized.is_object()) {
-    for (const char* key : {"bits", "stored_bits", "group_size", "symmetric"}) {
-      entry[key] = quantized.at(key);
+    for (const char* key : {"form", "bits", "stored_bits", "group_size", "symmetric"}) {
+      entry[key] = quantized.contains(key) ? quantized.at(key) : Json(nullptr);
     }
   }
   entry["bytes_before"] = linear.at("bytes_before");
@@ -97,13 +131,21 @@ Json RunJson(const RunReport& report, bool done) {
   json["totals"] = TotalsJson(report, json["linears"], done && !report.up_to_date);
   const bool worked = done && !report.up_to_date;
   json["linears"] = LinearsJson(report, worked);
+  const Json plan = PlanJson(report);
+  for (const char* key : {"tables", "constants"}) json[key] = plan.at(key);
+  json["islands"] = report.islands;
+  if (plan.contains("caches")) json["caches"] = plan.at("caches");
   json["bytes_before"] = report.bytes_before > 0 ? Json(report.bytes_before) : Json(nullptr);
   if (worked) return json;
   for (const char* key : {"bytes_after", "calibration", "relative_loss", "relative_loss_rtn",
                           "seconds", "ranks", "peak_resident_bytes", "verification", "next"}) {
     Forget(json[key]);
   }
-  if (report.up_to_date) json["bytes_after"] = report.bytes_after;
+  if (!report.up_to_date) return json;
+  json["bytes_after"] = report.bytes_after;
+  if (!done) return json;
+  // Nothing was predicted, and what the files hold was not looked at.
+  for (const char* key : {"bytes", "predicted", "predicted_peak_bytes"}) json[key] = nullptr;
   return json;
 }
 
@@ -112,11 +154,13 @@ Json DirectoryPlanJson(const std::vector<std::pair<std::string, RunReport>>& pla
   int64_t peak = 0;
   for (const auto& [file, report] : plans) {
     const Json own = RunJson(report, /*done=*/false);
-    Json entry = {{"file", file}};
-    for (const char* key : {"totals", "bytes", "linears", "calibration", "verification", "notes",
-                            "predicted_peak_bytes", "destination"}) {
+    Json entry = {{"file", file}, {"source", nullptr}};
+    for (const char* key :
+         {"totals", "bytes", "predicted", "linears", "tables", "constants", "islands",
+          "calibration", "verification", "notes", "predicted_peak_bytes", "destination"}) {
       entry[key] = own.at(key);
     }
+    if (!own.value("caches", Json::array()).empty()) entry["caches"] = own.at("caches");
     peak = std::max(peak, report.predicted_peak_bytes);
     json["models"].push_back(std::move(entry));
   }
@@ -129,22 +173,29 @@ Json DirectoryRunJson(const DirectoryReport& report) {
   json["up_to_date"] = report.up_to_date;
   json["bytes_before"] = report.bytes_before;
   json["bytes_after"] = report.bytes_after;
-  json["seconds"]["total"] = report.seconds;
-  json["peak_resident_bytes"] = report.peak_bytes;
-  json["predicted_peak_bytes"] = report.predicted_peak_bytes;
+  if (!report.up_to_date) {
+    json["seconds"]["total"] = report.seconds;
+    json["peak_resident_bytes"] = report.peak_bytes;
+    json["predicted_peak_bytes"] = report.predicted_peak_bytes;
+  }
   json["next"] = NextStepsJson(report.destination);
   size_t index = 0;
   for (const Json& model : report.metadata.at("models")) {
-    Json entry = {{"file", model.at("file")}};
-    if (index < report.bytes.size()) entry["bytes"] = BytesJson(report.bytes[index]);
+    Json entry = {{"file", model.at("file")}, {"source", Member(model, "source")}};
+    entry["totals"] = WrittenTotals(model);
+    entry["bytes"] = index < report.bytes.size() ? BytesJson(report.bytes[index]) : Json(nullptr);
     ++index;
-    for (const char* key : {"source", "totals", "calibration", "verification", "notes"}) {
-      entry[key] = model.contains(key) ? model[key] : Json(nullptr);
-    }
+    entry["predicted"] = nullptr;
     entry["linears"] = Json::array();
     for (const Json& linear : model.value("linears", Json::array())) {
       entry["linears"].push_back(LinearJson(linear));
     }
+    for (const char* key : {"tables", "constants"}) entry[key] = model.value(key, Json::array());
+    entry["islands"] = model.value("islands", Json::object());
+    if (!model.value("caches", Json::array()).empty()) entry["caches"] = model.at("caches");
+    entry["calibration"] = Member(model, "calibration");
+    entry["verification"] = WrittenVerification(model);
+    entry["notes"] = model.at("notes");
     entry["predicted_peak_bytes"] = nullptr;
     entry["destination"] = report.destination.string();
     json["models"].push_back(std::move(entry));

@@ -18,12 +18,12 @@ size_t Width(const std::string& text) {
 
 }  // namespace
 
-void Table::AddRow(std::vector<std::string> cells) {
+void TextTable::AddRow(std::vector<std::string> cells) {
   if (cells.size() != columns_.size()) throw InternalError("a table row has the wrong cell count");
   rows_.push_back(std::move(cells));
 }
 
-std::string Table::Text() const {
+std::string TextTable::Text() const {
   std::vector<size_t> widths;
   for (size_t c = 0; c < columns_.size(); ++c) {
     size_t width = Width(columns_[c].title);

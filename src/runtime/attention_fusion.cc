@@ -35,6 +35,8 @@ class Matcher {
 
   /// What the last product reads now; and its kernel.
   [[nodiscard]] std::vector<ValueId> inputs() const { return inputs_; }
+  /// The nodes that are matched.
+  [[nodiscard]] const std::vector<int>& nodes() const { return nodes_; }
   [[nodiscard]] std::unique_ptr<Kernel> MakeKernel() const {
     std::map<ValueId, int> slots;
     for (size_t i = 0; i < inputs_.size(); ++i) slots[inputs_[i]] = int(i);
@@ -115,7 +117,7 @@ class Matcher {
   }
 
   [[nodiscard]] bool IsZero(ValueId id) const {
-    const onnx::TensorProto* constant = graph_.value(id).constant;
+    const StoredTensor* constant = graph_.value(id).constant;
     if (constant == nullptr || constant->ByteSizeLong() > 256) return false;
     const Tensor value = graph_.model().weights().Read(*constant);
     return value.size() == 1 && IsFloat(value.dtype()) && value.ToFloat32().data<float>()[0] == 0;
@@ -193,6 +195,8 @@ void FuseAttention(const Graph& graph, const std::vector<bool>& constant,
     Matcher matcher(graph, constant, int(i));
     const int product = matcher.Match();
     if (product < 0) continue;
+    const auto runs = [&](int index) { return steps[size_t(index)].kernel != nullptr; };
+    if (!std::ranges::all_of(matcher.nodes(), runs)) continue;
     steps[size_t(product)].kernel = matcher.MakeKernel();
     steps[size_t(product)].inputs = matcher.inputs();
   }

@@ -7,12 +7,24 @@
 #include "attention_fusion.h"
 #include "segments.h"
 
+#include "ptq/base/error.h"
+
 namespace ptq {
 namespace {
 
 bool IsRandom(const Node& node) {
   return node.op_type().starts_with("Random") || node.op_type() == "Bernoulli" ||
          node.op_type() == "Multinomial";
+}
+
+/// Null when the operator is unknown, or is one of a form that this build cannot run.
+std::unique_ptr<Kernel> KernelOrNone(const Node& node) {
+  if (!HasKernel(node)) return nullptr;
+  try {
+    return CreateKernel(node);
+  } catch (const UnsupportedError&) {
+    return nullptr;  // RequireKernel says why
+  }
 }
 
 }  // namespace
@@ -41,13 +53,21 @@ ExecutionPlan::ExecutionPlan(const Graph& graph) : graph_(&graph) {
     Step step;
     step.node = int(i);
     step.inputs = graph.inputs(int(i));
-    if (graph.BodyIn(int(i)) < 0) step.kernel = CreateKernel(graph.nodes()[i]);
+    if (graph.BodyIn(int(i)) < 0) step.kernel = KernelOrNone(graph.nodes()[i]);
     steps_.push_back(std::move(step));
   }
   MarkConstants();
   FuseAttention(graph, constant_, steps_);
   MarkAmbient();
   segments_ = CutIntoSegments(*graph_, steps_, constant_, ambient_);
+}
+
+void ExecutionPlan::RequireKernel(int step) const {
+  if (!CanRun(step)) (void)CreateKernel(graph_->nodes()[size_t(step)]);
+}
+
+void ExecutionPlan::RequireKernels() const {
+  for (size_t i = 0; i < steps_.size(); ++i) RequireKernel(int(i));
 }
 
 void ExecutionPlan::MarkConstants() {
@@ -69,11 +89,12 @@ void ExecutionPlan::MarkConstants() {
 void ExecutionPlan::MarkAmbient() {
   ambient_.assign(graph_->values().size(), false);
   for (const ValueId id : graph_->graph_inputs()) ambient_[size_t(id)] = true;
-  const std::vector<int> products = FindWeightProducts(*graph_, steps_, constant_);
-  const std::set<int> weighted(products.begin(), products.end());
+  const std::vector<int> products = FindWeightProducts(*graph_, steps_);
+  std::vector<bool> weighted(steps_.size(), false);
+  for (const int product : products) weighted[size_t(product)] = true;
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = steps_[i];
-    if (step.constant || step.kernel == nullptr || weighted.contains(int(i))) continue;
+    if (step.constant || step.kernel == nullptr || weighted[i]) continue;
     if (IsRandom(graph_->nodes()[size_t(step.node)])) continue;
     const bool known = std::ranges::all_of(ReadsOf(*graph_, step), [&](ValueId id) {
       return constant_[size_t(id)] || ambient_[size_t(id)];
@@ -85,12 +106,8 @@ void ExecutionPlan::MarkAmbient() {
   }
 }
 
-size_t ExecutionPlan::SegmentOf(ValueId id) const {
-  const int producer = graph_->value(id).producer;
-  for (size_t i = 0; i < segments_.size(); ++i) {
-    if (producer < segments_[i].end) return i;
-  }
-  return 0;
+size_t ExecutionPlan::SegmentOfStep(int step) const {
+  return size_t(std::ranges::upper_bound(segments_, step, {}, &Segment::end) - segments_.begin());
 }
 
 /// The node of `body` that has the value in a body of its own, however deep; -1 when none has.
@@ -109,22 +126,24 @@ int ExecutionPlan::OwnerWithin(int body, ValueId id) const {
 /// what is ambient.
 std::vector<int> ExecutionPlan::StepsIn(int body, int begin, int end, int first,
                                         const std::vector<ValueId>& goals) const {
-  std::set<ValueId> needed(goals.begin(), goals.end());
-  std::set<int> owners;
-  for (const ValueId id : goals) owners.insert(OwnerWithin(body, id));
+  std::set<int> wanted;  // the last one is next: what it reads is made in front of it
+  const auto want = [&](int step, bool ambient) {
+    if (step < first || step >= end || (step < begin && !ambient)) return;
+    if (graph_->BodyOf(graph_->ScopeOf(step)) == body) wanted.insert(step);
+  };
+  const auto need = [&](ValueId id) {
+    if (!constant_[size_t(id)]) want(graph_->value(id).producer, ambient_[size_t(id)]);
+  };
+  for (const ValueId id : goals) {
+    need(id);
+    want(OwnerWithin(body, id), false);
+  }
   std::vector<int> steps;
-  for (int i = end - 1; i >= first; --i) {
-    const Step& step = steps_[size_t(i)];
-    if (step.constant || graph_->BodyOf(graph_->ScopeOf(step.node)) != body) continue;
-    const bool earlier = i < begin;
-    const bool used = std::ranges::any_of(graph_->outputs(step.node), [&](ValueId id) {
-      return id != kNoValue && needed.contains(id) && (!earlier || ambient_[size_t(id)]);
-    });
-    if (!used && (earlier || !owners.contains(i))) continue;
-    steps.push_back(i);
-    for (const ValueId id : ReadsOf(*graph_, step)) {
-      if (!constant_[size_t(id)]) needed.insert(id);
-    }
+  while (!wanted.empty()) {
+    const int step = *wanted.rbegin();
+    wanted.erase(step);
+    steps.push_back(step);
+    for (const ValueId id : ReadsOf(*graph_, steps_[size_t(step)])) need(id);
   }
   std::ranges::reverse(steps);
   return steps;

@@ -19,7 +19,7 @@ void ForEachStored(const ExecutionPlan& plan, const Segment& segment, const Body
   for (int i = segment.begin; i < segment.end; ++i) {
     const Step& step = plan.steps()[size_t(i)];
     for (const ValueId id : ReadsOf(plan.graph(), step)) {
-      const onnx::TensorProto* const stored = plan.graph().value(id).constant;
+      const StoredTensor* const stored = plan.graph().value(id).constant;
       if (stored != nullptr) body(step, *stored);
     }
   }
@@ -49,6 +49,7 @@ void Executor::FinishJob(Job& job) const {
     if (seen.insert(id).second) job.release[i].push_back(id);
   };
   for (size_t i = job.steps.size(); i-- > 0;) {
+    plan_.RequireKernel(job.steps[i]);
     const Step& step = plan_.steps()[size_t(job.steps[i])];
     for (const ValueId id : ReadsOf(graph(), step)) release(i, id);
     // Outputs that nobody reads (an unused cache) go at once.
@@ -157,12 +158,12 @@ Tensor Executor::LoadConstant(ValueId id) const {
 void Executor::DropWeights(const Segment& segment) const {
   const WeightReader& weights = graph().model().weights();
   ForEachStored(plan_, segment,
-                [&](const Step&, const onnx::TensorProto& stored) { weights.Drop(stored); });
+                [&](const Step&, const StoredTensor& stored) { weights.Drop(stored); });
 }
 
 void Executor::PrefetchWeights(const Segment& segment) const {
   const WeightReader& weights = graph().model().weights();
-  ForEachStored(plan_, segment, [&](const Step& step, const onnx::TensorProto& stored) {
+  ForEachStored(plan_, segment, [&](const Step& step, const StoredTensor& stored) {
     if (!IsTable(step.node)) weights.Prefetch(stored);
   });
 }
@@ -186,9 +187,9 @@ std::vector<ValueId> Executor::TablesOf(const Segment& segment) const {
 /// Constants are loaded before it begins.
 class LoadedPass : public Pass {
  public:
-  LoadedPass(const Executor& executor, const Tap& tap, const Values& additions,
+  LoadedPass(const Executor& executor, const Tap& tap, const ValueEdits& edits,
              const Values& constants)
-      : Pass(executor, tap, additions), constants_(constants) {}
+      : Pass(executor, tap, edits), constants_(constants) {}
 
  private:
   void RunStep(const Job& job, size_t index) override { Execute(job, index); }
@@ -197,8 +198,12 @@ class LoadedPass : public Pass {
 };
 
 Values Executor::Run(const Job& job, const Values& constants, Values inputs, const Tap& tap,
-                     const Values& additions) const {
-  return LoadedPass(*this, tap, additions, constants).Run(job, std::move(inputs));
+                     const ValueEdits& edits) const {
+  return LoadedPass(*this, tap, edits, constants).Run(job, std::move(inputs));
+}
+
+void Executor::RoundToHalf(std::vector<ValueId> values) {
+  halves_.insert(values.begin(), values.end());
 }
 
 Values Executor::RunAll(Values inputs, const Values& overrides) const {

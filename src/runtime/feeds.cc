@@ -10,6 +10,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/json.h"
 
 namespace ptq {
 namespace {
@@ -25,7 +26,7 @@ int64_t FirstInt(const nlohmann::json& config, std::initializer_list<const char*
 nlohmann::json ReadObject(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) return nlohmann::json::object();
-  auto json = nlohmann::json::parse(ReadTextFile(path), nullptr, false);
+  auto json = ParseJson<nlohmann::json>(ReadTextFile(path));
   return json.is_object() ? json : nlohmann::json::object();
 }
 
@@ -237,6 +238,7 @@ FeedHints ReadFeedHints(const std::filesystem::path& model_directory) {
   if (hints.kv_heads == 0) hints.kv_heads = heads;
   hints.head_size = FirstInt(config, {"head_dim", "head_size", "d_kv"});
   if (hints.head_size == 0 && heads > 0) hints.head_size = hidden / heads;
+  hints.pad_token = std::max<int64_t>(0, FirstInt(config, {"pad_token_id"}));
   return hints;
 }
 
@@ -249,6 +251,34 @@ Values Feeder::Make(const std::vector<int64_t>& ids, int64_t batch, int64_t leng
   std::map<std::string, Tensor> given;
   if (source_) given = source_(ids, batch, length);
   return MakeInputs(*graph_, hints_, std::move(given), ids, batch, length);
+}
+
+Values Feeder::MakePadded(const std::vector<int64_t>& ids, int64_t batch, int64_t length,
+                          const std::vector<int64_t>& real) const {
+  Values values = Make(ids, batch, length);
+  for (auto& [id, tensor] : values) {
+    if (RoleOf(*graph_, id) != Role::kMask || tensor.shape() != Shape{batch, length}) continue;
+    const DType dtype = tensor.dtype();
+    std::vector<int64_t> mask(size_t(batch * length), 0);
+    for (int64_t b = 0; b < batch; ++b) {
+      std::fill_n(mask.begin() + b * length, real[size_t(b)], int64_t{1});
+    }
+    tensor = Tensor::From<int64_t>({batch, length}, mask).Cast(dtype);
+  }
+  return values;
+}
+
+bool ReadsPadding(const Graph& graph) {
+  bool masked = false;
+  for (const ValueId id : graph.graph_inputs()) {
+    const Role role = RoleOf(graph, id);
+    if (role == Role::kCache || role == Role::kCacheBranch) return false;
+    const Shape shape = graph.DeclaredType(id).shape.value_or(Shape{-1, -1});
+    const bool open = std::ranges::all_of(shape, [](int64_t dim) { return dim < 0; });
+    if (!open || (role == Role::kMask && shape.size() != 2)) return false;
+    masked = masked || role == Role::kMask;
+  }
+  return masked;
 }
 
 Values MakeInputs(const Graph& graph, const FeedHints& hints, std::map<std::string, Tensor> given,

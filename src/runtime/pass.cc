@@ -8,13 +8,17 @@
 #include "step_error.h"
 
 #include "ptq/base/error.h"
+#include "ptq/base/half.h"
 #include "ptq/base/interrupt.h"
 #include "ptq/runtime/refused_input.h"
 
 namespace ptq {
 
 Values Pass::Run(const Job& job, Values inputs) {
-  for (auto& [id, tensor] : inputs) table_[size_t(id)] = std::move(tensor);
+  for (auto& [id, tensor] : inputs) {
+    table_[size_t(id)] = std::move(tensor);
+    Round(id);
+  }
   inputs.clear();
   Walk(job);
   Values results;
@@ -49,11 +53,19 @@ void Pass::TapValue(const std::set<ValueId>& taps, ValueId id) {
 }
 
 void Pass::AddTo(ValueId id) {
-  const auto found = additions_.find(id);
-  if (found == additions_.end() || !table_[size_t(id)].defined()) return;
+  const auto found = edits_.additions.find(id);
+  if (found == edits_.additions.end() || !table_[size_t(id)].defined()) return;
   const auto vector = found->second.data<float>();
   const auto values = table_[size_t(id)].mutable_data<float>();
   for (size_t i = 0; i < values.size(); ++i) values[i] += vector[i % vector.size()];
+}
+
+void Pass::Round(ValueId id) {
+  if (!executor_.halves_.contains(id)) return;
+  Tensor& value = table_[size_t(id)];
+  if (!value.defined() || value.dtype() != DType::kFloat32) return;
+  const auto elements = value.mutable_data<float>();
+  RoundToHalf(elements, elements);
 }
 
 void Pass::Walk(const Job& job) {
@@ -72,6 +84,7 @@ void Pass::Walk(const Job& job) {
     RunStep(job, i);
     const auto& outputs = graph().outputs(step.node);
     for (const ValueId id : outputs) AddTo(id);
+    for (const ValueId id : outputs) Round(id);
     for (const ValueId id : outputs) TapValue(taps, id);
     for (const ValueId id : job.release[i]) {
       if (std::ranges::find(outputs, id) != outputs.end()) table_[size_t(id)] = Tensor();
@@ -88,6 +101,9 @@ void Pass::Execute(const Job& job, size_t index) {
   const Node& node = graph().nodes()[size_t(step.node)];
   std::vector<Tensor> inputs;
   for (const ValueId id : step.inputs) inputs.push_back(id == kNoValue ? Tensor() : Lookup(id));
+  if (const auto edit = edits_.first_inputs.find(step.node); edit != edits_.first_inputs.end()) {
+    inputs.front() = edit->second->Of(inputs.front());
+  }
   const auto& outputs = graph().outputs(step.node);
   std::vector<Tensor> results;
   WithNode<RefusedInput>(node, [&] {
@@ -121,6 +137,7 @@ std::vector<Tensor> Pass::RunBody(const Job& job, std::vector<Tensor> inputs) {
   const Scope& scope = graph().scope(job.body);
   for (size_t i = 0; i < scope.inputs.size(); ++i) {
     table_[size_t(scope.inputs[i])] = std::move(inputs[i]);
+    Round(scope.inputs[i]);
   }
   Walk(job);
   std::vector<Tensor> results;

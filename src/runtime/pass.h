@@ -12,11 +12,8 @@ namespace ptq {
 /// have made stays undefined. The iterations of a body run in the same table.
 class Pass {
  public:
-  Pass(const Executor& executor, const Tap& tap, const Values& additions)
-      : executor_(executor),
-        tap_(tap),
-        additions_(additions),
-        table_(executor.graph().values().size()) {}
+  Pass(const Executor& executor, const Tap& tap, const ValueEdits& edits)
+      : executor_(executor), tap_(tap), edits_(edits), table_(executor.graph().values().size()) {}
   virtual ~Pass() = default;
   Pass(const Pass&) = delete;
   Pass& operator=(const Pass&) = delete;
@@ -47,8 +44,9 @@ class Pass {
 
   const Executor& executor_;
   void AddTo(ValueId id);
+  void Round(ValueId id);
   const Tap& tap_;
-  const Values& additions_;
+  const ValueEdits& edits_;
   std::vector<Tensor> table_;
 };
 

@@ -1,8 +1,10 @@
 // Feeds a model arrays by name, and checks them against the inputs that it declares.
+#include "ptq/runtime/run_model.h"
+
+#include <algorithm>
 #include <set>
 
 #include "ptq/base/error.h"
-#include "ptq/runtime/executor.h"
 #include "ptq/tensor/sequence.h"
 
 namespace ptq {
@@ -27,10 +29,19 @@ void CheckInput(const Graph& graph, ValueId id, const Tensor& tensor) {
   }
 }
 
+/// Whether it is an input with a default: an initializer that is listed among the inputs.
+bool IsOptionalInput(const Graph& graph, const std::string& name) {
+  const auto& inputs = graph.model().graph().input();
+  const bool listed =
+      std::ranges::any_of(inputs, [&](const auto& input) { return input.name() == name; });
+  return listed && graph.Find(name) != kNoValue;
+}
+
 }  // namespace
 
 std::map<std::string, Tensor> RunModel(const Executor& executor,
                                        const std::map<std::string, Tensor>& inputs) {
+  executor.plan().RequireKernels();
   const Graph& graph = executor.graph();
   std::set<std::string> used;
   Values values;
@@ -42,10 +53,14 @@ std::map<std::string, Tensor> RunModel(const Executor& executor,
     values[id] = found->second;
     used.insert(name);
   }
+  Values overrides;  // of inputs that have a default
   for (const auto& [name, tensor] : inputs) {
-    if (!used.contains(name)) throw InputError("the model has no input '" + name + "'");
+    if (used.contains(name)) continue;
+    if (!IsOptionalInput(graph, name)) throw InputError("the model has no input '" + name + "'");
+    CheckInput(graph, graph.Find(name), tensor);
+    overrides[graph.Find(name)] = tensor;
   }
-  const Values outputs = executor.RunAll(std::move(values));
+  const Values outputs = executor.RunAll(std::move(values), overrides);
   std::map<std::string, Tensor> results;
   for (const ValueId id : graph.graph_outputs()) {
     const auto declared = graph.DeclaredType(id);

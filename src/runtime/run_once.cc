@@ -4,6 +4,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <unordered_set>
+#include <vector>
 
 #include "pass.h"
 
@@ -45,7 +47,7 @@ std::optional<MatrixRows> FindStored(const ExecutionPlan& plan, ValueId operand,
 
 /// Reads stored rows, and lets mapped pages go every now and then.
 RowReader ReaderOf(const Graph& graph, ValueId operand, MatrixRows rows) {
-  const onnx::TensorProto& stored = *graph.value(ViewConstant(graph, operand)->stored).constant;
+  const StoredTensor& stored = *graph.value(ViewConstant(graph, operand)->stored).constant;
   const int64_t row_bytes = BytesOf(DType(stored.data_type()), rows.cols());
   return [&weights = graph.model().weights(), &stored, row_bytes, rows = std::move(rows),
           read = std::make_shared<std::atomic<int64_t>>(0)](int64_t begin, int64_t end,
@@ -82,7 +84,7 @@ Tensor Product(const Tensor& x, int64_t n, int64_t k, const RowReader& read) {
 
 /// The product of a MatMul by a weight that need not be there as a whole.
 std::optional<Tensor> Executor::ProductByTiles(const Step& step, const std::vector<Tensor>& table,
-                                               const Values& overrides,
+                                               const ValueEdits& edits, const Values& overrides,
                                                const DeferredWeights& deferred) const {
   const Node& node = graph().nodes()[size_t(step.node)];
   if (!node.domain().empty() || node.op_type() != "MatMul" ||
@@ -90,10 +92,13 @@ std::optional<Tensor> Executor::ProductByTiles(const Step& step, const std::vect
     return std::nullopt;
   const ValueId weight = step.inputs[1];
   if (!plan_.IsConstant(weight) || plan_.IsConstant(step.inputs[0])) return std::nullopt;
-  const Tensor& x = table[size_t(step.inputs[0])];
+  Tensor x = table[size_t(step.inputs[0])];
   const auto fits = [&](int64_t k) {
     return x.dtype() == DType::kFloat32 && x.rank() > 0 && x.dim(-1) == k;
   };
+  if (const auto edit = edits.first_inputs.find(step.node); edit != edits.first_inputs.end()) {
+    x = edit->second->Of(x);
+  }
   if (const auto found = deferred.find(weight); found != deferred.end()) {
     const DeferredWeight& w = *found->second;
     if (!fits(w.k())) return std::nullopt;
@@ -131,16 +136,17 @@ std::optional<Tensor> GatheredRows(const Node& node, const DeferredTable& table,
 class SinglePass : public Pass {
  public:
   SinglePass(const Executor& executor, const Values& overrides, const DeferredWeights& deferred,
-             const Values& additions)
-      : Pass(executor, kNoTap, additions),
+             const ValueEdits& edits)
+      : Pass(executor, kNoTap, edits),
         executor_(executor),
+        edits_(edits),
         overrides_(overrides),
         deferred_(deferred) {}
 
  private:
   void RunStep(const Job& job, size_t index) override {
     const Step& step = StepOf(job, index);
-    auto result = executor_.ProductByTiles(step, table(), overrides_, deferred_);
+    auto result = executor_.ProductByTiles(step, table(), edits_, overrides_, deferred_);
     if (!result.has_value()) result = Gathered(step);
     if (result.has_value()) {
       Release(job, index);
@@ -148,7 +154,7 @@ class SinglePass : public Pass {
       return;
     }
     Values own = overrides_;
-    for (const ValueId id : step.inputs) AddDeferred(id, own);
+    AddDeferred(step, own);
     Job single;
     single.steps = {job.steps[index]};
     constants_ = executor_.LoadConstants(single, own);
@@ -156,18 +162,25 @@ class SinglePass : public Pass {
     constants_.clear();
   }
 
-  /// The deferred weights that a constant is, or is computed from.
-  void AddDeferred(ValueId id, Values& own) const {
-    if (deferred_.empty() || id == kNoValue || !executor_.plan().IsConstant(id)) return;
-    if (own.contains(id)) return;
-    if (const auto found = deferred_.find(id); found != deferred_.end()) {
-      own[id] = found->second->Whole();
-      return;
-    }
-    const Value& value = executor_.graph().value(id);
-    if (value.constant != nullptr) return;
-    for (const ValueId input : executor_.plan().steps()[size_t(value.producer)].inputs) {
-      AddDeferred(input, own);
+  /// The deferred weights that the step's constants are, or are computed from. Each constant is
+  /// looked at once.
+  void AddDeferred(const Step& step, Values& own) const {
+    if (deferred_.empty()) return;
+    std::vector<ValueId> open = step.inputs;
+    std::unordered_set<ValueId> seen;
+    while (!open.empty()) {
+      const ValueId id = open.back();
+      open.pop_back();
+      if (id == kNoValue || !executor_.plan().IsConstant(id) || own.contains(id)) continue;
+      if (!seen.insert(id).second) continue;
+      if (const auto found = deferred_.find(id); found != deferred_.end()) {
+        own[id] = found->second->Whole();
+        continue;
+      }
+      const Value& value = executor_.graph().value(id);
+      if (value.constant != nullptr) continue;
+      const auto& inputs = executor_.plan().steps()[size_t(value.producer)].inputs;
+      open.insert(open.end(), inputs.begin(), inputs.end());
     }
   }
 
@@ -189,14 +202,15 @@ class SinglePass : public Pass {
 
   inline static const Tap kNoTap;
   const Executor& executor_;
+  const ValueEdits& edits_;
   const Values& overrides_;
   const DeferredWeights& deferred_;
   Values constants_;  ///< of the step that runs now
 };
 
 Values Executor::RunOnce(const Job& job, const Values& overrides, const DeferredWeights& deferred,
-                         Values inputs, const Values& additions) const {
-  return SinglePass(*this, overrides, deferred, additions).Run(job, std::move(inputs));
+                         Values inputs, const ValueEdits& edits) const {
+  return SinglePass(*this, overrides, deferred, edits).Run(job, std::move(inputs));
 }
 
 }  // namespace ptq

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <limits>
-#include <map>
 #include <set>
+#include <unordered_map>
 
 #include "ptq/model/constant_view.h"
 
@@ -16,19 +16,27 @@ constexpr size_t kWindow = 4;
 /// A constant operand with fewer elements is a scale or a table, not a weight.
 constexpr int64_t kSmallWeight = 256;
 
-/// Follows a constant back through Transpose, Cast and their like to a stored matrix.
-bool IsWeight(const Graph& graph, const std::vector<bool>& constant, ValueId id) {
-  if (!constant[size_t(id)]) return false;
-  const Value& value = graph.value(id);
-  if (value.constant != nullptr) {
+/// By value: whether it is a stored matrix, or made of one by Transpose, Cast and their like.
+std::vector<bool> FindWeights(const Graph& graph, const std::vector<Step>& steps) {
+  std::vector<bool> weight(graph.values().size(), false);
+  for (size_t id = 0; id < weight.size(); ++id) {
+    const StoredTensor* const constant = graph.values()[id].constant;
+    if (constant == nullptr) continue;
     int64_t size = 1;
-    for (const int64_t dim : value.constant->dims()) size *= dim;
-    return value.constant->dims_size() >= 2 && size >= kSmallWeight;
+    for (const int64_t dim : constant->dims()) size *= dim;
+    weight[id] = constant->dims_size() >= 2 && size >= kSmallWeight;
   }
-  return value.producer >= 0 &&
-         std::ranges::any_of(graph.inputs(value.producer), [&](ValueId input) {
-           return input != kNoValue && IsWeight(graph, constant, input);
-         });
+  for (const Step& step : steps) {
+    if (!step.constant) continue;
+    const bool made_of_one = std::ranges::any_of(graph.inputs(step.node), [&](ValueId input) {
+      return input != kNoValue && weight[size_t(input)];
+    });
+    for (const ValueId id : graph.outputs(step.node)) {
+      if (id == kNoValue || graph.value(id).constant != nullptr) continue;
+      weight[size_t(id)] = made_of_one;
+    }
+  }
+  return weight;
 }
 
 class Cutter {
@@ -40,11 +48,10 @@ class Cutter {
         constant_(constant),
         ambient_(ambient),
         count_(int(steps.size())),
-        products_(FindWeightProducts(graph, steps, constant)) {
+        products_(FindWeightProducts(graph, steps)) {
     MarkShapeOnly();
     FindLastUses();
-    ForbidCutsBetweenSiblings();
-    ForbidCutsInBodies();
+    ForbidCuts();
   }
 
   std::vector<Segment> Cut() {
@@ -54,17 +61,12 @@ class Cutter {
       if (HasProduct(begin, gap) && HasProduct(gap, count_)) ends.push_back(gap);
     }
     ends.push_back(count_);
-    std::vector<Segment> segments;
-    int begin = 0;
-    for (const int end : ends) {
-      Segment segment;
-      segment.begin = begin;
-      segment.end = end;
-      segment.live_in = LiveAt(begin);
-      segment.live_out = end == count_ ? GraphOutputs() : LiveAt(end);
-      segments.push_back(std::move(segment));
-      begin = end;
+    std::vector<Segment> segments(ends.size());
+    for (size_t i = 0; i < ends.size(); ++i) {
+      segments[i].begin = i == 0 ? 0 : ends[i - 1];
+      segments[i].end = ends[i];
     }
+    FillLive(segments);
     return segments;
   }
 
@@ -109,58 +111,75 @@ class Cutter {
     }
   }
 
+  void ForbidCuts() {
+    std::vector<int> change(size_t(count_) + 2, 0);
+    const auto forbid = [&](int first, int last) {  // the gaps between two steps
+      if (first >= last) return;
+      ++change[size_t(first) + 1];
+      --change[size_t(last) + 1];
+    };
+    ForbidCutsBetweenSiblings(forbid);
+    // A body runs as a whole.
+    for (const Scope& scope : graph_.scopes()) {
+      if (!scope.is_branch() && scope.owner >= 0) forbid(scope.first, scope.owner);
+    }
+    ForbidCutsBetweenExperts(forbid);
+    allowed_.assign(size_t(count_) + 1, true);
+    int forbidden = 0;
+    for (size_t gap = 0; gap < allowed_.size(); ++gap) {
+      forbidden += change[gap];
+      allowed_[gap] = forbidden == 0;
+    }
+  }
+
+  /// The codes of all experts of a node are written together.
+  template <class Forbid>
+  void ForbidCutsBetweenExperts(const Forbid& forbid) const {
+    for (const SpelledOut& form : graph_.model().spelled_out()) {
+      if (form.original.op_type() != "MoE") continue;
+      const auto step = [&](const std::string& output) {
+        return graph_.value(graph_.Find(output)).producer;
+      };
+      forbid(step(form.outputs.front()), step(form.outputs.back()));
+    }
+  }
+
   /// Products of one activation share statistics and scales, so they stay in one segment. So do
   /// products of one weight in different branches, which share its codes.
-  void ForbidCutsBetweenSiblings() {
-    allowed_.assign(size_t(count_) + 1, true);
-    std::map<ValueId, int> first;
+  template <class Forbid>
+  void ForbidCutsBetweenSiblings(const Forbid& forbid) const {
+    const std::vector<bool> weight = FindWeights(graph_, steps_);
+    std::unordered_map<ValueId, int> first;
     for (const int product : products_) {
       for (const ValueId id : graph_.inputs(steps_[size_t(product)].node)) {
         if (id == kNoValue) continue;
         int own = product;
         if (constant_[size_t(id)]) {
           const bool in_branch = graph_.scope(graph_.ScopeOf(product)).is_branch();
-          if (!in_branch || !IsWeight(graph_, constant_, id)) continue;
+          if (!in_branch || !weight[size_t(id)]) continue;
         } else if (const auto gathered = FindGathered(graph_, id)) {
           own = gathered->gather;  // gathered matrices are weights: their codes are made there
         }
-        const int begin = first.try_emplace(id, own).first->second;
-        for (int gap = begin + 1; gap <= product; ++gap) allowed_[size_t(gap)] = false;
+        forbid(first.try_emplace(id, own).first->second, product);
       }
     }
   }
 
-  /// A body runs as a whole.
-  void ForbidCutsInBodies() {
-    for (const Scope& scope : graph_.scopes()) {
-      if (scope.is_branch() || scope.owner < 0) continue;
-      for (int gap = scope.first + 1; gap <= scope.owner; ++gap) allowed_[size_t(gap)] = false;
-    }
-  }
-
-  [[nodiscard]] bool IsLive(size_t id, int gap) const {
-    const Value& value = graph_.values()[id];
-    const bool exists = value.producer >= 0 ? value.producer < gap : value.graph_input;
-    // What is ambient is computed again on the other side, from the inputs.
-    const bool carried = !constant_[id] && (!ambient_[id] || value.graph_input);
-    return carried && exists && last_use_[id] >= gap;
-  }
-
-  /// What the last segment gives: ambient values and constants, too, when they are outputs.
-  [[nodiscard]] std::vector<ValueId> GraphOutputs() const {
-    std::vector<ValueId> outputs;
+  /// What comes over the cut before each segment, and what the last one gives: ambient values and
+  /// constants, too, when they are outputs.
+  void FillLive(std::vector<Segment>& segments) const {
     for (size_t id = 0; id < last_use_.size(); ++id) {
-      if (graph_.values()[id].graph_output) outputs.push_back(ValueId(id));
+      const Value& value = graph_.values()[id];
+      if (value.graph_output) segments.back().live_out.push_back(ValueId(id));
+      // What is ambient is computed again on the other side, from the inputs.
+      const bool carried = !constant_[id] && (!ambient_[id] || value.graph_input);
+      if (!carried || (value.producer < 0 && !value.graph_input)) continue;
+      auto segment = std::ranges::upper_bound(segments, value.producer, {}, &Segment::begin);
+      for (; segment != segments.end() && segment->begin <= last_use_[id]; ++segment) {
+        segment->live_in.push_back(ValueId(id));
+      }
     }
-    return outputs;
-  }
-
-  [[nodiscard]] std::vector<ValueId> LiveAt(int gap) const {
-    std::vector<ValueId> live;
-    for (size_t id = 0; id < last_use_.size(); ++id) {
-      if (IsLive(id, gap)) live.push_back(ValueId(id));
-    }
-    return live;
+    for (size_t i = 1; i < segments.size(); ++i) segments[i - 1].live_out = segments[i].live_in;
   }
 
   /// Live activations at each gap (before step i), without masks, rotary tables and their like:
@@ -187,20 +206,29 @@ class Cutter {
     return widths;
   }
 
+  /// Of the gaps behind each product up to the next one.
+  [[nodiscard]] std::vector<int> NarrowestBetweenProducts(const std::vector<int>& widths) const {
+    std::vector<int> least(products_.size() - 1, std::numeric_limits<int>::max());
+    for (size_t i = 0; i < least.size(); ++i) {
+      for (int gap = products_[i] + 1; gap <= products_[i + 1]; ++gap) {
+        if (allowed_[size_t(gap)]) least[i] = std::min(least[i], widths[size_t(gap)]);
+      }
+    }
+    return least;
+  }
+
   /// Gaps as narrow as any other within kWindow products to both sides.
   [[nodiscard]] std::vector<int> NarrowGaps() const {
     std::vector<int> gaps;
     if (products_.size() < 2) return gaps;
     const std::vector<int> widths = Widths();
+    const std::vector<int> least = NarrowestBetweenProducts(widths);
     for (int gap = products_.front() + 1; gap <= products_.back(); ++gap) {
       const auto next = std::ranges::lower_bound(products_, gap) - products_.begin();
       const auto low = std::max<int64_t>(0, next - int64_t(kWindow));
       const auto high =
           std::min<int64_t>(int64_t(products_.size()) - 1, next + int64_t(kWindow) - 1);
-      int narrowest = std::numeric_limits<int>::max();
-      for (int i = products_[size_t(low)] + 1; i <= products_[size_t(high)]; ++i) {
-        if (allowed_[size_t(i)]) narrowest = std::min(narrowest, widths[size_t(i)]);
-      }
+      const int narrowest = *std::min_element(least.begin() + low, least.begin() + high);
       if (allowed_[size_t(gap)] && widths[size_t(gap)] <= narrowest) gaps.push_back(gap);
     }
     return gaps;
@@ -224,18 +252,18 @@ class Cutter {
 
 }  // namespace
 
-std::vector<int> FindWeightProducts(const Graph& graph, const std::vector<Step>& steps,
-                                    const std::vector<bool>& constant) {
+std::vector<int> FindWeightProducts(const Graph& graph, const std::vector<Step>& steps) {
   static const std::set<std::string> kProducts = {
       "MatMul",        "Gemm",       "FusedMatMul", "Attention", "MatMulNBits", "MatMulBnb4",
       "MatMulInteger", "QAttention", "MoE",         "QMoE",      "Conv"};
+  const std::vector<bool> weight = FindWeights(graph, steps);
   std::vector<int> products;
   for (size_t i = 0; i < steps.size(); ++i) {
     const Node& node = graph.nodes()[size_t(steps[i].node)];
     if (steps[i].constant || !kProducts.contains(node.op_type())) continue;
     const auto& inputs = graph.inputs(steps[i].node);
     const bool weighted = std::ranges::any_of(inputs, [&](ValueId id) {
-      return id != kNoValue && (IsWeight(graph, constant, id) || FindGathered(graph, id));
+      return id != kNoValue && (weight[size_t(id)] || FindGathered(graph, id));
     });
     if (weighted) products.push_back(int(i));
   }

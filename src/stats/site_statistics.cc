@@ -19,16 +19,26 @@ constexpr int64_t kChannelTile = 64;
 /// Numbers of a Gram matrix that are copied to be sent together, about.
 constexpr int64_t kSentTogether = int64_t{1} << 22;
 
-/// Adds x and |x| of the columns [0, width) of each row to sums, and takes |x| into `largest`.
-PTQ_VECTOR_CLONES void AddColumns(const float* x, size_t rows, size_t stride, size_t width,
-                                  float* sums, float* abs_sums, float* largest) {
+/// Takes the columns [0, width) of each row into ranges.
+PTQ_VECTOR_CLONES void WidenColumns(const float* x, size_t rows, size_t stride, size_t width,
+                                    float* lowest, float* highest) {
   for (size_t row = 0; row < rows; ++row) {
     const float* values = x + row * stride;
     for (size_t j = 0; j < width; ++j) {
-      const float magnitude = std::abs(values[j]);
+      lowest[j] = values[j] < lowest[j] ? values[j] : lowest[j];
+      highest[j] = highest[j] < values[j] ? values[j] : highest[j];
+    }
+  }
+}
+
+/// Adds x and |x| of the columns [0, width) of each row to sums.
+PTQ_VECTOR_CLONES void AddColumns(const float* x, size_t rows, size_t stride, size_t width,
+                                  float* sums, float* abs_sums) {
+  for (size_t row = 0; row < rows; ++row) {
+    const float* values = x + row * stride;
+    for (size_t j = 0; j < width; ++j) {
       sums[j] += values[j];
-      abs_sums[j] += magnitude;
-      largest[j] = largest[j] < magnitude ? magnitude : largest[j];
+      abs_sums[j] += std::abs(values[j]);
     }
   }
 }
@@ -59,21 +69,27 @@ SiteStatistics::SiteStatistics(int64_t k, Parts parts)
       sum_(size_t(k), 0.0),
       shift_sum_(size_t(k), 0.0),
       abs_sum_(size_t(k), 0.0),
-      max_abs_(size_t(k), 0.0f) {
+      max_abs_(size_t(k), 0.0f),
+      lowest_(size_t(k), 0.0f),
+      highest_(size_t(k), 0.0f) {
   if (parts.gram) gram_.assign(size_t(k * k), 0.0f);
   if (parts.cross) cross_.assign(size_t(k * k), 0.0f);
 }
 
 SiteStatistics::SiteStatistics(int64_t count, std::vector<double> sum, std::vector<double> abs_sum,
-                               std::vector<float> max_abs, std::vector<float> gram)
+                               std::vector<float> max_abs, std::vector<float> lowest,
+                               std::vector<float> highest, std::vector<float> gram)
     : k_(static_cast<int64_t>(abs_sum.size())),
       count_(count),
       sum_(std::move(sum)),
       shift_sum_(abs_sum.size(), 0.0),
       abs_sum_(std::move(abs_sum)),
       max_abs_(std::move(max_abs)),
+      lowest_(std::move(lowest)),
+      highest_(std::move(highest)),
       gram_(std::move(gram)) {
-  if (max_abs_.size() != abs_sum_.size() || sum_.size() != abs_sum_.size() ||
+  if (max_abs_.size() != abs_sum_.size() || lowest_.size() != abs_sum_.size() ||
+      highest_.size() != abs_sum_.size() || sum_.size() != abs_sum_.size() ||
       (!gram_.empty() && gram_.size() != abs_sum_.size() * abs_sum_.size())) {
     throw InternalError("statistics of different widths");
   }
@@ -88,18 +104,25 @@ void SiteStatistics::Add(std::span<const std::span<const float>> parts) {
   }
   ParallelForTiles(k_, kChannelTile, [&](int64_t begin, int64_t end) {
     std::array<float, kChannelTile> sums, abs_sums;  // of one part: short enough for float
-    float* const largest = max_abs_.data() + begin;
+    std::array<float, kChannelTile> lowest{}, highest{};
     const auto width = static_cast<size_t>(end - begin);
     for (const auto& part : parts) {
       sums.fill(0.0f);
       abs_sums.fill(0.0f);
       const auto stride = static_cast<size_t>(k_);
-      AddColumns(part.data() + begin, part.size() / stride, stride, width, sums.data(),
-                 abs_sums.data(), largest);
+      const size_t rows = part.size() / stride;
+      AddColumns(part.data() + begin, rows, stride, width, sums.data(), abs_sums.data());
+      WidenColumns(part.data() + begin, rows, stride, width, lowest.data(), highest.data());
       for (size_t j = 0; j < width; ++j) {
         sum_[static_cast<size_t>(begin) + j] += sums[j];
         abs_sum_[static_cast<size_t>(begin) + j] += abs_sums[j];
       }
+    }
+    for (size_t j = 0; j < width; ++j) {
+      const size_t channel = static_cast<size_t>(begin) + j;
+      max_abs_[channel] = std::max({max_abs_[channel], -lowest[j], highest[j]});
+      lowest_[channel] = std::min(lowest_[channel], lowest[j]);
+      highest_[channel] = std::max(highest_[channel], highest[j]);
     }
   });
   if (!gram_.empty()) AccumulateGram(parts, k_, gram_.data());
@@ -125,6 +148,13 @@ void SiteStatistics::AddWithOriginal(std::span<const std::span<const float>> par
   }
 }
 
+void SiteStatistics::Widen(std::span<const std::span<const float>> parts) {
+  for (const auto& part : parts) {
+    const auto k = static_cast<size_t>(k_);
+    WidenColumns(part.data(), part.size() / k, k, k, lowest_.data(), highest_.data());
+  }
+}
+
 void SiteStatistics::Merge(const SiteStatistics& other) {
   if (other.k_ != k_ || other.gram_.size() != gram_.size() ||
       other.cross_.size() != cross_.size()) {
@@ -136,6 +166,8 @@ void SiteStatistics::Merge(const SiteStatistics& other) {
     shift_sum_[j] += other.shift_sum_[j];
     abs_sum_[j] += other.abs_sum_[j];
     max_abs_[j] = std::max(max_abs_[j], other.max_abs_[j]);
+    lowest_[j] = std::min(lowest_[j], other.lowest_[j]);
+    highest_[j] = std::max(highest_[j], other.highest_[j]);
   }
   for (size_t i = 0; i < gram_.size(); ++i) gram_[i] += other.gram_[i];
   for (size_t i = 0; i < cross_.size(); ++i) cross_[i] += other.cross_[i];
@@ -148,6 +180,10 @@ void SiteStatistics::Gather(Ranks& ranks, int root) {
   ranks.Sum(shift_sum_, root);
   ranks.Sum(abs_sum_, root);
   ranks.Max(max_abs_, root);
+  ranks.Max(highest_, root);
+  for (float& value : lowest_) value = -value;
+  ranks.Max(lowest_, root);
+  for (float& value : lowest_) value = -value;
   for (size_t begin = 0; begin < cross_.size(); begin += size_t(kSentTogether)) {
     ranks.Sum(
         std::span(cross_).subspan(begin, std::min(size_t(kSentTogether), cross_.size() - begin)),

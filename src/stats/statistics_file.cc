@@ -1,12 +1,14 @@
-// Writes safetensors with five tensors a site, and checks each of them before it is read.
+// Writes safetensors with seven tensors a site, and checks each of them before it is read.
 #include "ptq/stats/statistics_file.h"
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include "ptq/base/destination.h"
 #include "ptq/base/error.h"
+#include "ptq/base/json.h"
 
 namespace ptq {
 namespace {
@@ -32,7 +34,7 @@ StatisticsWriter::StatisticsWriter(const std::filesystem::path& path, const Json
                                    std::vector<StoredSite> sites)
     : sites_(std::move(sites)), file_(Claimed(path)) {
   Json header;
-  header["__metadata__"] = {{"format", kStatisticsFormat}, {"provenance", provenance.dump()}};
+  header["__metadata__"] = {{"format", kStatisticsFormat}, {"provenance", DumpJson(provenance)}};
   int64_t offset = 0;
   const auto add = [&](const std::string& name, const char* dtype, const Json& shape,
                        int64_t bytes) {
@@ -44,10 +46,12 @@ StatisticsWriter::StatisticsWriter(const std::filesystem::path& path, const Json
     add(prefix + "count", "I64", Json::array(), 8);
     add(prefix + "sum", "F64", {site.k}, 8 * site.k);
     add(prefix + "abs_sum", "F64", {site.k}, 8 * site.k);
-    add(prefix + "max_abs", "F32", {site.k}, 4 * site.k);
+    for (const char* extreme : {"max_abs", "lowest", "highest"}) {
+      add(prefix + extreme, "F32", {site.k}, 4 * site.k);
+    }
     add(prefix + "gram", "F32", {TriangleSize(site.k)}, 4 * TriangleSize(site.k));
   }
-  std::string text = header.dump();
+  std::string text = DumpJson(header);
   text.resize((text.size() + 7) / 8 * 8, ' ');  // data begins at a multiple of 8
   const auto length = static_cast<uint64_t>(text.size());
   file_.writer().Write(std::as_bytes(std::span(&length, 1)));
@@ -65,6 +69,8 @@ void StatisticsWriter::Write(const SiteStatistics& statistics) {
   file_.writer().Write(std::as_bytes(statistics.sum()));
   file_.writer().Write(std::as_bytes(statistics.abs_sum()));
   file_.writer().Write(std::as_bytes(statistics.max_abs()));
+  file_.writer().Write(std::as_bytes(statistics.lowest()));
+  file_.writer().Write(std::as_bytes(statistics.highest()));
   for (int64_t row = 0; row < k; ++row) {
     file_.writer().Write(
         std::as_bytes(statistics.gram().subspan(size_t(row * k), size_t(row + 1))));
@@ -86,13 +92,13 @@ StatisticsFile::StatisticsFile(const std::filesystem::path& path) : file_(Mapped
   std::memcpy(&length, bytes.data(), sizeof(length));
   if (length > kLargestHeader || length > bytes.size() - sizeof(length)) refuse("it is truncated");
   const auto* const text = reinterpret_cast<const char*>(bytes.data()) + sizeof(length);
-  header_ = Json::parse(text, text + length, nullptr, /*allow_exceptions=*/false);
+  header_ = ParseJson<Json>({text, length});
   data_begin_ = sizeof(length) + length;
   const Json::json_pointer metadata("/__metadata__/provenance");
   if (!header_.is_object() || !header_.contains(metadata) || !header_[metadata].is_string()) {
     refuse("its header does not say where it is from");
   }
-  provenance_ = Json::parse(header_[metadata].get<std::string>(), nullptr, false);
+  provenance_ = ParseJson<Json>(header_[metadata].get<std::string>());
   for (const char* entry : {"/source", "/calibration/samples", "/calibration/tokens"}) {
     if (provenance_.is_discarded() || !provenance_.contains(Json::json_pointer(entry))) {
       refuse("its header does not say where it is from");
@@ -109,10 +115,6 @@ StatisticsFile::StatisticsFile(const std::filesystem::path& path) : file_(Mapped
     (void)Find(prefix + "gram", "F32", 4 * TriangleSize(site.k));
     sites_.push_back(std::move(site));
   }
-}
-
-bool StatisticsFile::Has(const std::string& site) const {
-  return std::ranges::any_of(sites_, [&](const StoredSite& own) { return own.name == site; });
 }
 
 std::span<const std::byte> StatisticsFile::Find(const std::string& tensor, std::string_view dtype,
@@ -155,6 +157,13 @@ SiteStatistics StatisticsFile::Read(const std::string& site) const {
   copy("sum", "F64", sum.data(), 8 * k);
   copy("abs_sum", "F64", abs_sum.data(), 8 * k);
   copy("max_abs", "F32", max_abs.data(), 4 * k);
+  std::vector<float> lowest(max_abs.size()), highest(max_abs);
+  if (header_.contains(prefix + "lowest")) {
+    copy("lowest", "F32", lowest.data(), 4 * k);
+    copy("highest", "F32", highest.data(), 4 * k);
+  } else {  // as files were before activations could be rounded
+    std::ranges::transform(highest, lowest.begin(), std::negate<float>());
+  }
   const auto triangle = Find(prefix + "gram", "F32", 4 * TriangleSize(k));
   for (int64_t row = 0; row < k; ++row) {
     std::memcpy(gram.data() + row * k, triangle.data() + 4 * TriangleSize(row),
@@ -162,7 +171,7 @@ SiteStatistics StatisticsFile::Read(const std::string& site) const {
   }
   file_->Drop(triangle);
   return SiteStatistics(count, std::move(sum), std::move(abs_sum), std::move(max_abs),
-                        std::move(gram));
+                        std::move(lowest), std::move(highest), std::move(gram));
 }
 
 }  // namespace ptq

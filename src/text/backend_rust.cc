@@ -1,6 +1,6 @@
 // The build with the Rust library: calls its C ABI, frees what it gives, and throws its errors.
 #include "backend.h"
-#include "ptq_text_ffi.h"
+#include "ffi/ptq_text_ffi.h"
 
 #include "ptq/base/error.h"
 

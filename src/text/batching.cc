@@ -10,6 +10,9 @@
 namespace ptq {
 namespace {
 
+/// Rows of a padded batch.
+constexpr size_t kPaddedRows = 8;
+
 int64_t LengthOf(const std::vector<int64_t>& sample) { return static_cast<int64_t>(sample.size()); }
 
 /// Indices of the samples that are not empty, longest first.
@@ -48,6 +51,33 @@ std::vector<MicroBatch> MakeMicroBatches(std::span<const std::vector<int64_t>> s
     if (batches.empty() || batches.back().tokens + tokens > token_budget) batches.emplace_back();
     batches.back().tokens += tokens;
     batches.back().blocks.push_back(std::move(block));
+  }
+  return batches;
+}
+
+std::vector<MicroBatch> MakePaddedBatches(std::span<const std::vector<int64_t>> samples,
+                                          int64_t pad, int64_t tokens) {
+  std::vector<size_t> usable(samples.size());
+  std::iota(usable.begin(), usable.end(), size_t{0});
+  std::erase_if(usable, [&](size_t i) { return samples[i].size() < 2; });
+  std::vector<MicroBatch> batches;
+  for (size_t first = 0; first < usable.size(); first += kPaddedRows) {
+    const auto rows =
+        std::span(usable).subspan(first, std::min(kPaddedRows, usable.size() - first));
+    TokenBlock block;
+    block.batch = int64_t(rows.size());
+    for (const size_t i : rows) block.length = std::max(block.length, LengthOf(samples[i]));
+    const int64_t size = block.batch * block.length;
+    if (!batches.empty() && size > tokens) break;
+    tokens -= size;
+    for (const size_t i : rows) {
+      const int64_t real = std::min(LengthOf(samples[i]), block.length - 1);
+      block.ids.insert(block.ids.end(), samples[i].begin(), samples[i].begin() + real);
+      block.ids.resize(block.ids.size() + size_t(block.length - real), pad);
+      block.samples.push_back(i);
+      block.real.push_back(real);
+    }
+    batches.push_back({{std::move(block)}, size});
   }
   return batches;
 }

@@ -11,6 +11,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/json.h"
 
 namespace ptq {
 namespace {
@@ -182,7 +183,7 @@ std::string Compose(const std::filesystem::path& directory) {
   tokenizer["post_processor"] = PostProcessor(family, config, special, vocab, directory);
   tokenizer["decoder"] = ByteLevel(true, true, true);
   tokenizer["model"] = std::move(model);
-  return tokenizer.dump();
+  return DumpJson(tokenizer);
 }
 
 }  // namespace

@@ -6,15 +6,16 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/json.h"
 
 namespace ptq {
 namespace {
 
 /// Keeps the order of keys, as Python does: a template may write an object out again.
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
-Json ParseVariables(std::string_view json, const char* what) {
-  Json parsed = Json::parse(json, nullptr, /*allow_exceptions=*/false);
+OrderedJson ParseVariables(std::string_view json, const char* what) {
+  OrderedJson parsed = ParseJson<OrderedJson>(json);
   if (parsed.is_discarded()) throw InputError(std::string(what) + ": not valid JSON");
   return parsed;
 }
@@ -59,7 +60,7 @@ std::optional<ChatTemplate> ChatTemplate::FromDirectory(const std::filesystem::p
                                                         const std::string& name) {
   auto source = FindTemplate(directory, name);
   if (!source) return std::nullopt;
-  return ChatTemplate(*std::move(source), ReadSpecialTokens(directory).dump());
+  return ChatTemplate(*std::move(source), DumpJson(ReadSpecialTokens(directory)));
 }
 
 ChatTemplate::ChatTemplate(std::string source, std::string_view variables_json)
@@ -71,18 +72,18 @@ ChatTemplate::ChatTemplate(std::string source, std::string_view variables_json)
 
 std::string ChatTemplate::Render(std::string_view messages_json, bool add_generation_prompt,
                                  std::string_view extra_json, int64_t now) const {
-  Json messages = ParseVariables(messages_json, "messages");
-  const Json extra = ParseVariables(extra_json, "chat template variables");
+  OrderedJson messages = ParseVariables(messages_json, "messages");
+  const OrderedJson extra = ParseVariables(extra_json, "chat template variables");
   if (!messages.is_array() || !extra.is_object()) {
     throw InputError("chat template: messages must be an array and the variables an object");
   }
-  Json context = ParseVariables(variables_json_, "chat template variables");
+  OrderedJson context = ParseVariables(variables_json_, "chat template variables");
   context["messages"] = std::move(messages);
   context["tools"] = nullptr;
   context["documents"] = nullptr;
   context["add_generation_prompt"] = add_generation_prompt;
   context.update(extra);
-  return text_backend::RenderChat(source_, context.dump(), now);
+  return text_backend::RenderChat(source_, DumpJson(context), now);
 }
 
 }  // namespace ptq

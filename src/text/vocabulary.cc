@@ -53,7 +53,7 @@ std::string SkippedTexts::Finish() const {
                      "; the tokenizer does not belong to the model");
   }
   std::string note = name_ + ": " + many + " were skipped: " + token;
-  spdlog::warn("{}", note);
+  spdlog::warn(note);
   return note;
 }
 

@@ -164,7 +164,19 @@ def test_unknown_operator(work, tmp_path, domain):
     if domain:
         model.opset_import.append(helper.make_opsetid(domain, 1))
     folder = save(model, tmp_path / "source")
-    refused_run(work, 4, "Unheard", node.name, model=folder)
+    ids = calibration_ids(tmp_path / "ids.npy")
+    asked = ["--src", folder, "--calib", ids]
+    run = ["run", *asked, "--dst", work / "out"]
+    for arguments in (run, [*run, "--dry-run"], ["stats", *asked, "--out", work / "stats"]):
+        refused(quantize(*arguments), 4, "Unheard", node.name)
+    assert "--method rtn" in quantize(*run).stderr
+    np.savez(tmp_path / "in.npz", input_ids=np.zeros((1, 4), np.int64))
+    given = ["--inputs", tmp_path / "in.npz", "--out", work / "out.npz"]
+    refused(quantize("forward", folder, *given), 4, "Unheard", node.name)
+    refused(quantize("eval", folder, "--text", ids), 4, "Unheard", node.name)
+    assert list(work.iterdir()) == []
+    done = quantize(*run, "--method", "rtn")
+    assert done.returncode == 0 and "not verified" in done.stderr and "Unheard" in done.stderr
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -102,7 +102,7 @@ def test_usage_errors(source, tmp_path, arguments, word):
 
 
 def test_dry_run_table(source, tmp_path):
-    arguments = ["--group-size", 32, "--dst", "out", "--dry-run"]
+    arguments = ["--method", "rtn", "--group-size", 32, "--dst", "out", "--dry-run"]
     text = succeeded(quantize("run", "tiny", *arguments, cwd=tmp_path))
     text = re.sub(r"(peak memory +)\S+ \S+", r"\1SIZE", text)
     # The graph's own size, and with it all shares, is that of the installed onnx.
@@ -113,7 +113,7 @@ def test_dry_run_table(source, tmp_path):
 
 
 def test_dry_run_json(source, tmp_path):
-    arguments = ["--group-size", 32, "--exclude", "*.o_proj", "--dry-run", "--json"]
+    arguments = ["--method", "rtn", "--group-size", 32, "--exclude", "*.o_proj", "--dry-run", "--json"]
     plan = json.loads(succeeded(quantize("run", "tiny", *arguments, cwd=tmp_path)))
     linears = {linear["name"]: linear for linear in plan["linears"]}
     assert len(linears) == 8
@@ -127,16 +127,17 @@ def test_dry_run_json(source, tmp_path):
     assert excluded["decision"] == "keep" and "*.o_proj" in excluded["reason"]
 
 
-def test_dry_run_says_what_three_bit_codes_are_stored_in(source):
+def test_dry_run_says_what_three_bit_codes_are_stored_in(source, tmp_path):
     plan = {}
+    ids = ["--calib", calibration_ids(tmp_path / "ids.npy")]
     for bits in (3, 4):
-        arguments = ["--bits", bits, "--group-size", 32, "--dry-run", "--json"]
+        arguments = ["--bits", bits, "--group-size", 32, "--dry-run", "--json", *ids]
         report = json.loads(succeeded(quantize("run", source, *arguments)))
         (plan[bits],) = [x for x in report["linears"] if x["name"].endswith("q_proj")]
     assert report["destination"].endswith("tiny-awq_w4_g32_headfp16")
     assert (plan[3].pop("bits"), plan[4].pop("bits")) == (3, 4)
     assert plan[3] == plan[4] and plan[3]["stored_bits"] == 4
-    text = succeeded(quantize("run", source, "--bits", 3, "--dry-run", "--asymmetric"))
+    text = succeeded(quantize("run", source, "--bits", 3, "--dry-run", "--asymmetric", *ids))
     assert "int3 g128 asym" in text and "-awq_w3_g128_asym_headfp16\n" in text
 
 
@@ -170,7 +171,8 @@ def test_three_bit_codes_in_metadata_and_inspect(source, tmp_path, layout, model
     ids=lambda value: " ".join(sorted(value) if isinstance(value, set) else value),
 )
 def test_patterns(source, patterns, kept):
-    done = quantize("run", "--src", source, "--lm-head", "int8", "--dry-run", "--json", *patterns)
+    options = ["--method", "rtn", "--lm-head", "int8", *patterns]
+    done = quantize("run", "--src", source, "--dry-run", "--json", *options)
     plan = json.loads(succeeded(done))
     found = {e["name"].split(".")[-1] for e in plan["linears"] if e["decision"] == "keep"}
     assert found == kept
@@ -287,7 +289,7 @@ def test_recipe_within_something_larger(source, tmp_path, form):
         ("r.json", '{\n"bitz": 4}', ["'r.json' line 2", "'bitz'", "did you mean 'bits'?"]),
         ("r.toml", "seed = 1\nbitz = 4\n", ["'r.toml' line 2", "'bitz'", "did you mean 'bits'?"]),
         ("r.toml", "bits 4\n", ["'r.toml' line 1", "'='"]),
-        ("r.toml", "\nbits = 5\n", ["'r.toml' line 2: bits: '5' is none of 2, 3, 4, 8"]),
+        ("r.toml", "\nbits = 5\n", ["'r.toml' line 2: bits: '5' is none of 2, 3, 4, 7, 8"]),
         ("r.toml", 'bits = "four"\n', ["'r.toml' line 1: bits: 'four' is none of"]),
         ("r.toml", "seq_len = 4.5\n", ["'r.toml' line 1: seq_len: '4.5' is not a whole number"]),
         ("r.toml", 'requantize = "maybe"\n', ["line 1", "true or false", "'maybe'"]),

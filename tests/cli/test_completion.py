@@ -58,7 +58,7 @@ def test_values():
     assert {"rtn", "awq", "gptq", "best"} <= set(methods)
     assert complete("run", "--method", "aw") == ["awq", "awq-gptq"]
     assert complete("run", "--method", "=", "be") == ["best"]
-    assert complete("run", "--bits", "") == ["2", "3", "4", "8"]
+    assert complete("run", "--bits", "") == ["2", "3", "4", "7", "8"]
     assert complete("run", "--format", "q") == ["qdq"]
     assert complete("eval", "--task", "e") == ["embed"]
     assert complete("completion", "f") == ["fish"]
@@ -72,6 +72,8 @@ def test_paths(folder):
     assert complete("run", "--calib", "no", cwd=folder) == ["notes.txt"]
     assert complete("run", "--output", "mod", cwd=folder) == ["models"]
     assert complete("--config", "mode.", cwd=folder) == ["mode.json"]
+    assert set(complete("--config", "", cwd=folder)) >= {"laptop", "web", "mode.json", "models"}
+    assert complete("recipes", "lap") == ["laptop"]
     assert set(complete("inspect", "mod", cwd=folder)) == {"model.onnx", "models", "mode.json"}
 
 
@@ -96,7 +98,7 @@ def test_syntax(tmp_path, shell):
 def test_scripts_hold_commands_options_and_values(shell):
     text = script(shell)
     long = "-l " if shell == "fish" else "--"
-    for word in ("inspect", f"{long}method", "awq-gptq", f"{long}json", "matmulnbits qdq", ".onnx"):
+    for word in ("inspect", f"{long}method", "awq-gptq", f"{long}json", "matmulnbits qdq matmulinteger fake-quant nf4 fp4", ".onnx"):
         assert word in text, word
     assert text.count("'") % 2 == 0 or shell == "fish"
 

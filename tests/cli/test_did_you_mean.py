@@ -2,7 +2,7 @@
 
 import pytest
 from quantize_cli import QUANTIZE, metadata, quantize
-from small_models import llama, save
+from small_models import calibration_ids, llama, save
 
 pytestmark = pytest.mark.skipif(
     not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it, or set PTQ_BUILD_DIR"
@@ -57,8 +57,8 @@ def test_nearest_word(words, right):
 
 
 def test_words_that_resemble_nothing():
-    assert usage("fly").endswith("; there are run, stats, eval, inspect, forward, clean, "
-                                 "operators, version, help, completion")  # fmt: skip
+    assert usage("fly").endswith("; there are run, stats, eval, bundle, inspect, forward, clean, "
+                                 "recipes, operators, version, help, completion")  # fmt: skip
     assert "see 'quantize help run'" in usage("run", ABSENT, "--unheard")
     assert "did you mean" not in usage("run", ABSENT, "--method", "xyz")
 
@@ -76,14 +76,14 @@ def test_an_option_of_another_command():
 @pytest.mark.parametrize(
     "option,value,choices",
     [
-        ("--bits", "5", "2, 3, 4, 8"),
-        ("--bits", "4.0", "2, 3, 4, 8"),
+        ("--bits", "5", "2, 3, 4, 7, 8"),
+        ("--bits", "4.0", "2, 3, 4, 7, 8"),
         ("--group-size", "33", "16, 32, 64, 128, 256, channel"),
-        ("--method", "xyz", "rtn, awq, smoothquant, gptq, awq-gptq, adaround, best"),
+        ("--method", "xyz", "rtn, awq, smoothquant, gptq, awq-gptq, adaround, int8, best, fp16"),
         ("--scaling", "x", "none, awq, awq-duo, smooth"),
         ("--grid", "x", "minmax, clip, search, block"),
         ("--rounding", "x", "nearest, gptq, descent, adaround"),
-        ("--format", "x", "matmulnbits, qdq"),
+        ("--format", "x", "matmulnbits, qdq, matmulinteger, fake-quant, nf4, fp4"),
         ("--lm-head", "x", "fp16, int8, int4, keep"),
         ("--bias-correction", "x", "none, present, all"),
         ("--calib-long", "x", "window, truncate"),
@@ -126,8 +126,8 @@ def test_number_of_threads():
     "words,message",
     [
         (["run"], "SRC is missing"),
-        (["run", ABSENT, "--bits"], "--bits needs a value: 2|3|4|8"),
-        (["run", ABSENT, "--bits="], "--bits needs a value: 2|3|4|8"),
+        (["run", ABSENT, "--bits"], "--bits needs a value: 2|3|4|7|8"),
+        (["run", ABSENT, "--bits="], "--bits needs a value: 2|3|4|7|8"),
         (["run", ABSENT, "--method", "--bits", "4"], "--method needs a value: rtn|awq"),
         (["run", ABSENT, "out", "more"], "'more' is one word too many for 'quantize run SRC [DST]'"),
         (["run", ABSENT, "b", "a", "c"], "'a' is one word too many"),
@@ -164,6 +164,7 @@ def source(tmp_path):
 
 def test_underscores_capitals_and_short_names(source, tmp_path):
     words = ["--Group_Size".lower(), "32", "--method", "AWQ_GPTQ", "--lm_head=KEEP", "--dry_run"]
+    words += ["--calib", calibration_ids(tmp_path / "ids.npy")]
     done = quantize("run", source, "-o", tmp_path / "out", *words)
     assert (done.returncode, done.stderr) == (0, "")
     assert str(tmp_path / "out") in done.stdout and "int4 g32" in done.stdout
@@ -182,9 +183,9 @@ def test_names_of_the_destination(source, tmp_path, words):
 
 
 def test_options_stand_anywhere(source, tmp_path):
-    done = quantize("run", "--bits=8", "--dry-run", "--", source, tmp_path / "-out")
+    done = quantize("run", "--bits=8", "--method=rtn", "--dry-run", "--", source, tmp_path / "-out")
     assert (done.returncode, done.stderr) == (0, "") and "int8" in done.stdout
-    done = quantize("--bits", 8, "run", source, "--dry-run")
+    done = quantize("--bits", 8, "run", source, "--dry-run", "--method", "rtn")
     assert (done.returncode, done.stderr) == (0, "") and "int8" in done.stdout
-    done = quantize("run", source, "--dry-run", "-qv", "--json=false")
+    done = quantize("run", source, "--dry-run", "-qv", "--json=false", "--method=rtn")
     assert done.returncode == 0 and done.stdout.startswith("linear")

@@ -84,6 +84,66 @@ def test_links_in_documents_lead_somewhere(page):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def shown_runs(page):
+    """The commands of a page's console blocks, each with the output that stands below it."""
+    for block in blocks(page, "console"):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, output = part.split("\n", 1)
+            yield command, output
+
+
+CONSOLE_PAGES = [page for page in PAGES if any(shown_runs(page))]
+
+
+@pytest.mark.parametrize("page", CONSOLE_PAGES, ids=lambda page: page.name)
+def test_output_in_documents_is_what_the_program_prints(page, tmp_path):
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    path = f"{QUANTIZE.parent}:/usr/bin:/bin"
+    for command, output in shown_runs(page):
+        done = subprocess.run(
+            ["bash", "-c", command],
+            env={"PATH": path},
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert [x.rstrip() for x in done.stdout.splitlines()] == output.splitlines(), command
+
+
+def test_the_plan_of_a_table_is_as_shown(tmp_path):
+    """docs/tables.md: the command, and the line that it prints for the table."""
+    (example,) = blocks(ROOT / "docs/tables.md", "")
+    command, line = [part.strip() for part in example.strip().split("\n")]
+    words = shlex.split(command)[2:]
+    done = subprocess.run(
+        [QUANTIZE, *[str(tmp_path / "out") if word == "out" else word for word in words]],
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    )  # fmt: skip
+    assert line in [shown.strip() for shown in done.stdout.splitlines()]
+
+
+def test_files_in_documents_exist():
+    """Source files that a page names: by their path, by its end, or after `ptq/`."""
+    listed = subprocess.run(
+        ["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=False
+    ).stdout
+    if not listed:
+        pytest.skip("the sources are no git checkout")
+    ends = {line[at:] for line in listed.split() for at in starts_of_names(line)}
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        named = re.findall(r"`((?:[\w.-]+/)*[\w-]+\.(?:cc|h|inc|py|sh|cmake))`", text)
+        missing = [name for name in named if name not in ends]
+        assert not missing, f"{page.name}: {missing}"
+    assert len(re.findall(r"`src/[\w/]+\.cc`", (ROOT / "docs/architecture.md").read_text())) > 40
+
+
+def starts_of_names(path):
+    return [0] + [i + 1 for i, character in enumerate(path) if character == "/"]
+
+
 def test_python_example_loads_a_result(tmp_path):
     pytest.importorskip("onnxruntime")
     done = subprocess.run(

@@ -1,6 +1,6 @@
 """`quantize eval`: its text and JSON, the choice of the task, and what it refuses.
 
-The figures are compared with ONNX Runtime's in tests/interop/test_eval.py.
+The figures are compared with ONNX Runtime's in tests/interop/test_eval.py and test_eval_modules.py.
 """
 
 import json

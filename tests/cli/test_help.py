@@ -11,7 +11,7 @@ from quantize_cli import QUANTIZE, open_terminal, quantize
 pytestmark = pytest.mark.skipif(
     not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it, or set PTQ_BUILD_DIR"
 )
-COMMANDS = ["run", "stats", "eval", "inspect", "forward", "operators", "version", "help"]
+COMMANDS = ["run", "stats", "eval", "inspect", "forward", "operators", "recipes", "version", "help"]
 
 
 def succeeded(*arguments):

@@ -265,10 +265,10 @@ def test_codes_beside_a_tied_table_are_warned_of(tmp_path, head):
     folder = save(llama(tied=True), tmp_path / "m")
     arguments = ("--method", "rtn", "--lm-head", head)
     report = quantized(folder, tmp_path / "out", *arguments)
-    (note,) = [n for n in report["notes"] if "tied to" in n]
+    (note,) = [n for n in report["notes"] if "is tied to" in n]
     assert "model.embed_tokens.weight" in note and "--lm-head fp16" in note
     assert note in metadata(tmp_path / "out")["notes"]
     done = quantize("run", "--src", folder, "--dst", tmp_path / "o", "--dry-run", *arguments)
     assert note in done.stdout
     done = quantize("run", "--src", folder, "--dst", tmp_path / "o", "--dry-run", "--method", "rtn")
-    assert "tied to" not in done.stdout
+    assert "is tied to" not in done.stdout

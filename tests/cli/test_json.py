@@ -3,10 +3,9 @@
 import hashlib
 import json
 
-import jsonschema
 import numpy as np
 import pytest
-from quantize_cli import QUANTIZE, REPOSITORY, quantize
+from quantize_cli import QUANTIZE, output_validator, quantize
 from small_models import calibration_ids, llama, save
 
 pytestmark = pytest.mark.skipif(
@@ -14,11 +13,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-SCHEMA = json.loads((REPOSITORY / "docs" / "quantize-output.schema.json").read_text())
-
-
 def valid(found):
-    jsonschema.Draft202012Validator(SCHEMA).validate(found)
+    output_validator().validate(found)
     return found
 
 
@@ -78,7 +74,7 @@ def test_other_commands(source, tmp_path):
     assert version["version"] == version["tool"]["version"] and version["libraries"]["protobuf"]
     commands = {c["name"]: c for c in printed("help")["commands"]}
     options = {name: o for o in commands["run"]["options"] for name in o["names"]}
-    assert options["--bits"]["choices"] == ["2", "3", "4", "8"]
+    assert options["--bits"]["choices"] == ["2", "3", "4", "7", "8"]
     assert options["--bits"]["default"] == "4" and options["--bits"]["group"] == "Method"
 
 
@@ -135,28 +131,104 @@ def test_plan_and_result_have_one_shape(source, tmp_path, method):
     assert plan["verification"]["done"] is None and result["verification"]["done"] is True
 
 
-def test_plan_and_result_of_several_models(tmp_path):
+def parts(tmp_path):
+    """A directory of two models that belong together."""
     folder = tmp_path / "parts"
+    folder.mkdir()
     for name in ("text_model", "vision_model"):
-        path = save(llama(), tmp_path / name)
-        folder.mkdir(exist_ok=True)
-        model_file(path).rename(folder / f"{name}.onnx")
-        for data in path.glob("*.data"):
-            data.rename(folder / data.name)
+        model_file(save(llama(), tmp_path / name)).rename(folder / f"{name}.onnx")
+    return folder
+
+
+def test_plan_and_result_of_several_models(tmp_path):
+    folder = parts(tmp_path)
     arguments = [folder, tmp_path / "out", "--method", "rtn", "--group-size", 32]
     plan = printed("run", *arguments, "--dry-run")
     result = printed("run", *arguments)
-    common(plan, result)
-    assert [m["file"] for m in plan["models"]] == [m["file"] for m in result["models"]]
+    again = printed("run", *arguments)
+    assert again["up_to_date"] and again["predicted_peak_bytes"] is None
+    for done in (result, again):
+        common(plan, done)
+        assert [m["file"] for m in plan["models"]] == [m["file"] for m in done["models"]]
     for planned, done in zip(plan["models"], result["models"]):
-        assert planned.keys() <= done.keys()
+        common(planned, done)
         assert [x.keys() for x in planned["linears"]] == [x.keys() for x in done["linears"]]
+        for key in ("linears_quantized", "linears_fp16", "linears_kept", "bytes_after"):
+            assert planned["totals"][key] == done["totals"][key]
+        assert done["verification"]["done"] is True and done["source"]["file"] == done["file"]
+    assert again["models"][0]["bytes"] is None
+
+
+def test_result_that_is_up_to_date_predicts_nothing(source, tmp_path):
+    arguments = [source, tmp_path / "out", "--method", "rtn", "--group-size", 32]
+    first = printed("run", *arguments)
+    again = printed("run", *arguments)
+    assert first["predicted"]["bytes"] == first["bytes_after"] == again["bytes_after"]
+    assert again["up_to_date"] and first.keys() == again.keys()
+    for key in ("predicted", "predicted_peak_bytes", "bytes"):
+        assert again[key] is None
+
+
+def test_nodes_that_compute_in_fp32_are_counted(source, tmp_path):
+    arguments = [source, tmp_path / "out", "--method", "rtn", "--compute", "fp16"]
+    assert printed("run", *arguments, "--dry-run")["islands"].keys() >= {"softmax"}
+    written = printed("run", *arguments)["islands"]
+    metadata = json.loads((tmp_path / "out" / "quantization_metadata.json").read_text())
+    assert written == metadata["islands"] and written["softmax"] == 1
+
+
+# ---- The schema ---------------------------------------------------------------------------------
+
+# Their keys are names of a model, of libraries or of reasons.
+OPEN = {"opsets", "operators", "weights", "libraries", "islands", "units"}
+
+
+def objects(found, name=""):
+    """Every object whose members the program names."""
+    if isinstance(found, dict):
+        if name not in OPEN:
+            yield found
+        for key, value in found.items():
+            yield from objects(value, key)
+    elif isinstance(found, list):
+        for value in found[:1] + found[-1:]:
+            yield from objects(value, name)
+
+
+def test_schema_refuses_members_that_it_does_not_know(source, tmp_path):
+    ids = calibration_ids(tmp_path / "ids.npy")
+    folder = parts(tmp_path)
+    calibrated = ["--calib", ids, "--rule", "*q_proj: bits=8"]
+    outputs = [
+        printed("run", source, tmp_path / "out", *calibrated, "--dry-run"),
+        printed("run", source, tmp_path / "out", *calibrated),
+        printed("run", source, tmp_path / "files", "--calib", ids, "--calib", ids),
+        printed("run", folder, tmp_path / "all", *calibrated, "--dry-run"),
+        printed("run", folder, tmp_path / "all", *calibrated),
+        printed("stats", source, "-o", tmp_path / "x.stats", "--calib", ids),
+        printed("eval", source, "--text", ids),
+        printed("inspect", source),
+        printed("inspect", folder),
+        *(printed(command) for command in ("operators", "recipes", "version", "help")),
+        printed("clean", tmp_path),
+        error_of(2, "run", "x.onnx", "--bist", "4", "--json", whole=True),
+    ]
+    validator = output_validator()
+    count = 0
+    for output in outputs:
+        for part in objects(output):
+            part["forgotten"] = 0
+            assert not validator.is_valid(output), part.keys()
+            del part["forgotten"]
+            count += 1
+        assert validator.is_valid(output)
+    assert count > 150
 
 
 # ---- Errors -------------------------------------------------------------------------------------
 
 
-def error_of(status, *arguments, **options):
+def error_of(status, *arguments, whole=False, **options):
     done = quantize(*arguments, **options)
     assert done.returncode == status, (done.returncode, done.stderr)
     (line,) = done.stderr.splitlines()
@@ -166,7 +238,7 @@ def error_of(status, *arguments, **options):
     assert error["status"] == status
     assert line.startswith("quantize: " + error["what"])
     assert error["hint"] is None or line.endswith("; " + error["hint"])
-    return error
+    return found if whole else error
 
 
 @pytest.mark.parametrize(

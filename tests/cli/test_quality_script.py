@@ -43,6 +43,7 @@ def test_a_page_of_nothing_marks_every_cell(folder):
     assert "$" not in (folder / "page.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_cell_is_measured_once_and_absent_models_are_left_out(folder):
     """The demo model's card gives the figures, by another quantizer and script."""
     first = run(folder, "--only", "^main (demo|tinystories|minilm) w4 g128 sym rtn")

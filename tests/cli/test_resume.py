@@ -24,14 +24,16 @@ pytestmark = pytest.mark.skipif(
     not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it, or set PTQ_BUILD_DIR"
 )
 
+SAMPLES = 12  # two batches of each segment
 OPTIONS = [
     "run", "--src", DEMO, "--bits", 4, "--group-size", 32, "--calib", DEMO / "calibration.txt",
-    "--calib-samples", 48, "--checkpoint-seconds", 0,
+    "--calib-samples", SAMPLES, "--checkpoint-seconds", 0,
 ]  # fmt: skip
 
 
-def start(destination, *more):
+def start(destination, *more, source=DEMO):
     options = OPTIONS[:-2] if "--checkpoint-seconds" in more else OPTIONS
+    options = [source if word is DEMO else word for word in options]
     command = [str(word) for word in [QUANTIZE, *options, "--dst", destination, *more]]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -44,9 +46,9 @@ def steps(destination):
     return len(list(staged(destination).glob("checkpoint/step-*.cbor")))
 
 
-def stop_after_a_step(destination, how):
+def stop_after_a_step(destination, how, *more, source=DEMO):
     """The process, stopped by a signal when its first segment is finished."""
-    process = start(destination)
+    process = start(destination, *more, source=source)
     while steps(destination) == 0 and process.poll() is None:
         time.sleep(0.002)
     assert process.poll() is None, "finished before it could be stopped"
@@ -54,7 +56,7 @@ def stop_after_a_step(destination, how):
     return process, process.communicate()[1]
 
 
-@pytest.fixture(scope="module", params=["plain", "best"])
+@pytest.fixture(scope="module", params=["plain", pytest.param("best", marks=pytest.mark.slow)])
 def undisturbed(request, tmp_path_factory):
     others = ["--method", "best", "--bias-correction", "all", "--layout", "transformers.js"]
     options = others if request.param == "best" else []
@@ -67,6 +69,7 @@ def undisturbed(request, tmp_path_factory):
     return options, hashes(destination), seconds
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_to_the_same_bytes(undisturbed, tmp_path):
     options, expected, seconds = undisturbed
     seed = int(os.environ.get("PTQ_SEED", "13"))
@@ -91,6 +94,58 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(undisturbed, tmp_path):
     print(f"{resumed} of {KILLS} went on behind a finished segment")
 
 
+@pytest.mark.parametrize("form", ["matmulnbits", "qdq", "nf4"])
+def test_codes_of_tables_are_not_made_again(tmp_path, form):
+    """They are written in front of the first segment, and its checkpoint holds them."""
+    options = ["--embeddings", "int8", "--format", form, "--float", "fp16"]
+    done = quantize(*OPTIONS, "--dst", tmp_path / "whole", *options)
+    assert done.returncode == 0, done.stderr
+    destination = tmp_path / "result"
+    stop_after_a_step(destination, signal.SIGKILL, *options)
+    done = quantize(*OPTIONS, "--dst", destination, "--resume", *options)
+    assert done.returncode == 0, done.stderr
+    assert hashes(destination) == hashes(tmp_path / "whole")
+
+
+def with_convolution(folder):
+    """The demo model with a convolution over the words in front of its blocks."""
+    shutil.copytree(DEMO, folder)
+    model = onnx.load(folder / "model.onnx")
+    nodes = list(model.graph.node)
+    at, lookup = next((i, node) for i, node in enumerate(nodes)
+                      if node.op_type == "Gather" and "embed" in node.input[0])  # fmt: skip
+    rows, lookup.output[0] = lookup.output[0], "words"
+    weight = 0.05 * np.random.default_rng(3).standard_normal((128, 128, 3)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weight, "model.mix.weight"))
+    nodes[at + 1 : at + 1] = [
+        onnx.helper.make_node("Transpose", ["words"], ["turned"], perm=[0, 2, 1]),
+        onnx.helper.make_node("Conv", ["turned", "model.mix.weight"], ["mixed"], pads=[1, 1]),
+        onnx.helper.make_node("Transpose", ["mixed"], ["back"], perm=[0, 2, 1]),
+        onnx.helper.make_node("Add", ["words", "back"], [rows]),
+    ]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, folder / "model.onnx")
+    return folder
+
+
+def test_codes_of_convolutions_are_not_made_again(tmp_path):
+    """As those of tables; the metadata has their losses, which the checkpoint must hold."""
+    source = with_convolution(tmp_path / "source")
+    process = start(tmp_path / "whole", "--conv", "int8", source=source)
+    assert process.wait() == 0, process.stderr.read()
+    destination = tmp_path / "result"
+    stop_after_a_step(destination, signal.SIGKILL, "--conv", "int8", source=source)
+    resumed = start(destination, "--conv", "int8", "--resume", source=source)
+    assert resumed.wait() == 0, resumed.stderr.read()
+    assert hashes(destination) == hashes(tmp_path / "whole")
+    metadata = json.loads((destination / "quantization_metadata.json").read_text())
+    (entry,) = [e for e in metadata["constants"] if "quantized" in e]
+    assert entry["name"] == "model.mix" and entry["bytes_after"] == 128 * (3 * 128 + 4)
+    assert 0 < entry["quantized"]["relative_loss"] < 1e-3
+    assert metadata["verification"]["max_relative_error"] < 1e-3
+
+
 def test_an_interrupted_run_says_how_to_go_on(tmp_path, undisturbed):
     options, expected, _ = undisturbed
     if options:
@@ -107,8 +162,7 @@ def test_an_interrupted_run_says_how_to_go_on(tmp_path, undisturbed):
     assert "resumed after" in done.stderr and "saved" in done.stderr
 
 
-def test_an_interrupt_before_samples_are_read_keeps_an_earlier_checkpoint(tmp_path, undisturbed):
-    _, expected, _ = undisturbed
+def test_an_interrupt_before_samples_are_read_keeps_an_earlier_checkpoint(tmp_path):
     destination = tmp_path / "result"
     stop_after_a_step(destination, signal.SIGKILL)
     arguments = [arg if arg != DEMO / "calibration.txt" else "-" for arg in OPTIONS]
@@ -123,7 +177,7 @@ def test_an_interrupt_before_samples_are_read_keeps_an_earlier_checkpoint(tmp_pa
     assert "nothing is kept" not in errors
 
 
-def test_a_changed_recipe_or_source_is_refused(tmp_path, undisturbed):
+def test_a_changed_recipe_or_source_is_refused(tmp_path):
     destination = tmp_path / "result"
     stop_after_a_step(destination, signal.SIGKILL)
     identity = staged(destination) / "checkpoint" / "identity.json"
@@ -181,7 +235,7 @@ def test_an_unfinished_run_without_a_checkpoint_is_started_again(tmp_path, undis
 def test_a_file_that_may_not_grow_keeps_the_checkpoint(tmp_path, undisturbed):
     """As on a full disk: what is written fails in the middle."""
     options = undisturbed[0]
-    few = [4 if word == 48 else word for word in OPTIONS]  # their activations are within the limit
+    few = [4 if word == SAMPLES else word for word in OPTIONS]  # their activations are within the limit
     assert quantize(*few, "--dst", tmp_path / "whole", *options).returncode == 0
     expected = hashes(tmp_path / "whole")
     destination = tmp_path / "result"

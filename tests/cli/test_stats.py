@@ -11,7 +11,7 @@ from quantize_cli import QUANTIZE, metadata, quantize
 from small_models import llama, save
 
 DEMO = pathlib.Path(__file__).resolve().parents[2] / "data" / "demo"
-CALIBRATION = ["--calib", DEMO / "calibration.txt", "--calib-samples", 16]
+CALIBRATION = ["--calib", DEMO / "calibration.txt", "--calib-samples", 8]
 
 pytestmark = pytest.mark.skipif(
     not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it, or set PTQ_BUILD_DIR"
@@ -73,8 +73,8 @@ def test_the_file_is_in_a_format_that_others_read(collected):
 
 
 def test_merged_files_are_what_all_samples_give(tmp_path):
-    texts = (DEMO / "calibration.txt").read_text().strip().split("\n\n")[:16]
-    for name, part in [("all", texts), ("first", texts[:7]), ("second", texts[7:])]:
+    texts = (DEMO / "calibration.txt").read_text().strip().split("\n\n")[:8]
+    for name, part in [("all", texts), ("first", texts[:3]), ("second", texts[3:])]:
         (tmp_path / f"{name}.txt").write_text("\n\n".join(part))
         succeeded("stats", "--src", DEMO, "--calib", tmp_path / f"{name}.txt",
                   "--out", tmp_path / f"{name}.stats")  # fmt: skip

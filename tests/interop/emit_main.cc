@@ -35,19 +35,21 @@ struct Request {
 /// Random codes of the right size, with scales that keep activations near their usual size.
 QuantizedMatrix RandomMatrix(const Linear& linear, std::mt19937& random) {
   QuantizedMatrix q;
-  q.spec = linear.spec;
+  q.spec = linear.spec();
   q.n = linear.n;
   q.k = linear.k;
   std::uniform_int_distribution<int> code(0, q.spec.levels() - 1);
   std::uniform_real_distribution<float> scale(0.5f, 1.5f);
-  const float unit =
-      0.3f / static_cast<float>(q.spec.mid()) / std::sqrt(static_cast<float>(q.k) / 16.0f);
+  const float largest =
+      q.spec.uniform() ? static_cast<float>(q.spec.mid()) : q.spec.codebook->largest();
+  const int middle = q.spec.uniform() ? q.spec.mid() : 0;
+  const float unit = 0.3f / largest / std::sqrt(static_cast<float>(q.k) / 16.0f);
   for (int64_t i = 0; i < q.n * q.k; ++i) q.codes.push_back(static_cast<uint8_t>(code(random)));
   for (int64_t i = 0; i < q.n * q.spec.GroupsFor(q.k); ++i) {
     const float sign = i % 3 == 0 ? -1.0f : 1.0f;
     const float value = sign * unit * scale(random);
     q.scales.push_back(q.spec.scale_type == ScaleType::kFloat16 ? RoundToHalf(value) : value);
-    q.zero_points.push_back(static_cast<uint8_t>(q.spec.symmetric ? q.spec.mid() : code(random)));
+    q.zero_points.push_back(static_cast<uint8_t>(q.spec.symmetric ? middle : code(random)));
   }
   return q;
 }
@@ -60,8 +62,7 @@ Tensor Dequantized(const QuantizedMatrix& q, const std::vector<float>& column_sc
     for (int64_t k = 0; k < q.k; ++k) {
       const auto group = static_cast<size_t>(n * groups + k / q.spec.GroupSizeFor(q.k));
       const auto i = static_cast<size_t>(n * q.k + k);
-      float value = (static_cast<float>(q.codes[i]) - static_cast<float>(q.zero_points[group])) *
-                    q.scales[group];
+      float value = q.spec.Level(q.codes[i], q.zero_points[group]) * q.scales[group];
       // The graph divides the activation by the site's scale.
       if (!column_scale.empty()) value /= column_scale[static_cast<size_t>(k)];
       out[i] = value;
@@ -83,15 +84,14 @@ void Run(const Request& request) {
   const Graph graph(model);
   const ExecutionPlan execution(graph);
   PlanOptions options;
-  options.spec = request.spec;
-  options.head = request.half ? HeadForm::kHalf : HeadForm::kKeep;
+  options.codes = &FindLinearForm(request.format);
+  options.forms = CodeForms();
+  options.parameters = {request.spec, /*accuracy_level=*/0};
+  options.half_floats = request.floats;
+  options.head = request.half ? Precision::kHalf : Precision::kKeep;
   const Plan plan = MakePlan(execution, options);
   std::filesystem::create_directories(request.destination);
-  EmitOptions emit;
-  emit.format = request.format;
-  emit.accuracy_level = 0;
-  emit.half_floats = request.floats;
-  OutputModel output(graph, plan, request.destination, emit);
+  OutputModel output(graph, plan, request.destination, OutputFiles());
   std::mt19937 random(13);
   std::map<int, std::vector<float>> columns, rows;
   if (request.scale) {
@@ -120,12 +120,12 @@ void Run(const Request& request) {
   for (size_t i = 0; i < plan.linears.size(); ++i) {
     const Linear& linear = plan.linears[i];
     const std::string& node = graph.nodes()[static_cast<size_t>(linear.node)].output(0);
-    if (linear.decision == Decision::kHalf) {
+    if (linear.decision.halves()) {
       std::cout << "half " << linear.name << " " << output.StoreAsHalf(linear) << "\n";
     }
-    if (linear.decision != Decision::kQuantize) continue;
+    if (!linear.decision.quantizes()) continue;
     QuantizedMatrix q = RandomMatrix(linear, random);
-    if (linear.shared) q = shared.try_emplace(linear.stored, q).first->second;
+    if (linear.reused) q = shared.try_emplace(linear.stored, q).first->second;
     const int index = static_cast<int>(i);
     weights[node] = Dequantized(q, columns[index]);
     if (rows.contains(index)) {

@@ -10,6 +10,7 @@ import pathlib
 
 import numpy as np
 import onnx
+import pytest
 from quantize_cli import (
     check_metadata,
     cosine,
@@ -24,12 +25,21 @@ from quantize_cli import (
 )
 
 RUNS = [(bits, form) for bits in (4, 8) for form in ("matmulnbits", "qdq")]
+# Of a sweep over every export, these are fast: a decoder, an encoder, branches, a graph of FP16.
+FAST_EXPORTS = {"llama-ts14", "bert-ts11", "t5-optimum-merged-decoder", "qwen2-dynamo18-fp16"}
 
 
 def models_below(folder):
     """The names of the models of a folder."""
     folder = pathlib.Path(folder)
     return sorted(str(p.parent.relative_to(folder)) for p in folder.rglob("model.onnx"))
+
+
+def sweep(names):
+    """Parameters of a test that runs over many exports: all but a few are slow."""
+    return [
+        pytest.param(name, marks=() if name in FAST_EXPORTS else pytest.mark.slow) for name in names
+    ]
 
 
 def arrays_of(folder, file="io.npz"):

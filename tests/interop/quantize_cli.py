@@ -1,6 +1,7 @@
 """What the interop tests share: the program, the folders, ONNX Runtime sessions, comparisons."""
 
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ SHARED = pathlib.Path(os.environ.get("PTQ_SHARED", REPOSITORY.parent / "shared")
 BUILD = pathlib.Path(os.environ.get("PTQ_BUILD_DIR", REPOSITORY / "build" / "release"))
 QUANTIZE = BUILD / "tools" / "quantize" / "quantize"
 SCHEMA = REPOSITORY / "docs" / "quantization_metadata.schema.json"
+OUTPUT_SCHEMA = REPOSITORY / "docs" / "quantize-output.schema.json"
 
 # Lines for the end of the test run, by title.
 SUMMARY = {}
@@ -26,10 +28,28 @@ def summarize(title, line):
     SUMMARY.setdefault(title, []).append(line)
 
 
+@functools.cache
+def output_validator():
+    import jsonschema
+
+    return jsonschema.Draft202012Validator(json.loads(OUTPUT_SCHEMA.read_text()))
+
+
+def check_output(printed):
+    """What was printed with --json is what its schema says, and nothing else. The metadata of a
+    result, which `inspect` prints, have a schema of their own."""
+    try:
+        found = json.loads(printed)
+    except json.JSONDecodeError:
+        return  # the program was stopped
+    if "command" in found or "error" in found:
+        output_validator().validate(found)
+
+
 def quantize(*arguments, threads=1, timeout=600, **options):
     """Runs the program; the result has returncode, stdout and stderr as text."""
     command = [QUANTIZE, "--threads", threads, *arguments]
-    return subprocess.run(
+    done = subprocess.run(
         [str(part) for part in command],
         capture_output=True,
         text=True,
@@ -38,6 +58,9 @@ def quantize(*arguments, threads=1, timeout=600, **options):
         check=False,
         **options,
     )
+    if "--json" in arguments:
+        check_output(done.stdout)
+    return done
 
 
 def open_terminal(columns=80):

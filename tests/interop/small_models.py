@@ -87,17 +87,18 @@ class Builder:
 
 
 def llama(dtype="float32", stored=None, constants_as_nodes=False, tied=False, hidden=64, ffn=96,
-          heads=4, layers=1, opset=21):
+          heads=4, layers=1, opset=21, vocabulary=VOCABULARY):
     """input_ids [batch, length] -> logits: RMSNorm, attention, SwiGLU, with `model.layers.N` names.
 
-    tied: the embedding is the head, read through Transpose."""
+    tied: the embedding is the head, read through Transpose. Smaller tables than 256 rows get no
+    codes, unless a rule names them."""
     b = Builder(dtype, stored, constants_as_nodes)
     b.constant(np.array([-1], np.int64), "last_axis")
     b.constant(np.array(1e-5, np.float32), "epsilon")
     b.constant(np.array([0, 0, heads, hidden // heads], np.int64), "split_heads")
     b.constant(np.array([0, 0, hidden], np.int64), "merge_heads")
     b.constant(np.array((hidden // heads) ** -0.5, np.float32), "attention_scale")
-    table = b.weight((VOCABULARY, hidden), "model.embed_tokens.weight", 1.0)
+    table = b.weight((vocabulary, hidden), "model.embed_tokens.weight", 1.0)
     x = b.node("Gather", [table, "input_ids"])
     for layer in range(layers):
         name = f"model.layers.{layer}"
@@ -119,10 +120,10 @@ def llama(dtype="float32", stored=None, constants_as_nodes=False, tied=False, hi
     if tied:
         weight = b.node("Transpose", [table], perm=(1, 0))
     else:
-        weight = b.weight((hidden, VOCABULARY), "lm_head.weight")
+        weight = b.weight((hidden, vocabulary), "lm_head.weight")
     b.nodes.append(helper.make_node("MatMul", [x, weight], ["logits"], name="/lm_head/MatMul"))
     ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "length"])
-    logits = helper.make_tensor_value_info("logits", TYPES[dtype], ["batch", "length", VOCABULARY])
+    logits = helper.make_tensor_value_info("logits", TYPES[dtype], ["batch", "length", vocabulary])
     return b.model([ids], [logits], opset)
 
 
@@ -305,6 +306,39 @@ def with_function():
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 64])]
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 32])]
     return b.model(inputs, outputs, extra_domains=["local"])
+
+
+def mixture_of_experts(dtype=np.float32, bias=True, experts=4, width=64, inner=96, **attributes):
+    """x [rows, width] -> Linear -> MoE of com.microsoft, 2 experts for each row -> Linear."""
+    rng = np.random.default_rng(13)
+    hidden = inner * (2 if attributes.get("activation_type") == "swiglu" else 1)
+    stored = {
+        "in.weight": rng.standard_normal((width, width)) / 8,
+        "router.weight": rng.standard_normal((width, experts)),
+        "moe.fc1.weight": rng.standard_normal((experts, hidden, width)) / 8,
+        "moe.fc2.weight": rng.standard_normal((experts, width, inner)) / 10,
+        "out.weight": rng.standard_normal((width, 32)) / 8,
+    }
+    if bias:
+        stored["moe.fc1.bias"] = rng.standard_normal((experts, hidden)) / 4
+        stored["moe.fc2.bias"] = rng.standard_normal((experts, width)) / 4
+    names = ["moe.fc1.weight", "moe.fc1.bias", "moe.fc2.weight", "moe.fc2.bias"]
+    inputs = ["h", "scores", *(name if name in stored else "" for name in names)]
+    attributes = {"k": 2, "activation_type": "silu", **attributes}
+    nodes = [
+        helper.make_node("MatMul", ["x", "in.weight"], ["h"], name="in"),
+        helper.make_node("MatMul", ["h", "router.weight"], ["scores"], name="router"),
+        helper.make_node(
+            "MoE", inputs, ["m"], name="moe", domain="com.microsoft", **attributes
+        ),
+        helper.make_node("MatMul", ["m", "out.weight"], ["y"], name="out"),
+    ]
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    weights = [numpy_helper.from_array(v.astype(dtype), name) for name, v in stored.items()]
+    x, y = (helper.make_tensor_value_info(n, kind, ["rows", s]) for n, s in (("x", width), ("y", 32)))
+    graph = helper.make_graph(nodes, "g", [x], [y], weights)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
 def save(model, folder, external=False):

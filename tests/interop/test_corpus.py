@@ -40,6 +40,7 @@ UNSTABLE = ("timm-repvit",)
 RANDOM = ("vit_mae",)
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it"),
     pytest.mark.skipif(not MODELS, reason="PTQ_CORPUS names no folder of exported models"),
 ]

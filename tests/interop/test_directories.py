@@ -92,7 +92,7 @@ def test_every_model_is_quantized_on_what_the_others_make(source, ids, tmp_path)
     assert [p["file"] for p in report["models"]] == [f"{name}.onnx" for name in NAMES]
     counts = {name: part(report, name)["totals"]["linears_quantized"] for name in NAMES}
     assert counts == dict(zip(NAMES, (6, 11, 9)))
-    assert all(p["verification"] is not None for p in report["models"])
+    assert all(p["verification"]["done"] for p in report["models"])
     assert part(report, "encoder_model")["calibration"]["samples"] == 8
     assert "encoder_model.onnx" in " ".join(part(report, "decoder_model")["notes"])
     assert "another model of the directory" in " ".join(
@@ -280,6 +280,26 @@ def test_vision_model_without_images_is_rounded_to_nearest(text_and_vision, ids,
     (note,) = seen["notes"]
     assert "'pixel_values'" in note and "rounded to nearest" in note
     assert seen["totals"]["linears_quantized"] == 2
+
+
+def test_model_with_an_unknown_operator_is_rounded_to_nearest(text_and_vision, ids, tmp_path):
+    model = onnx.load(text_and_vision / "vision_model.onnx")
+    last = model.graph.node[-1]
+    unknown = helper.make_node("Refine", ["raw"], [last.output[0]], name="refine", domain="own")
+    last.output[0] = "raw"
+    model.graph.node.append(unknown)
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    onnx.save(model, text_and_vision / "vision_model.onnx")
+    source, out = text_and_vision, tmp_path / "out"
+    report = quantized(source, out, "--calib", ids, "--group-size", "32")
+    assert part(report, "text_model")["calibration"]["samples"] == 8
+    assert part(report, "text_model")["verification"]["done"]
+    seen = part(report, "vision_model")
+    assert seen["calibration"] is None and not seen["verification"]["done"]
+    assert any("own::Refine" in note and "rounded to nearest" in note for note in seen["notes"])
+    assert seen["totals"]["linears_quantized"] == 2
+    written = onnx.load(out / "vision_model.onnx", load_external_data=False)
+    assert unknown in list(written.graph.node)
 
 
 def test_vision_model_is_calibrated_on_given_images(text_and_vision, tmp_path):

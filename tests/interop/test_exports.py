@@ -22,6 +22,7 @@ from model_checks import (  # noqa: E402
     parity,
     print_results,
     quantize_and_run,
+    sweep,
 )
 from quantize_cli import QUANTIZE, SHARED, forward, quantized, relative_error  # noqa: E402
 
@@ -94,7 +95,7 @@ def parity_where_defined(name, file, folder):
     return worst
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sweep(MODELS))
 def test_forward_agrees_with_stored_outputs(name, tmp_path):
     worst = 0.0
     for stored in sorted((EXPORTS / name).glob("io*.npz")):
@@ -117,7 +118,7 @@ def tensors_of(graph):
 
 
 @pytest.mark.parametrize("bits,form", RUNS)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sweep(MODELS))
 def test_quantized_runs_in_onnx_runtime(name, bits, form, tmp_path):
     limit = limit_for(name, 2e-2, 2e-4)
     report, described, cosine = quantize_and_run(EXPORTS / name, bits, form, tmp_path, limit)
@@ -160,7 +161,7 @@ def test_branches_share_the_codes_of_their_weights(name, form, tmp_path):
     assert len(set(codes)) == len(used[0] | used[1])
 
 
-@pytest.mark.parametrize("name", CALIBRATED)
+@pytest.mark.parametrize("name", sweep(CALIBRATED))
 def test_calibrated_runs_in_onnx_runtime(name, tmp_path):
     if name not in MODELS:
         pytest.skip(f"{EXPORTS / name} is absent")

@@ -27,6 +27,7 @@ TINYSTORIES = SHARED / "onnx" / "exports" / "tinystories-656k-ts17-nopast" / "mo
 MINILM = pathlib.Path(os.environ.get("MINILM_DIR", "absent"))
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(
         not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it, or set PTQ_BUILD_DIR"
     ),

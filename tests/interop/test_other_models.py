@@ -46,6 +46,7 @@ TYPES = {
 }
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it"),
     pytest.mark.skipif(not MODELS, reason=f"{ROOT} is absent"),
 ]

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from quantize_cli import (
     QUANTIZE, forward, quantized, relative_error, run_session, session,
 )  # fmt: skip
@@ -82,3 +82,46 @@ def test_every_method_knows_the_second_use(tmp_path, method):
         "--calib", calibration_ids(tmp_path / "ids.npy", length=8))  # fmt: skip
     assert report["verification"]["done"]
     assert report["verification"]["max_relative"] < 1e-3
+
+
+@pytest.mark.parametrize("symmetry", ["--symmetric", "--asymmetric"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_equal_weights_of_qdq_products_are_all_fused(tmp_path, bits, symmetry):
+    """Since 1.27 ONNX Runtime expands a weight at each run whose tensors another product reads."""
+    import onnxruntime
+
+    rng = np.random.default_rng(2)
+    weight = numpy_helper.from_array(rng.normal(size=(64, 64)).astype(np.float32), "same.weight")
+    twin = numpy_helper.from_array(numpy_helper.to_array(weight), "twin.weight")
+    nodes = [
+        helper.make_node("MatMul", ["x", "same.weight"], ["a"], name="first"),
+        helper.make_node("Tanh", ["a"], ["b"]),
+        helper.make_node("MatMul", ["b", "same.weight"], ["c"], name="second"),
+        helper.make_node("MatMul", ["c", "twin.weight"], ["y"], name="third"),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "same",
+        [value("x", TensorProto.FLOAT, ["n", 64])],
+        [value("y", TensorProto.FLOAT, ["n", 64])],
+        [weight, twin],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    (tmp_path / "source").mkdir()
+    onnx.save(model, tmp_path / "source" / "model.onnx")
+    arguments = ["--method", "rtn", "--format", "qdq", "--bits", bits, "--group-size", 32, symmetry]
+    report = quantized(tmp_path / "source", tmp_path / "out", *arguments)
+    written = onnx.load(tmp_path / "out" / "model.onnx", load_external_data=False)
+    read = [n for node in written.graph.node if node.op_type == "DequantizeLinear" for n in node.input]
+    assert len(read) == len(set(read)) == 3 * (2 if symmetry == "--symmetric" else 3)
+    places = {str(t.external_data): t.external_data for t in written.graph.initializer}
+    stored = sum(len(t.raw_data) for t in written.graph.initializer)
+    stored += sum(int(e.value) for place in places.values() for e in place if e.key == "length")
+    assert stored == sum(linear["bytes_after"] for linear in report["linears"])
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", options)
+    optimized = onnx.load(tmp_path / "optimized.onnx", load_external_data=False)
+    types = [n.op_type for n in optimized.graph.node]
+    assert types.count("MatMulNBits") == 3 and "DequantizeLinear" not in types

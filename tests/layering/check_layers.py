@@ -4,8 +4,9 @@
 The order is cmake/Folders.cmake's PTQ_FOLDERS. Checked are include/ptq/<folder> and src/<folder>:
   1. "ptq/<other>/x.h" may be included only if <other> is the folder itself or comes before it;
   2. a quoted include without "ptq/" is private and must lie in the includer's own folder;
-  3. ONNX's protobuf types are named only in the folders of PROTOBUF_FOLDERS and the files of
-     PROTOBUF_FILES, so that the rest of the library does not depend on the file format;
+  3. ONNX's and protobuf's headers are included, and their types (onnx::…Proto, google::protobuf)
+     named, only in the folders of PROTOBUF_FOLDERS and the files of PROTOBUF_FILES, so that the
+     rest of the library does not depend on the file format;
   4. a public header includes no private one, and every folder is one of the order.
 Standard library only.
 """
@@ -15,14 +16,22 @@ import pathlib
 import re
 import sys
 
-PROTOBUF_FOLDERS = {"model", "emit"}
-# Files elsewhere that may include ONNX's or protobuf's headers, each with its reason.
+PROTOBUF_FOLDERS = {"model", "transform", "emit"}
+# Files elsewhere that may include ONNX's or protobuf's headers and name their types, each with its
+# reason.
 PROTOBUF_FILES = {
     "src/cli/version.cc": "prints the versions of the libraries",
     "src/cli/command_line.cc": "silences protobuf's own log, so that an error is reported once",
 }
 
+WHO_MAY = (
+    f"only {', '.join(sorted(PROTOBUF_FOLDERS))} and the files listed in "
+    f"{pathlib.Path(__file__).name} may"
+)
+
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.MULTILINE)
+COMMENT = re.compile(r"//.*")
+PROTOBUF_TYPE = re.compile(r"\b(?:onnx::\w*Proto\b|google::protobuf\b)")
 SUFFIXES = {".h", ".hpp", ".cc", ".cpp", ".inc"}
 
 
@@ -41,7 +50,12 @@ def check_file(root, order, folder, path):
         return [f"{name}: folder '{folder}' is not in PTQ_FOLDERS"]
     public = name.startswith("include/")
     problems = []
-    for match in INCLUDE.finditer(path.read_text(encoding="utf-8")):
+    text = path.read_text(encoding="utf-8")
+    may_name_protobuf = folder in PROTOBUF_FOLDERS or name in PROTOBUF_FILES
+    named = set() if may_name_protobuf else set(PROTOBUF_TYPE.findall(COMMENT.sub("", text)))
+    for kind in sorted(named):
+        problems.append(f"{name}: names {kind}; {WHO_MAY}")
+    for match in INCLUDE.finditer(text):
         quoted, angled = match.groups()
         target = quoted or angled
         if target.startswith("ptq/"):
@@ -53,11 +67,8 @@ def check_file(root, order, folder, path):
             elif not (root / "include" / target).is_file():
                 problems.append(f"{name}: includes '{target}', which does not exist")
         elif re.match(r"(onnx/|google/protobuf/)", target):
-            if folder not in PROTOBUF_FOLDERS and name not in PROTOBUF_FILES:
-                problems.append(
-                    f"{name}: includes '{target}'; only {', '.join(sorted(PROTOBUF_FOLDERS))} and "
-                    f"the files listed in {pathlib.Path(__file__).name} may"
-                )
+            if not may_name_protobuf:
+                problems.append(f"{name}: includes '{target}'; {WHO_MAY}")
         elif quoted:
             home = (root / "src" / folder).resolve()
             candidates = [path.parent / quoted, home / quoted]

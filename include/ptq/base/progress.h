@@ -18,7 +18,6 @@ enum class ProgressMode {
 /// Chooses how every Progress of this process is shown, on standard error. For the command line,
 /// before there is one; until then nothing is shown.
 void SetProgressMode(ProgressMode mode);
-[[nodiscard]] ProgressMode GetProgressMode();
 
 /// What is shown.
 struct ProgressState {

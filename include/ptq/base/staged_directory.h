@@ -31,6 +31,13 @@ class StagedDirectory {
   /// Removes it, unless a process works in it (false then). Follows no links.
   [[nodiscard]] static bool RemoveUnused(const std::filesystem::path& path);
 
+  /// Looks only: throws OutputError for what the constructor would refuse, as far as it can be
+  /// seen. Says nothing where a Commit was killed, which the constructor completes first.
+  static void Check(const std::filesystem::path& destination, const Replacement& replacement,
+                    bool resume);
+  /// Whether a Commit was killed on the way.
+  [[nodiscard]] static bool IsUnfinished(const std::filesystem::path& destination,
+                                         const Replacement& replacement);
   /// Completes or takes back a Commit that was killed. For what looks at a destination before
   /// staging in it; the constructor does so, too.
   static void Recover(const std::filesystem::path& destination, const Replacement& replacement);

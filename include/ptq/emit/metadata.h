@@ -15,6 +15,7 @@
 #include "ptq/base/destination.h"
 #include "ptq/emit/sidecars.h"
 #include "ptq/model/model.h"
+#include "ptq/plan/outcome.h"
 #include "ptq/plan/plan.h"
 #include "ptq/quant/method.h"
 
@@ -23,7 +24,7 @@ namespace ptq {
 inline constexpr char kMetadataFileName[] = "quantization_metadata.json";
 /// Version of the file's structure (docs/metadata-schema.md): the first number changes when a
 /// reader must change.
-inline constexpr char kMetadataSchemaVersion[] = "1.2";
+inline constexpr char kMetadataSchemaVersion[] = "1.4";
 
 /// The model file that was read. File names only, never paths.
 struct SourceDescription {
@@ -48,29 +49,12 @@ struct LinearMetadata {
   std::string site;  ///< name of the activation
   int64_t n = 0;
   int64_t k = 0;
-  Decision decision = Decision::kKeep;
-  std::string reason;  ///< empty when there is nothing to explain
-  int64_t bytes_before = 0;
-  int64_t bytes_after = 0;
-  /// Only of quantized linears.
-  struct Quantized {
-    QuantSpec spec;
-    std::string scaling = "none";
-    double alpha = 0;
-    std::string fold = "none";  ///< none, gain, rows, mul
-    bool bias_corrected = false;
-    double loss_before = 0;  ///< of round-to-nearest
-    double loss_after = 0;
-    double energy = 0;
-    int64_t calibration_tokens = 0;  ///< seen at the site
-  };
-  std::optional<Quantized> quantized;
+  Decision decision;  ///< its reason is empty when there is nothing to explain
+  Outcome outcome;
 };
-/// The entry of a linear with everything that the plan knows; `bytes_after` equals `bytes_before`
-/// and `quantized` is empty.
-[[nodiscard]] LinearMetadata DescribeLinear(const Graph& graph, const Linear& linear);
-/// "mul", "gain", "rows".
-[[nodiscard]] std::string FoldName(Fold::Kind kind);
+/// The entry of a linear of the plan: a note of its outcome takes the place of the plan's reason.
+[[nodiscard]] LinearMetadata DescribeLinear(const Graph& graph, const Linear& linear,
+                                            const Outcome& outcome);
 
 /// How far the written model, loaded again, is from what the executor expects of it.
 struct VerificationMetadata {
@@ -85,11 +69,23 @@ struct Metadata {
   nlohmann::ordered_json calibration;  ///< an object, or null without calibration
   SourceDescription source;
   std::vector<LinearMetadata> linears;
-  Sidecars sidecars;               ///< files copied beside the model, and left out
-  std::vector<WrittenFile> files;  ///< what the result consists of, but for this file
-  std::vector<std::string> notes;  ///< what a reader should know, one sentence each
+  std::vector<std::pair<Table, Outcome>> tables;        ///< of the plan, and what became of them
+  std::vector<std::pair<Constant, Outcome>> constants;  ///< the same
+  std::optional<QuantizedCaches> caches;                ///< of the plan
+  std::map<std::string, int64_t> islands;  ///< FP32 nodes of a graph that computes in FP16, by why
+  Sidecars sidecars;                       ///< files copied beside the model, and left out
+  std::vector<WrittenFile> files;          ///< what the result consists of, but for this file
+  std::vector<std::string> notes;          ///< what a reader should know, one sentence each
   std::optional<VerificationMetadata> verification;
 };
+
+/// A table or a constant: what it is, and what it becomes. Of one that becomes codes also which,
+/// and its losses when they are known.
+[[nodiscard]] nlohmann::ordered_json SubjectJson(const Subject& subject, const Outcome& outcome);
+
+/// The entry `caches`: each cache, its codes, and the least and largest of its scales, which are
+/// null before samples were seen.
+[[nodiscard]] nlohmann::ordered_json ToJson(const QuantizedCaches& caches);
 
 /// The entry `left_out`.
 [[nodiscard]] nlohmann::ordered_json ToJson(const std::vector<LeftOut>& left_out);

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -10,30 +11,30 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "ptq/emit/file_sizes.h"
 #include "ptq/emit/layout.h"
-#include "ptq/emit/linear_format.h"
+#include "ptq/emit/linear_form.h"
+#include "ptq/emit/table_form.h"
 #include "ptq/plan/plan.h"
 #include "ptq/quant/spec.h"
 
 namespace ptq {
-
-struct EmitOptions {
-  std::string format = "matmulnbits";  ///< a name of LinearFormats()
-  int accuracy_level = 4;
-  /// Stores every other float32 initializer as FP16 with a Cast behind it (--float fp16).
-  bool half_floats = false;
-  OutputFiles files = {};
-};
 
 /// Collects edits of a copy of the source's ModelProto and streams tensors to its data file.
 /// Nodes, attributes and fields that this build does not know survive. Graph inputs and outputs
 /// keep their names, types and order. Not thread-safe; call in graph order.
 class OutputModel {
  public:
-  /// Throws UnsupportedError when the format cannot express this model (opset, IR) and says why.
+  /// Throws UnsupportedError when a form of the plan cannot stand in this model (opset, IR), and
+  /// says why.
   OutputModel(const Graph& graph, const Plan& plan, std::filesystem::path directory,
-              const EmitOptions& options);
+              const OutputFiles& files);
   ~OutputModel();
+  /// One that writes nothing, and reads no weights: the same calls, with codes of which only the
+  /// specification and the shape are looked at, tell what they would throw, and Measure the sizes.
+  /// `equal_codes`: as FirstWithEqualCodes tells.
+  [[nodiscard]] static OutputModel Draft(const Graph& graph, const Plan& plan,
+                                         const OutputFiles& files, std::vector<int> equal_codes);
 
   /// Makes the graph compute x / s where the site's linears read x, by the site's fold. For
   /// Fold::Kind::kLinearRows only the bias is divided here: the rows' factor is in the codes'
@@ -43,8 +44,15 @@ class OutputModel {
   /// ScaleSite, in front of Quantize.
   void AddBias(const Linear& linear, std::span<const float> bias);
   /// Replaces a linear's node; appends codes, scales and zero points to the data file.
-  /// Returns the bytes written.
-  int64_t Quantize(const Linear& linear, const QuantizedMatrix& q);
+  /// Returns the bytes written. `rounding`: of activations whose levels are found beforehand.
+  int64_t Quantize(const Linear& linear, const QuantizedMatrix& q,
+                   std::optional<StaticRounding> rounding = {});
+  /// Replaces a table's lookups, and the nodes of the linears that read its codes; appends codes,
+  /// which `rows` gives, scales and zero points to the data file. In front of ScaleSite. Returns
+  /// the bytes written.
+  int64_t QuantizeTable(const Table& table, const TableRows& rows);
+  /// Has the convolutions read floats made of codes; appends codes and scales to the data file.
+  void QuantizeFilters(const Constant& filters, const QuantizedMatrix& q);
   /// Stores a float32 weight as FP16 and casts it back where it is used. Returns its new bytes.
   int64_t StoreAsHalf(const Linear& linear);
   /// What was done since the last call, durable in the data file and complete for Replay. Holds
@@ -62,9 +70,12 @@ class OutputModel {
   /// Drops what became unused, copies the remaining tensors, writes the model file. Call once,
   /// last.
   void Finish();
+  /// Of a draft, in the place of Finish.
+  [[nodiscard]] FileSizes Measure();
 
  private:
   struct State;
+  explicit OutputModel(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 

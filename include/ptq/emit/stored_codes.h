@@ -1,5 +1,5 @@
-// What the file holds of a specification and its codes: no runtime has a kernel for 3 bits, so
-// 3-bit codes are stored in 4.
+// What the file holds of a specification and its codes: no runtime has a kernel for 3 or 7 bits, so
+// such codes are stored in 4 and 8.
 #pragma once
 
 #include "ptq/quant/spec.h"
@@ -7,7 +7,10 @@
 namespace ptq {
 
 /// Bits that a code of `bits` takes in the file.
-[[nodiscard]] constexpr int StoredBits(int bits) { return bits == 3 ? 4 : bits; }
+[[nodiscard]] constexpr int StoredBits(int bits) {
+  if (bits == 3) return 4;
+  return bits == 7 ? 8 : bits;
+}
 
 [[nodiscard]] inline QuantSpec AsStored(QuantSpec spec) {
   spec.bits = StoredBits(spec.bits);

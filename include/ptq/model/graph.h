@@ -31,7 +31,8 @@ struct Value {
   std::vector<Use> uses;
   bool graph_input = false;  ///< fed by the caller (initializers that are listed as inputs are not)
   bool graph_output = false;
-  const onnx::TensorProto* constant = nullptr;  ///< initializer, or the value of a Constant node
+  const StoredTensor* constant = nullptr;          ///< initializer, or the value of a Constant node
+  const onnx::ValueInfoProto* declared = nullptr;  ///< where its type is declared, if it is
 };
 
 /// A GraphProto whose nodes are among the graph's: the main graph, a branch of an If, which runs
@@ -70,9 +71,7 @@ class Graph {
   [[nodiscard]] size_t Readers(ValueId id) const;
   /// Whether one consumer reads the elements and nobody else, the caller included, gets to see
   /// them.
-  [[nodiscard]] bool HasOneReader(ValueId id) const {
-    return Readers(id) == 1 && !value(id).graph_output;
-  }
+  [[nodiscard]] bool HasOneReader(ValueId id) const;
   /// kNoValue when there is no such name.
   [[nodiscard]] ValueId Find(std::string_view name) const;
   /// Inputs and outputs of a node by number; kNoValue for absent optionals.
@@ -106,6 +105,7 @@ class Graph {
 
  private:
   friend class GraphFlattener;
+  [[nodiscard]] bool ReadsElements(const Use& use) const;
   const Model* model_;
   std::vector<Node> nodes_;
   std::vector<Value> values_;
@@ -114,9 +114,5 @@ class Graph {
   std::vector<Scope> scopes_;
   std::vector<int> scope_of_node_, body_in_;
 };
-
-/// Names that a GraphProto uses but does not define (captured from outer scopes), in first-use
-/// order.
-[[nodiscard]] std::vector<std::string> FreeNames(const onnx::GraphProto& graph);
 
 }  // namespace ptq

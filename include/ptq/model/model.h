@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +14,7 @@
 
 #include "ptq/base/file.h"
 #include "ptq/model/node.h"
+#include "ptq/model/stored_grid.h"
 #include "ptq/tensor/tensor.h"
 
 namespace ptq {
@@ -19,6 +22,7 @@ namespace ptq {
 struct QuantizedWeight;
 
 /// Reads the elements of a TensorProto, inline or external. External files are mapped once each.
+/// Several threads may read at once.
 class WeightReader {
  public:
   /// `model`: the model's file, which names external data relative to its directory; empty for a
@@ -42,10 +46,15 @@ class WeightReader {
     std::shared_ptr<const void> owner;
   };
   [[nodiscard]] StoredBytes ReadBytes(const onnx::TensorProto& proto) const;
+  /// Bytes of the copy that Read makes of an external tensor whose elements lie misaligned, as
+  /// those within an .onnx file mostly do; 0 where it gives a view.
+  [[nodiscard]] int64_t CopiedBytes(const onnx::TensorProto& proto) const;
   /// Lets the resident pages of an external tensor go.
   void Drop(const onnx::TensorProto& proto) const;
   /// Has a tensor's bytes read from the disk before somebody needs them.
   void Prefetch(const onnx::TensorProto& proto) const;
+  /// The grid of a tensor that is computed from codes; nothing for another.
+  [[nodiscard]] std::optional<StoredGrid> GridOf(const onnx::TensorProto& proto) const;
   /// Bytes that hold the tensor's elements in the file: its codes and scales when it is computed
   /// from such.
   [[nodiscard]] int64_t SizeInFile(const onnx::TensorProto& proto) const;
@@ -57,10 +66,13 @@ class WeightReader {
   };
   friend class Model;
   [[nodiscard]] External Locate(const onnx::TensorProto& proto) const;
+  [[nodiscard]] std::shared_ptr<const MappedFile> FileAt(const std::string& location,
+                                                         const std::string& what) const;
   [[nodiscard]] const QuantizedWeight* QuantizedBehind(const onnx::TensorProto& proto) const;
   std::vector<std::filesystem::path> directories_;  ///< where data files are looked for
   std::vector<std::filesystem::path> allowed_;      ///< where links of theirs may lead
   std::string model_name_;
+  mutable std::mutex files_mutex_;
   mutable std::map<std::string, std::shared_ptr<const MappedFile>> files_;
   std::vector<std::shared_ptr<const QuantizedWeight>> quantized_;  ///< weights that are computed
 };
@@ -76,6 +88,7 @@ struct QuantizedNode {
 struct QuantizedWeights {
   std::vector<QuantizedNode> nodes;
   int64_t float_products = 0;
+  int64_t caches = 0;  ///< attentions that keep codes of past keys and values
 };
 
 /// Plain nodes that stand for one node of the file: a product with a weight that hid behind another
@@ -96,7 +109,12 @@ class Model {
   /// `dequantize`: weights that FindQuantizedWeights finds become float initializers, which are
   /// computed from the codes whenever they are read, and their operators the float ones. Throws
   /// UnsupportedError naming a node for which that is impossible.
-  [[nodiscard]] static Model Load(const std::filesystem::path& path, bool dequantize = false);
+  /// `float_activations`: so do activations between QuantizeLinear and DequantizeLinear.
+  [[nodiscard]] static Model Load(const std::filesystem::path& path, bool dequantize = false,
+                                  bool float_activations = false);
+  /// The same with every node, function and subgraph as the file has it; only the domains' names
+  /// are unified. For what is copied, not analysed.
+  [[nodiscard]] static Model LoadUnchanged(const std::filesystem::path& path);
   /// A model built in code; weights must be inline. For tests.
   [[nodiscard]] static Model FromProto(onnx::ModelProto proto, bool dequantize = false);
 
@@ -127,7 +145,9 @@ class Model {
 
  private:
   Model() = default;
-  void Normalize(bool dequantize);
+  [[nodiscard]] static Model Read(const std::filesystem::path& path);
+  void Normalize(bool dequantize, bool float_activations = false);
+  void CheckDataFiles() const;
   std::filesystem::path path_;
   std::vector<std::filesystem::path> other_forms_;
   std::unique_ptr<onnx::ModelProto> proto_;

@@ -71,6 +71,7 @@ inline constexpr int64_t kAnyOpset = 1 << 20;
 
 /// Kernel of a node. Throws UnsupportedError that names node, operator and opset.
 [[nodiscard]] std::unique_ptr<Kernel> CreateKernel(const Node& node);
+/// Whether the operator is among the entries; its attributes may still be of a kind that is not.
 [[nodiscard]] bool HasKernel(const Node& node);
 
 }  // namespace ptq

@@ -9,8 +9,8 @@
 #include <nlohmann/json.hpp>
 
 #include "ptq/model/model_forms.h"
-#include "ptq/pipeline/recipe.h"
 #include "ptq/pipeline/run.h"
+#include "ptq/plan/recipe.h"
 
 namespace ptq {
 
@@ -40,7 +40,9 @@ struct DirectoryReport {
 /// at once, or none. A resumed run does not do finished models again.
 [[nodiscard]] DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options);
 
-/// The plan of each model, by file name. Writes nothing.
-[[nodiscard]] std::vector<std::pair<std::string, RunReport>> PlanDirectory(const Recipe& recipe);
+/// The same without its work (RehearseRun): the plan of each model, by file name. A model that
+/// would be copied as it is has no linears, and a note why.
+[[nodiscard]] std::vector<std::pair<std::string, RunReport>> RehearseDirectory(
+    const Recipe& recipe, const RunOptions& options);
 
 }  // namespace ptq

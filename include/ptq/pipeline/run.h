@@ -3,32 +3,21 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "ptq/base/destination.h"
 #include "ptq/base/ranks.h"
+#include "ptq/calibrate/timings.h"
+#include "ptq/emit/file_sizes.h"
 #include "ptq/pipeline/file_bytes.h"
-#include "ptq/pipeline/recipe.h"
-#include "ptq/pipeline/timings.h"
+#include "ptq/plan/outcome.h"
 #include "ptq/plan/plan.h"
+#include "ptq/plan/recipe.h"
 
 namespace ptq {
-
-/// What became of one linear.
-struct LinearOutcome {
-  double loss_rtn = 0;  ///< tr(ΔHΔᵀ) of round-to-nearest; ‖Δ‖² without calibration
-  double loss = 0;      ///< the same of what was written
-  double energy = 0;    ///< tr(WHWᵀ) or ‖W‖²: losses relative to it are comparable
-  std::string scaling = "none";
-  double alpha = 0;
-  std::string fold;  ///< where 1/s went: "gain", "rows", "mul"; empty when not scaled
-  bool bias_corrected = false;
-  int64_t tokens = 0;  ///< calibration tokens seen at its site
-  std::string note;    ///< why it was rounded to nearest where the method would do more
-  int64_t bytes_before = 0;
-  int64_t bytes_after = 0;
-};
 
 /// How the written model compares with what the executor expects of it.
 struct Verification {
@@ -43,13 +32,18 @@ struct RunReport {
   /// destination and the sizes are known.
   bool up_to_date = false;
   Plan plan;
-  std::vector<LinearOutcome> outcomes;  ///< by index into plan.linears
+  std::vector<Outcome> outcomes;   ///< by index into plan.linears
+  std::vector<Outcome> tables;     ///< by index into plan.tables
+  std::vector<Outcome> constants;  ///< by index into plan.constants
   std::filesystem::path source;
   std::filesystem::path destination;
   std::filesystem::path model_file;  ///< the .onnx file, in the destination
   bool reads_tokens = false;         ///< of one sequence, from which `eval` can judge the model
   int64_t bytes_before = 0;
   int64_t bytes_after = 0;
+  FileSizes predicted;       ///< of the model's files, without what calibration may add
+  FileSizes predicted_most;  ///< and with all of it: scales behind a Mul of their own, new biases
+  std::vector<WrittenFile> predicted_files;  ///< those of `predicted`, the .onnx file first
   int64_t predicted_peak_bytes = 0;
   int64_t peak_bytes = 0;  ///< resident, of the rank that needed most
   int ranks = 1;
@@ -58,13 +52,14 @@ struct RunReport {
   size_t resumed_segments = 0;  ///< taken over from an interrupted run
   Timings timings;
   Verification verification;
-  FileBytes bytes;                    ///< of a plan: predicted
-  std::vector<Saving> savings;        ///< the largest first
-  std::vector<std::string> notes;     ///< what a reader should know, one sentence each
-  std::vector<std::string> warnings;  ///< what makes a bad result likely, one sentence each
+  FileBytes bytes;                         ///< of a plan: predicted
+  std::vector<Saving> savings;             ///< the largest first
+  std::map<std::string, int64_t> islands;  ///< nodes that compute in FP32 in an FP16 graph, by why
+  std::vector<std::string> notes;          ///< what a reader should know, one sentence each
+  std::vector<std::string> warnings;       ///< what makes a bad result likely, one sentence each
 };
 
-/// Makes the plan and predicts sizes and memory; writes nothing (--dry-run).
+/// Makes the plan and predicts sizes and memory, wherever a result would go; writes nothing.
 [[nodiscard]] RunReport PlanRun(const Recipe& recipe);
 
 /// How a run deals with being interrupted; the result does not depend on it.
@@ -81,6 +76,12 @@ struct RunOptions {
   /// result that took less, and replaces nothing, is left to the system to bring to the disk.
   double checkpoint_seconds = 2;
 };
+
+/// A run without its work (--dry-run): the plan, and the error that the run would begin with, if
+/// any. Looks at the destination, reads samples or statistics, and every weight that is to be
+/// quantized; changes nothing. What only running the model tells (an operator that fails, a result
+/// that verification refuses) is not known.
+[[nodiscard]] RunReport RehearseRun(const Recipe& recipe, const RunOptions& options, Ranks& ranks);
 
 /// The whole road. The destination appears complete, or not at all; where it holds the result of
 /// the same recipe, source and samples already, nothing is done (unless `options.force`).

@@ -24,4 +24,8 @@ inline constexpr char kSingleResultSuffix[] = ".result";
 /// takes it back. Throws as Run does; UsageError for a layout of folders.
 [[nodiscard]] RunReport RunToFile(const Recipe& recipe, const RunOptions& options, Ranks& ranks);
 
+/// RehearseRun for such a destination.
+[[nodiscard]] RunReport RehearseToFile(const Recipe& recipe, const RunOptions& options,
+                                       Ranks& ranks);
+
 }  // namespace ptq

@@ -2,8 +2,8 @@
 // patterns.
 #pragma once
 
+#include <memory>
 #include <string>
-#include <vector>
 
 #include "ptq/model/graph.h"
 
@@ -14,7 +14,7 @@ namespace ptq {
 /// in the dynamo exporter's metadata, else the node's own name.
 [[nodiscard]] std::string LinearName(const Graph& graph, int node, ValueId stored);
 
-/// A glob (`*`, `?`, `[abc]`) over whole names, or `/regex/` searched in them.
+/// A glob (`*`, `?`, `[abc]`) over whole names, or `/regex/` searched in them. Compiled once.
 class NamePattern {
  public:
   /// Throws UsageError for a malformed regular expression.
@@ -23,8 +23,9 @@ class NamePattern {
   [[nodiscard]] const std::string& text() const { return text_; }
 
  private:
+  struct Compiled;
   std::string text_;
-  std::string regex_;
+  std::shared_ptr<const Compiled> compiled_;
 };
 
 }  // namespace ptq

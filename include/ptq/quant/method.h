@@ -39,6 +39,8 @@ struct LinearProblem {
   std::string name;  ///< for messages
   MatrixRows w;      ///< [N, K]
   QuantSpec spec;
+  /// Whose grid, rounding and rounds of refinement are its own; null: those of the site's method.
+  const Method* method = nullptr;
 };
 
 /// All linears fed by one activation (siblings), with what is known of it.
@@ -49,6 +51,12 @@ struct SiteProblem {
   int64_t tokens = 0;
   std::span<const float> mean_abs;  ///< [K] mean |x|; empty without calibration
   std::span<const float> max_abs;   ///< [K] max |x|; empty without calibration
+  /// Each x / s is rounded to so many levels, evenly from the least of all channels to the largest
+  /// (0 included), whose ranges follow, [K]; 0: not rounded. Losses count that, too, where there is
+  /// a Gram matrix.
+  int activation_levels = 0;
+  std::span<const float> lowest = {};
+  std::span<const float> highest = {};
   std::span<const float> gram;  ///< [K, K] lower triangle of Σ x xᵀ, row-major; empty without
   /// [K, K] Σ (x − x̂) x̂ᵀ, row-major, where the statistics are of x̂ and the original model gives x;
   /// or empty. With it, weights are corrected before they are quantized, and losses are those of
@@ -70,7 +78,8 @@ struct SiteProblem {
 struct LinearResult {
   QuantizedMatrix q;        ///< of W · diag(s)
   std::vector<float> bias;  ///< [N] to be added to its outputs; empty: none
-  double loss = 0;      ///< tr(ΔHΔᵀ) in original coordinates; ‖Δ‖² without calibration
+  double loss = 0;  ///< tr(ΔHΔᵀ) in original coordinates; ‖Δ‖² without calibration; and
+                    ///< tokens · variance · ‖Q(W·diag(s))‖² where activations are rounded
   double loss_rtn = 0;  ///< the same for round-to-nearest with no scaling; loss ≤ loss_rtn always
   double energy = 0;    ///< tr(WHWᵀ) (‖W‖² without calibration), to make the losses relative
 };
@@ -82,7 +91,8 @@ struct SiteResult {
   std::vector<LinearResult> linears;
 };
 
-/// Quantizes every linear of a site by a method. Pure: no files, no graph. Throws InputError when a
+/// Quantizes every linear of a site by a method: the scaling is found for all of them together,
+/// grid and rounding may be those of each. Pure: no files, no graph. Throws InputError when a
 /// weight is NaN or infinite, UsageError for an unknown piece. The result is the same for any
 /// number of threads.
 ///
@@ -95,5 +105,8 @@ struct SiteResult {
 /// Statistics that are not finite count as none: no scaling, and without a Gram matrix the loss is
 /// ‖Δ‖².
 [[nodiscard]] SiteResult QuantizeSite(const SiteProblem& problem, const Method& method);
+
+/// Throws the InputError of QuantizeSite for a weight with a NaN or an infinite value.
+[[noreturn]] void RefuseWeight(const std::string& name);
 
 }  // namespace ptq

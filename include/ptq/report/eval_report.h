@@ -1,7 +1,6 @@
 // Shows what an evaluation has measured.
 #pragma once
 
-#include <cstddef>
 #include <string>
 
 #include <nlohmann/json_fwd.hpp>
@@ -9,17 +8,9 @@
 #include "ptq/evaluate/embeddings.h"
 #include "ptq/evaluate/language_model.h"
 #include "ptq/evaluate/scores.h"
+#include "ptq/flows/evaluation.h"
 
 namespace ptq {
-
-/// What was judged, for all kinds of models.
-struct EvalSubject {
-  size_t texts = 0;
-  size_t pairs = 0;     ///< 0: the texts are no pairs
-  std::string output;   ///< name of the judged output
-  std::string pooling;  ///< of embeddings; empty: the model itself gives one vector for a text
-  bool compared = false;
-};
 
 [[nodiscard]] std::string EvalText(const LanguageModelScore& score, const EvalSubject& subject);
 [[nodiscard]] nlohmann::ordered_json EvalJson(const LanguageModelScore& score,

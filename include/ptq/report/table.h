@@ -6,7 +6,7 @@
 
 namespace ptq {
 
-class Table {
+class TextTable {
  public:
   enum class Align { kLeft, kRight };
   struct Column {
@@ -14,7 +14,7 @@ class Table {
     Align align = Align::kLeft;
   };
 
-  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  explicit TextTable(std::vector<Column> columns) : columns_(std::move(columns)) {}
   /// One cell for each column. Throws InternalError otherwise.
   void AddRow(std::vector<std::string> cells);
   /// Title line and rows, two spaces between columns, no trailing blanks.

@@ -14,7 +14,7 @@ namespace ptq {
 struct Step {
   int node = 0;                    ///< index into Graph::nodes(), and of the step itself
   std::vector<ValueId> inputs;     ///< the node's, or of all nodes it stands for
-  std::unique_ptr<Kernel> kernel;  ///< null for nodes with a body
+  std::unique_ptr<Kernel> kernel;  ///< null for nodes with a body, and for those that cannot run
   bool constant = false;           ///< depends on nothing but weights
 };
 
@@ -37,11 +37,20 @@ struct Segment {
 /// Built once per graph; read-only afterwards. The Graph must outlive it.
 class ExecutionPlan {
  public:
-  /// Throws UnsupportedError naming the first node whose operator has no kernel.
+  /// A node whose operator has no kernel is no error before it is to run.
   explicit ExecutionPlan(const Graph& graph);
 
   [[nodiscard]] const Graph& graph() const { return *graph_; }
   [[nodiscard]] const std::vector<Step>& steps() const { return steps_; }
+  /// Whether the step has something to run: a kernel, or a body.
+  [[nodiscard]] bool CanRun(int step) const {
+    return steps_[size_t(step)].kernel != nullptr || graph_->BodyIn(step) >= 0;
+  }
+  /// Throws UnsupportedError naming the first node that cannot run, its operator, and what would
+  /// help.
+  void RequireKernels() const;
+  /// The same for one step.
+  void RequireKernel(int step) const;
   [[nodiscard]] const std::vector<Segment>& segments() const { return segments_; }
   /// Whether the value depends on nothing but weights (folded once per segment, not per batch).
   [[nodiscard]] bool IsConstant(ValueId id) const { return constant_[size_t(id)]; }
@@ -49,8 +58,11 @@ class ExecutionPlan {
   /// positions, rotary tables, embeddings. Cheap and wide, so a segment computes what it needs of
   /// them again instead of receiving it.
   [[nodiscard]] bool IsAmbient(ValueId id) const { return ambient_[size_t(id)]; }
+  [[nodiscard]] size_t SegmentOfStep(int step) const;
   /// Index of the segment whose steps produce the value; the first for inputs.
-  [[nodiscard]] size_t SegmentOf(ValueId id) const;
+  [[nodiscard]] size_t SegmentOf(ValueId id) const {
+    return SegmentOfStep(graph_->value(id).producer);
+  }
   /// Steps of a segment that are needed for `goals`, in order, with the earlier steps that compute
   /// ambient values again; constants are not among them.
   [[nodiscard]] std::vector<int> StepsFor(const Segment& segment,

@@ -7,14 +7,13 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "ptq/runtime/execution_plan.h"
+#include "ptq/runtime/value_edits.h"
 
 namespace ptq {
-
-/// Values by number: the activations on a cut, or the inputs of a graph.
-using Values = std::unordered_map<ValueId, Tensor>;
 
 /// Called for each tapped value when it is known: not at all in a branch that does not run, and in
 /// every iteration of a body. May be called from several threads.
@@ -86,16 +85,19 @@ class Executor {
   /// Runs a job on the values that come over the cut; returns its goals, but for those in branches
   /// that did not run. Inputs that the job no
   /// longer needs are freed as it goes when `inputs` is moved in. Const and thread-safe.
-  /// `additions`: vectors to add to the rows of values as soon as they are known.
   [[nodiscard]] Values Run(const Job& job, const Values& constants, Values inputs,
-                           const Tap& tap = {}, const Values& additions = {}) const;
+                           const Tap& tap = {}, const ValueEdits& edits = {}) const;
 
   /// The same for a job that runs once: each step's constants are loaded in front of it and let go
   /// behind it, and of weights that are deferred or stored in 16 bits a product widens a tile at a
   /// time. Sums may be taken in another order than by Run.
   [[nodiscard]] Values RunOnce(const Job& job, const Values& overrides,
                                const DeferredWeights& deferred, Values inputs,
-                               const Values& additions = {}) const;
+                               const ValueEdits& edits = {}) const;
+
+  /// From now on these values are rounded to binary16 as soon as they are known, as a runtime does
+  /// that computes in FP16: what is too large becomes infinite.
+  void RoundToHalf(std::vector<ValueId> values);
 
   /// Runs the whole graph, segment by segment; returns every graph output as float32 or integers.
   [[nodiscard]] Values RunAll(Values inputs, const Values& overrides = {}) const;
@@ -109,16 +111,14 @@ class Executor {
   void LoadInto(Values& constants, const Job& job, const Values& overrides, Values& known) const;
   [[nodiscard]] std::optional<Tensor> ProductByTiles(const Step& step,
                                                      const std::vector<Tensor>& table,
+                                                     const ValueEdits& edits,
                                                      const Values& overrides,
                                                      const DeferredWeights& deferred) const;
   friend class LoadedPass;
   friend class SinglePass;
+  friend class Pass;
   ExecutionPlan plan_;
+  std::unordered_set<ValueId> halves_;  ///< values to be rounded
 };
-
-/// Runs a model on named arrays, checks names, types and ranks against the declaration
-/// (InputError), and returns outputs by name in their declared element types.
-[[nodiscard]] std::map<std::string, Tensor> RunModel(const Executor& executor,
-                                                     const std::map<std::string, Tensor>& inputs);
 
 }  // namespace ptq

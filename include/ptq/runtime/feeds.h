@@ -17,6 +17,7 @@ struct FeedHints {
   int64_t layers = 0;
   int64_t kv_heads = 0;
   int64_t head_size = 0;
+  int64_t pad_token = 0;
 };
 
 /// Reads num_key_value_heads, head_dim … from config.json, or genai_config.json, next to the
@@ -42,6 +43,9 @@ struct TokenShape {
                                 std::map<std::string, Tensor> given,
                                 const std::vector<int64_t>& ids, int64_t batch, int64_t length);
 
+/// Whether the graph reads batches whose rows are padded: a mask, no caches, open dimensions.
+[[nodiscard]] bool ReadsPadding(const Graph& graph);
+
 /// Turns a batch of token ids into the graph's inputs: input_ids (and decoder_input_ids),
 /// attention_mask of ones, position_ids 0…T−1, token_type_ids 0, zero-length past_key_values,
 /// use_cache_branch false, other integers 0. Fixed dimensions are kept: ids are cut or repeated,
@@ -54,6 +58,10 @@ class Feeder {
   Feeder(const Graph& graph, FeedHints hints, InputSource source = {});
   /// `ids`: row-major [batch, length].
   [[nodiscard]] Values Make(const std::vector<int64_t>& ids, int64_t batch, int64_t length) const;
+  /// The same for a graph that ReadsPadding; the mask hides all but the first `real`[b] ids of a
+  /// row.
+  [[nodiscard]] Values MakePadded(const std::vector<int64_t>& ids, int64_t batch, int64_t length,
+                                  const std::vector<int64_t>& real) const;
 
  private:
   const Graph* graph_;

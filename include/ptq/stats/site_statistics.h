@@ -18,9 +18,11 @@ class SiteStatistics {
     bool cross = false;
   };
   explicit SiteStatistics(int64_t k, Parts parts = {true, false});
-  /// What another one held: sums of x and |x| [K], maxima [K], the Gram matrix [K, K] or nothing.
+  /// What another one held: sums of x and |x| [K], the ranges of the channels [K], the Gram matrix
+  /// [K, K] or nothing.
   SiteStatistics(int64_t count, std::vector<double> sum, std::vector<double> abs_sum,
-                 std::vector<float> max_abs, std::vector<float> gram);
+                 std::vector<float> max_abs, std::vector<float> lowest, std::vector<float> highest,
+                 std::vector<float> gram);
 
   /// Adds the tokens of every part, row-major [rows, K], in their order.
   void Add(std::span<const std::span<const float>> parts);
@@ -29,6 +31,8 @@ class SiteStatistics {
   /// count for cross().
   void AddWithOriginal(std::span<const std::span<const float>> parts,
                        std::span<const std::span<const float>> originals);
+  /// Counts tokens of padding, and what stands beside it, for lowest() and highest() alone.
+  void Widen(std::span<const std::span<const float>> parts);
   /// Adds what another one has seen. Throws InternalError when the sizes differ.
   void Merge(const SiteStatistics& other);
   /// On rank `root`, adds what all other ranks have seen; elsewhere nothing of use is left.
@@ -47,6 +51,10 @@ class SiteStatistics {
   [[nodiscard]] std::vector<float> MeanAbs() const;
   /// max |x| for each channel, [K].
   [[nodiscard]] std::span<const float> max_abs() const { return max_abs_; }
+  /// The least and the largest x of each channel, [K], padding included; none is above, or below,
+  /// 0.
+  [[nodiscard]] std::span<const float> lowest() const { return lowest_; }
+  [[nodiscard]] std::span<const float> highest() const { return highest_; }
   /// Lower triangle of Σ x xᵀ, row-major [K, K]; empty without. Accumulated in float32, a few
   /// thousand tokens at a time by the matrix library (whose error is far below one rounding a
   /// token).
@@ -66,6 +74,8 @@ class SiteStatistics {
   std::vector<double> shift_sum_;
   std::vector<double> abs_sum_;
   std::vector<float> max_abs_;
+  std::vector<float> lowest_;
+  std::vector<float> highest_;
   std::vector<float> gram_;
   std::vector<float> cross_;
   bool centered_ = false;

@@ -24,8 +24,9 @@ struct StoredSite {
 };
 
 /// Writes a safetensors file: for each site `<name>/count` (I64, scalar), `<name>/sum` and
-/// `<name>/abs_sum` (F64 [K]), `<name>/max_abs` (F32 [K]) and `<name>/gram` (F32 [K (K + 1) / 2],
-/// the lower triangle row by row), and the provenance as JSON text in the header's
+/// `<name>/abs_sum` (F64 [K]), `<name>/max_abs`, `<name>/lowest`, `<name>/highest` (F32 [K]) and
+/// `<name>/gram` (F32 [K (K + 1) / 2], the lower triangle row by row), and the provenance as JSON
+/// text in the header's
 /// `__metadata__.provenance`. Source: the safetensors format (8 bytes of header length, JSON
 /// header, data).
 class StatisticsWriter {
@@ -52,7 +53,6 @@ class StatisticsFile {
   [[nodiscard]] const nlohmann::ordered_json& provenance() const { return provenance_; }
   /// In the file's order.
   [[nodiscard]] const std::vector<StoredSite>& sites() const { return sites_; }
-  [[nodiscard]] bool Has(const std::string& site) const;
   /// Throws InputError when the file does not hold the site.
   [[nodiscard]] SiteStatistics Read(const std::string& site) const;
 

@@ -15,6 +15,8 @@
 extern "C" {
 #endif
 
+// Names of C.
+// NOLINTBEGIN(readability-identifier-naming)
 typedef struct ptq_text_tokenizer ptq_text_tokenizer;
 
 // Bytes owned by the library; release with ptq_text_buffer_free().
@@ -28,6 +30,7 @@ typedef struct ptq_text_ids {
   int64_t* data;
   size_t size;
 } ptq_text_ids;
+// NOLINTEND(readability-identifier-naming)
 
 // Reads the contents of a tokenizer.json. Truncation and padding set in it are ignored.
 char* ptq_text_tokenizer_create(const char* json, size_t size, ptq_text_tokenizer** tokenizer);

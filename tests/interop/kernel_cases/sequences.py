@@ -3,7 +3,7 @@
 import itertools
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 from control_flow import F, I64, B, constant, f32, info, model
 

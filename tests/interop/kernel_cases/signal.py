@@ -2,7 +2,7 @@
 
 import numpy as np
 from onnx import TensorProto
-from single_node import F, f32, i64, node, seeded
+from single_node import F, f32, node, seeded
 
 
 def transforms(rng):

@@ -77,3 +77,16 @@ def test_folder_of_the_genai_builder(tmp_path, bits, same):
     report(f"GenAI {og.__version__}, its builder's folder, {bits} bits: {text!r}")
     check_greedy(out / "model.onnx", ids, prompt_length, slack=1e-3)
     assert ids[:same] == generate(source, "Once upon a time", 60)[0][:same]
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_demo_model_generates_through_a_quantized_cache(source, tmp_path, bits):
+    """GenAI takes the type of the caches from the model; its configuration is the source's."""
+    out = tmp_path / "out"
+    quantized(source, out, "--method", "rtn", "--exclude", "*", "--kv-cache", f"int{bits}")
+    ids, prompt_length, text = generate(out, PROMPT, 60)
+    report(f"GenAI {og.__version__}, cache of {bits} bits: {text!r}")
+    assert len(ids) > prompt_length + 8
+    if bits == 8:
+        expected, _, _ = generate(source, PROMPT, 60)
+        assert ids[: prompt_length + 8] == expected[: prompt_length + 8]

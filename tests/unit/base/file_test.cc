@@ -15,7 +15,7 @@ namespace {
 
 using testing::TempDirectory;
 
-int64_t EntriesIn(const std::filesystem::path& path) {
+int64_t FilesIn(const std::filesystem::path& path) {
   return std::distance(std::filesystem::directory_iterator(path), {});
 }
 
@@ -81,14 +81,14 @@ TEST(WriteFileAtomically, ReplacesTheFileAndLeavesNoOther) {
   const auto path = directory.Write("a.json", "old");
   WriteFileAtomically(path, "new");
   EXPECT_EQ(ReadTextFile(path), "new");
-  EXPECT_EQ(EntriesIn(directory.path()), 1);
+  EXPECT_EQ(FilesIn(directory.path()), 1);
 }
 
 TEST(WriteFileAtomically, LeavesNothingWhenTheTargetIsADirectory) {
   const TempDirectory directory;
   std::filesystem::create_directories(directory.path() / "target" / "full");
   EXPECT_THROW(WriteFileAtomically(directory.path() / "target", "text"), OutputError);
-  EXPECT_EQ(EntriesIn(directory.path()), 1);
+  EXPECT_EQ(FilesIn(directory.path()), 1);
 }
 
 TEST(AtomicFile, IsNotMadeOfWhatOthersMade) {
@@ -119,7 +119,7 @@ TEST(AtomicFile, ReplacesWhatAKilledProcessLeft) {
     RemoveLeftover(directory.path() / "out", "mark");
     EXPECT_THROW(AtomicFile{directory.path() / "out"}, OutputError) << "it is at work";
     file.Commit();
-    EXPECT_EQ(EntriesIn(directory.path()), 1);
+    EXPECT_EQ(FilesIn(directory.path()), 1);
   }
 }
 

@@ -325,5 +325,63 @@ TEST_F(StagedDirectoryTest, IsNotRecoveredWhileItIsAtWork) {
   EXPECT_TRUE(fs::exists(out_ / "list"));
 }
 
+TEST_F(StagedDirectoryTest, CheckRefusesWhatTheConstructorRefusesAndChangesNothing) {
+  directory_.Write("full/thesis.txt", "work");
+  directory_.Write("file", "text");
+  fs::create_directory_symlink("full", directory_.path() / ".linked.part");
+  directory_.Write(".held.part/thesis.txt", "work");
+  Write("old", kOld);
+  const auto before = Contents(directory_.path());
+  for (const char* name : {"full", "file", "file/out", "linked", "held", "old"}) {
+    const fs::path path = directory_.path() / name;
+    const Replacement none = {false, Listed};
+    const std::string looked =
+        FailureOf([&] { StagedDirectory::Check(path, none, /*resume=*/false); });
+    EXPECT_EQ(Contents(directory_.path()), before);
+    EXPECT_NE(looked, "") << name;
+    EXPECT_EQ(looked, FailureOf([&] { const StagedDirectory staged(path, none); })) << name;
+  }
+}
+
+TEST_F(StagedDirectoryTest, CheckTakesWhatTheConstructorTakesAndMakesNothing) {
+  Write("old", kOld);
+  const auto before = Contents(directory_.path());
+  StagedDirectory::Check(out_, kOverwrite, /*resume=*/false);
+  StagedDirectory::Check(directory_.path() / "a" / "b" / "out", kOverwrite, /*resume=*/false);
+  StagedDirectory::Check(directory_.path() / "old", kOverwrite, /*resume=*/false);
+  EXPECT_EQ(Contents(directory_.path()), before);
+  EXPECT_FALSE(fs::exists(directory_.path() / "a"));
+}
+
+TEST_F(StagedDirectoryTest, CheckSeesThatAnotherProcessIsAtWork) {
+  const StagedDirectory staged(out_, kOverwrite);
+  EXPECT_NE(FailureOf([&] {
+              StagedDirectory::Check(out_, kOverwrite, /*resume=*/true);
+            }).find("another run is writing"),
+            std::string::npos);
+}
+
+TEST_F(StagedDirectoryTest, CheckFindsLinksInWhatIsToBeGoneOnWith) {
+  {
+    StagedDirectory staged(out_, kOverwrite);
+    staged.Keep();
+    fs::create_symlink("/", staged.path() / "link");
+  }
+  StagedDirectory::Check(out_, kOverwrite, /*resume=*/false);
+  EXPECT_NE(FailureOf([&] { StagedDirectory::Check(out_, kOverwrite, /*resume=*/true); }), "");
+}
+
+TEST_F(StagedDirectoryTest, ACommitThatWasKilledIsUnfinishedUntilItIsRecovered) {
+  EXPECT_FALSE(StagedDirectory::IsUnfinished(out_, kOverwrite));
+  Write(".out.part", kNew);
+  directory_.Write(".out.part/.placing", "");
+  fs::create_directory(out_);
+  directory_.Write("out/thesis.txt", "work");
+  EXPECT_TRUE(StagedDirectory::IsUnfinished(out_, kOverwrite));
+  StagedDirectory::Check(out_, kOverwrite, /*resume=*/false);  // it is for the next run to complete
+  StagedDirectory::Recover(out_, kOverwrite);
+  EXPECT_FALSE(StagedDirectory::IsUnfinished(out_, kOverwrite));
+}
+
 }  // namespace
 }  // namespace ptq

@@ -3,7 +3,6 @@
 
 #include <sstream>
 
-#include "words.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // What recipe files may hold, and what is said of those that are wrong.
-#include "recipe_file.h"
+#include "options/recipe_file.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -46,6 +46,29 @@ TEST(ParseToml, KnowsSectionsAndDots) {
   EXPECT_EQ(entries[2].section, "run");
 }
 
+TEST(ParseToml, KnowsListsOfTables) {
+  const auto entries = ParseToml(
+      "bits = 4\n[[rule]]\npattern = 'a*'\nbits = 8\n\n[[ rule ]]  # second\npattern = \"b\"\n"
+      "[stats]\nseed = 1\n",
+      "r.toml");
+  ASSERT_EQ(entries.size(), 3U);
+  const RecipeEntry& rule = entries[1];
+  EXPECT_EQ(rule.key, "rule");
+  ASSERT_EQ(rule.tables.size(), 2U);
+  EXPECT_EQ(rule.tables[0].where, "'r.toml' line 2");
+  ASSERT_EQ(rule.tables[0].entries.size(), 2U);
+  EXPECT_EQ(rule.tables[0].entries[1].where, "'r.toml' line 4");
+  EXPECT_THAT(rule.tables[0].entries[1].values, ElementsAre("8"));
+  EXPECT_THAT(rule.tables[1].entries[0].values, ElementsAre("b"));
+  EXPECT_EQ(entries[2].section, "stats");
+  const auto inlined =
+      ParseToml("rule = [\n { pattern = 'a', bits = 8 },\n {pattern='b',bits=2}]", "r.toml");
+  ASSERT_EQ(inlined.size(), 1U);
+  ASSERT_EQ(inlined[0].tables.size(), 2U);
+  EXPECT_EQ(inlined[0].tables[1].where, "'r.toml' line 3");
+  EXPECT_THAT(inlined[0].tables[1].entries[1].values, ElementsAre("2"));
+}
+
 TEST(ParseToml, TakesLinesOfWindowsAndNoLastLineEnd) {
   const auto entries = ParseToml("bits = 4\r\n\r\nmethod = \"rtn\"", "r.toml");
   ASSERT_EQ(entries.size(), 2U);
@@ -65,6 +88,12 @@ TEST(ParseToml, RefusesWithTheLine) {
       {"a = {b = 1}", "line 1: 'a' is one value or a list"},
       {"= 4", "line 1: a key was expected"},
       {"a = \"\\q\"", "line 1: \\q"},
+      {"[[a]]\nb = 1\nb = 2", "line 3: 'b' stands twice"},
+      {"[[a]\nb = 1", "line 1: a table of a list"},
+      {"a = 1\n[[a]]\nb = 2", "line 2: 'a' stands twice"},
+      {"[[a]]\nb = 1\n[run]\n[[a]]\n[[b]]\nc.d = 1", "line 6: a key of a table has no '.'"},
+      {"a = [{b = 1}, 2]", "line 1: the list of 'a' holds tables"},
+      {"a = [{b = 1, c}]", "line 1: '=' was expected after 'c'"},
   };
   for (const auto& [text, message] : wrong) {
     try {
@@ -87,6 +116,15 @@ TEST(ParseJsonRecipe, ReadsARecipeAndAWholeMetadataFile) {
     EXPECT_THAT(entries[1].values, ElementsAre("8"));
     EXPECT_EQ(entries[1].kind, Kind::kNumber);
   }
+}
+
+TEST(ParseJsonRecipe, KnowsListsOfTables) {
+  const auto entries =
+      ParseJsonRecipe("{\"bits\": 4,\n\"rule\": [{\"pattern\": \"a\", \"bits\": 8}]}", "r.json");
+  ASSERT_EQ(entries.size(), 2U);
+  ASSERT_EQ(entries[1].tables.size(), 1U);
+  EXPECT_EQ(entries[1].tables[0].where, "'r.json' line 2: rule 1");
+  EXPECT_THAT(entries[1].tables[0].entries[1].values, ElementsAre("8"));
 }
 
 TEST(ParseJsonRecipe, RefusesWithTheLine) {

@@ -1,5 +1,5 @@
 // Which word is offered in place of an unknown one.
-#include "suggest.h"
+#include "options/suggest.h"
 
 #include <random>
 #include <vector>

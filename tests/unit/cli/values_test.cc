@@ -1,5 +1,5 @@
 // How strictly the values of options are read.
-#include "values.h"
+#include "options/values.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // Where the bits of a code lie in the packed bytes.
-#include "bit_packing.h"
+#include "forms/bit_packing.h"
 
 #include "emit_testing.h"
 #include <gmock/gmock.h>
@@ -39,6 +39,43 @@ TEST(PackBits, RoundTripsAnyCountAndWidth) {
       }
     }
   }
+}
+
+std::vector<int> Integers(const std::vector<uint8_t>& codes, int bits, bool symmetric) {
+  QuantSpec spec;
+  spec.bits = bits;
+  spec.symmetric = symmetric;
+  const auto bytes = PackIntegers(codes, spec);
+  EXPECT_EQ(int64_t(bytes.size()), PackedBytes(int64_t(codes.size()), bits));
+  std::vector<int> result;
+  for (size_t i = 0; i < codes.size(); ++i) {
+    const int code = testing::CodeAt(bytes, bits, int64_t(i));
+    const bool negative = symmetric && code >= 1 << (bits - 1);
+    result.push_back(negative ? code - (1 << bits) : code);
+  }
+  return result;
+}
+
+TEST(PackIntegers, CountsSignedCodesFromTheirMiddle) {
+  for (const int bits : {2, 4, 8}) {
+    std::vector<uint8_t> codes;
+    std::vector<int> unsigned_values, signed_values;
+    for (int code = 0; code < 1 << bits; ++code) {
+      codes.push_back(uint8_t(code));
+      unsigned_values.push_back(code);
+      signed_values.push_back(code - (1 << (bits - 1)));
+    }
+    EXPECT_EQ(Integers(codes, bits, /*symmetric=*/true), signed_values);
+    EXPECT_EQ(Integers(codes, bits, /*symmetric=*/false), unsigned_values);
+  }
+}
+
+TEST(PackIntegers, LeavesUnusedBitsZero) {
+  QuantSpec spec;
+  spec.bits = 4;
+  spec.symmetric = true;
+  EXPECT_THAT(PackIntegers({8, 7, 8}, spec),
+              ::testing::ElementsAre(std::byte{0xf0}, std::byte{0x00}));
 }
 
 }  // namespace

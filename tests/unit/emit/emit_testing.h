@@ -7,11 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "support/model_builder.h"
 #include <gtest/gtest.h>
 #include <onnx/onnx_pb.h>
 
 #include "ptq/base/half.h"
-#include "ptq/emit/linear_format.h"
+#include "ptq/emit/linear_form.h"
 #include "ptq/model/model.h"
 #include "ptq/tensor/tensor.h"
 
@@ -42,11 +43,13 @@ inline int CodeAt(std::span<const std::byte> bytes, int bits, int64_t i) {
 }
 
 inline QuantizedMatrix RandomMatrix(int64_t n, int64_t k, int bits, int64_t group_size,
-                                    bool symmetric, std::mt19937& random) {
+                                    bool symmetric, std::mt19937& random,
+                                    const Levels* codebook = nullptr) {
   QuantizedMatrix q;
   q.spec.bits = bits;
   q.spec.group_size = group_size;
   q.spec.symmetric = symmetric;
+  q.spec.codebook = codebook;
   q.n = n;
   q.k = k;
   std::uniform_int_distribution<int> code(0, q.spec.levels() - 1);
@@ -54,7 +57,8 @@ inline QuantizedMatrix RandomMatrix(int64_t n, int64_t k, int bits, int64_t grou
   for (int64_t i = 0; i < n * k; ++i) q.codes.push_back(uint8_t(code(random)));
   for (int64_t i = 0; i < n * q.spec.GroupsFor(k); ++i) {
     q.scales.push_back(RoundToHalf(scale(random)));
-    q.zero_points.push_back(uint8_t(symmetric ? q.spec.mid() : code(random)));
+    const int middle = codebook == nullptr ? q.spec.mid() : 0;
+    q.zero_points.push_back(uint8_t(symmetric ? middle : code(random)));
   }
   return q;
 }
@@ -62,14 +66,7 @@ inline QuantizedMatrix RandomMatrix(int64_t n, int64_t k, int bits, int64_t grou
 /// w[n, k] as the definition says.
 inline float WeightOf(const QuantizedMatrix& q, int64_t n, int64_t k) {
   const auto group = size_t(n * q.spec.GroupsFor(q.k) + k / q.spec.GroupSizeFor(q.k));
-  return (float(q.codes[size_t(n * q.k + k)]) - float(q.zero_points[group])) * q.scales[group];
-}
-
-inline int64_t IntOf(const onnx::NodeProto& node, const std::string& name, int64_t fallback = -99) {
-  for (const auto& attribute : node.attribute()) {
-    if (attribute.name() == name) return attribute.i();
-  }
-  return fallback;
+  return q.spec.Level(q.codes[size_t(n * q.k + k)], q.zero_points[group]) * q.scales[group];
 }
 
 /// `ModelBuilder(17).Input("x", {2, 4}).Node("Relu", {"x"}, "y").Output("y", {2, 4}).proto`
@@ -138,18 +135,5 @@ struct ModelBuilder {
   onnx::ModelProto proto;
   onnx::NodeProto* node = nullptr;
 };
-
-inline std::vector<std::string> OpTypes(const onnx::GraphProto& graph) {
-  std::vector<std::string> types;
-  for (const auto& node : graph.node()) types.push_back(node.op_type());
-  return types;
-}
-inline const onnx::TensorProto* FindInitializer(const onnx::GraphProto& graph,
-                                                const std::string& name) {
-  for (const auto& tensor : graph.initializer()) {
-    if (tensor.name() == name) return &tensor;
-  }
-  return nullptr;
-}
 
 }  // namespace ptq::testing

@@ -31,23 +31,22 @@ Metadata Example() {
   quantized.name = "layers.0.q_proj";
   quantized.n = 64;
   quantized.k = 128;
-  quantized.decision = Decision::kQuantize;
-  quantized.bytes_before = 64 * 128 * 4;
-  quantized.bytes_after = 64 * 128 / 2 + 64 * 4;
-  quantized.quantized.emplace();
-  quantized.quantized->scaling = "awq";
-  quantized.quantized->alpha = 0.5;
-  quantized.quantized->fold = "gain";
-  quantized.quantized->loss_before = 4;
-  quantized.quantized->loss_after = 2;
-  quantized.quantized->energy = 100;
+  quantized.decision.form = &UnwrittenCodes();
+  quantized.outcome.bytes_before = 64 * 128 * 4;
+  quantized.outcome.bytes_after = 64 * 128 / 2 + 64 * 4;
+  quantized.outcome.scaling = "awq";
+  quantized.outcome.alpha = 0.5;
+  quantized.outcome.fold = "gain";
+  quantized.outcome.loss_before = 4;
+  quantized.outcome.loss_after = 2;
+  quantized.outcome.energy = 100;
   LinearMetadata head;
   head.name = "lm_head";
-  head.decision = Decision::kHalf;
+  head.decision.form = &HalfForm();
   head.n = 10;
   head.k = 20;
-  head.bytes_before = 800;
-  head.bytes_after = 400;
+  head.outcome.bytes_before = 800;
+  head.outcome.bytes_after = 400;
   metadata.linears = {quantized, head};
   metadata.verification = VerificationMetadata{1e-4, 1e-2};
   return metadata;
@@ -97,8 +96,8 @@ TEST(Metadata, SumsUpTheLinears) {
 
 TEST(Metadata, WritesNullForNumbersThatAreNotFinite) {
   Metadata metadata = Example();
-  metadata.linears[0].quantized->loss_after = std::numeric_limits<double>::quiet_NaN();
-  metadata.linears[0].quantized->energy = 0;
+  metadata.linears[0].outcome.loss_after = std::numeric_limits<double>::quiet_NaN();
+  metadata.linears[0].outcome.energy = 0;
   metadata.verification.reset();
   metadata.calibration = nullptr;
   const Json json = ToJson(metadata);
@@ -111,7 +110,7 @@ TEST(Metadata, WritesNullForNumbersThatAreNotFinite) {
 TEST(Metadata, SaysWhatACodeTakesInTheFile) {
   Metadata metadata = Example();
   for (const int bits : {2, 3, 4, 8}) {
-    metadata.linears[0].quantized->spec.bits = bits;
+    metadata.linears[0].decision.parameters.spec.bits = bits;
     const Json quantized = ToJson(metadata)["linears"][0]["quantized"];
     EXPECT_EQ(quantized["bits"], bits);
     EXPECT_EQ(quantized["stored_bits"], bits == 3 ? 4 : bits);

@@ -71,7 +71,7 @@ onnx::NodeProto Stack(const char* format, const QuantizedMatrix& q, FakeSink& si
   stack.type = DType::kFloat32;
   stack.q = &q;
   stack.experts = 2;
-  return FindLinearFormat(format).EmitStack(stack, sink)[0];
+  return FindLinearForm(format).EmitStack(stack, sink)[0];
 }
 
 TEST(AsStored, FitsStacksOfExpertsInBothFormats) {

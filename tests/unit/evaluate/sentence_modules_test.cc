@@ -82,7 +82,7 @@ std::string DenseWeights(const std::string& type = "F32", int bytes = 4) {
                      data);
 }
 
-const std::vector<float> kStates = {1, 4, 3, -2};  // max (3, 4), mean (2, 1)
+const std::vector<float> kTwoStates = {1, 4, 3, -2};  // max (3, 4), mean (2, 1)
 
 TEST(SentenceModules, AreNotThereWithoutTheFile) {
   const testing::TempDirectory directory;
@@ -95,8 +95,8 @@ TEST(SentenceModules, PutWaysOfPoolingOneBehindTheOther) {
   ASSERT_TRUE(modules.has_value());
   EXPECT_EQ(modules->Description(), "max + mean");
   const double norm = std::sqrt(30.0);
-  EXPECT_THAT(modules->Apply(kStates, 2), ElementsAre(DoubleEq(3 / norm), DoubleEq(4 / norm),
-                                                      DoubleEq(2 / norm), DoubleEq(1 / norm)));
+  EXPECT_THAT(modules->Apply(kTwoStates, 2), ElementsAre(DoubleEq(3 / norm), DoubleEq(4 / norm),
+                                                         DoubleEq(2 / norm), DoubleEq(1 / norm)));
 }
 
 TEST(SentenceModules, ReadTheWordsOfNewerVersions) {
@@ -114,7 +114,7 @@ TEST(SentenceModules, ApplyADenseLayerOfAnyFloatType) {
   for (const auto& [type, bytes] : {std::pair{"F32", 4}, std::pair{"F16", 2}}) {
     package.Write("2_Dense/model.safetensors", DenseWeights(type, bytes));
     EXPECT_EQ(package.Find()->Description(), "max + mean, dense 1 x 4");
-    EXPECT_THAT(package.Find()->Apply(kStates, 2), ElementsAre(3 + 8 + 6 + 4 + 1));
+    EXPECT_THAT(package.Find()->Apply(kTwoStates, 2), ElementsAre(3 + 8 + 6 + 4 + 1));
   }
   package.Write("2_Dense/config.json",
                 R"({"activation_function": "torch.nn.modules.activation.Tanh"})");

@@ -40,7 +40,7 @@ std::pair<EvalTask, std::string> ChosenOf(const std::vector<Output>& outputs,
   return {chosen.task, graph.value(chosen.value).name};
 }
 
-const Output kStates = {"last_hidden_state", {-1, -1, 32}};
+const Output kStatesOutput = {"last_hidden_state", {-1, -1, 32}};
 const Output kPooler = {"pooler_output", {-1, 32}};
 const Output kSentence = {"sentence_embedding", {-1, 32}};
 
@@ -78,29 +78,29 @@ using Choice = std::pair<EvalTask, std::string>;
 
 TEST(ChooseOutput, TakesTheEmbeddingOfATextThatUsersConsume) {
   const auto embeds = [](const char* name) { return Choice{EvalTask::kEmbedding, name}; };
-  EXPECT_EQ(ChosenOf({kStates, kSentence}), embeds("sentence_embedding"));
-  EXPECT_EQ(ChosenOf({kPooler, {"text_embeds", {-1, 32}}, kStates}), embeds("text_embeds"));
-  EXPECT_EQ(ChosenOf({kPooler, kStates}), embeds("last_hidden_state"));
+  EXPECT_EQ(ChosenOf({kStatesOutput, kSentence}), embeds("sentence_embedding"));
+  EXPECT_EQ(ChosenOf({kPooler, {"text_embeds", {-1, 32}}, kStatesOutput}), embeds("text_embeds"));
+  EXPECT_EQ(ChosenOf({kPooler, kStatesOutput}), embeds("last_hidden_state"));
   EXPECT_EQ(ChosenOf({kPooler}), embeds("pooler_output"));
-  EXPECT_EQ(ChosenOf({kSentence, kStates}, "", /*by_token=*/true, EvalTask::kEmbedding),
+  EXPECT_EQ(ChosenOf({kSentence, kStatesOutput}, "", /*by_token=*/true, EvalTask::kEmbedding),
             embeds("last_hidden_state"));
 }
 
 TEST(ChooseOutput, TakesOtherLogitsAndSingleNumbersForScores) {
   const auto scores = [](const char* name) { return Choice{EvalTask::kScore, name}; };
   EXPECT_EQ(ChosenOf({{"logits", {-1, 1}}}), scores("logits"));
-  EXPECT_EQ(ChosenOf({{"logits", {-1, -1, 9}}, kStates}), scores("logits"));
+  EXPECT_EQ(ChosenOf({{"logits", {-1, -1, 9}}, kStatesOutput}), scores("logits"));
   EXPECT_EQ(ChosenOf({{"score", {-1, 1}}}), scores("score"));
   EXPECT_EQ(ChosenOf({{"score", {-1}}}), scores("score"));
   EXPECT_EQ(ChosenOf({{"score", {-1, 5}}}, "", false, EvalTask::kScore), scores("score"));
 }
 
 TEST(ChooseOutput, TakesTheOutputOfThatName) {
-  EXPECT_EQ(ChosenOf({kStates, kPooler, kSentence}, "pooler_output"),
+  EXPECT_EQ(ChosenOf({kStatesOutput, kPooler, kSentence}, "pooler_output"),
             (Choice{EvalTask::kEmbedding, "pooler_output"}));
   EXPECT_EQ(ChosenOf({kSentence, {"logits", {-1, 2}}}, "logits"),
             (Choice{EvalTask::kScore, "logits"}));
-  EXPECT_THROW((void)ChosenOf({kStates, kPooler}, "pooled"), UsageError);
+  EXPECT_THROW((void)ChosenOf({kStatesOutput, kPooler}, "pooled"), UsageError);
 }
 
 TEST(ChooseOutput, JudgesAnEncoderByItsFirstOutput) {

@@ -1,8 +1,10 @@
 // Weights against formulas that are written out here, for the forms that no quantizer at hand
 // makes.
 #include <algorithm>
+#include <cmath>
 
 #include "support/model_builder.h"
+#include "support/temp_directory.h"
 #include <gtest/gtest.h>
 
 #include "ptq/base/error.h"
@@ -167,6 +169,34 @@ TEST(Dequantize, GivesBranchesOneWeightForTheSameCodes) {
   EXPECT_NO_THROW(Graph{model});
 }
 
+TEST(Dequantize, LetsRoundingsOfActivationsGoWhereThatIsAskedFor) {
+  GraphBuilder b = Products();
+  b.Weight("scale", Tensor::Scalar(0.1f)).Weight("zero", Tensor::Scalar<uint8_t>(3));
+  b.Weight("w", testing::RandomTensor({6, 5}, 1.0f, 15));
+  b.Op("QuantizeLinear", {"x", "scale", "zero"}, "q");
+  b.Op("DequantizeLinear", {"q", "scale", "zero"}, "r").Op("MatMul", {"r", "w"}, "y");
+  const testing::TempDirectory directory;
+  const auto file = directory.Write("model.onnx", b.Bytes());
+  EXPECT_EQ(OpsOf(Model::Load(file, true).graph()).size(), 3U);
+  const Model model = Model::Load(file, true, /*float_activations=*/true);
+  EXPECT_EQ(OpsOf(model.graph()), (std::vector<std::string>{"MatMul"}));
+  EXPECT_EQ(model.graph().node(0).input(0), "x");
+}
+
+TEST(Dequantize, TakesAColumnForAWeightWhereAProductReadsIt) {
+  GraphBuilder b = Products();
+  b.Weight("codes", Bytes({6, 1}, 14)).Weight("scale", Tensor::From<float>({1}, {0.1f}));
+  b.Op("DynamicQuantizeLinear", {"x"}, "q");
+  b.last().add_output("s");
+  b.last().add_output("z");
+  b.Op("MatMulInteger", {"q", "codes", "z"}, "i", "product").Op("Cast", {"i"}, "f").Int("to", 1);
+  b.Op("Mul", {"s", "scale"}, "scales").Op("Mul", {"f", "scales"}, "y");
+  EXPECT_EQ(b.Build().FindQuantizedWeights().nodes.size(), 1U);
+  const Model model = Model::FromProto(b.proto(), /*dequantize=*/true);
+  EXPECT_EQ(WeightOf(model, {6, 1}).size(), 6);
+  EXPECT_EQ(OpsOf(model.graph()), (std::vector<std::string>{"MatMul"}));
+}
+
 TEST(Dequantize, RefusesWhatItCannotTellFromItsSurroundings) {
   GraphBuilder b = Products();
   b.Weight("codes", Bytes({6, 5}, 11)).Weight("scale", Tensor::Scalar(0.1f));
@@ -180,6 +210,41 @@ TEST(Dequantize, RefusesWhatItCannotTellFromItsSurroundings) {
     FAIL() << "a product of integers has no scale here";
   } catch (const UnsupportedError& error) {
     EXPECT_NE(std::string(error.what()).find("'product' (MatMulInteger)"), std::string::npos);
+  }
+}
+
+TEST(Dequantize, RoundsFloatsBetweenAPairOfQuantizations) {
+  const Tensor floats = testing::RandomTensor({6, 5}, 3.0f, 21);
+  const Tensor scales = testing::RandomTensor({5}, 0.1f, 22);
+  std::vector<int8_t> zeros = {0, 3, -2, 7, -8};
+  for (const bool same : {true, false}) {
+    GraphBuilder b = Products();
+    b.Weight("floats", floats).Weight("scales", scales).Weight("others", floats);
+    b.Weight("zeros", Tensor::From<int8_t>({5}, std::span<const int8_t>(zeros)));
+    b.Op("QuantizeLinear", {"floats", "scales", "zeros"}, "codes").Int("axis", 1);
+    b.Op("DequantizeLinear", {"codes", "scales", "zeros"}, "w").Int("axis", same ? 1 : 0);
+    b.Op("MatMul", {"x", "w"}, "y");
+    EXPECT_EQ(b.Build().FindQuantizedWeights().nodes.size(), same ? 1U : 0U) << "another axis";
+    if (!same) continue;
+    const Model model = Model::FromProto(b.proto(), /*dequantize=*/true);
+    EXPECT_EQ(OpsOf(model.graph()), std::vector<std::string>{"MatMul"});
+    const std::string weight = model.graph().node(0).input(1);
+    const auto found = std::ranges::find_if(
+        model.graph().initializer(), [&](const auto& tensor) { return tensor.name() == weight; });
+    ASSERT_NE(found, model.graph().initializer().end());
+    const Tensor read = model.weights().Read(*found);
+    const auto grid = model.weights().GridOf(*found);
+    ASSERT_TRUE(grid.has_value());
+    EXPECT_EQ(grid->bits, 8);
+    for (int64_t i = 0; i < 30; ++i) {
+      const float scale = scales.data<float>()[size_t(i % 5)];
+      const float zero = zeros[size_t(i % 5)];
+      const float code = std::clamp(std::nearbyint(floats.data<float>()[size_t(i)] / scale) + zero,
+                                    -128.0f, 127.0f);
+      EXPECT_EQ(read.data<float>()[size_t(i)], (code - zero) * scale) << i;
+      EXPECT_EQ(grid->scales[grid->layout.At(i)], scale);
+      EXPECT_EQ(grid->zeros[grid->layout.At(i)], int(zero) + 128);
+    }
   }
 }
 

@@ -193,10 +193,5 @@ TEST(Graph, HidesWhatABranchDefinesFromTheMainGraph) {
   ExpectRefused(b.Op("Relu", {"then_branch0"}, "z").Output("z", {-1, 4}));
 }
 
-TEST(Graph, ListsTheFreeNamesOfASubgraph) {
-  const Model model = WithIf().Build();
-  EXPECT_THAT(FreeNames(model.graph().node(0).attribute(0).g()), ElementsAre("x"));
-}
-
 }  // namespace
 }  // namespace ptq

@@ -35,6 +35,18 @@ TEST(Node, ReadsAttributesOrTheirFallbacks) {
   EXPECT_FALSE(node.has_input(2));
 }
 
+TEST(Node, KeepsOperatorsOfUnknownDomainsApart) {
+  onnx::NodeProto proto;
+  testing::FillNode(proto, "MatMul", {"x", "w"}, {"y"});
+  for (const char* domain : {"", "ai.onnx", "com.microsoft", "com.microsoft.nchwc"}) {
+    proto.set_domain(domain);
+    EXPECT_EQ(Node(proto, 1).op_type(), "MatMul") << domain;
+  }
+  proto.set_domain("my.domain");
+  EXPECT_EQ(Node(proto, 1).op_type(), "my.domain::MatMul");
+  EXPECT_EQ(Node(proto, 1).name(), "my.domain::MatMul of 'y'");
+}
+
 TEST(Node, TakesTheStandardDomainByBothNames) {
   onnx::NodeProto proto;
   proto.set_domain("ai.onnx");

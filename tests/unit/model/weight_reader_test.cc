@@ -1,6 +1,9 @@
 // Where elements are read from, and which external data are refused.
+#include <barrier>
 #include <filesystem>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "support/temp_directory.h"
 #include <gmock/gmock.h>
@@ -71,6 +74,16 @@ TEST_F(ExternalData, IsReadAtAMisalignedOffset) {
   EXPECT_THAT(reader_.Read(External("odd.data", "1")).data<float>(), ElementsAre(5, 6));
 }
 
+TEST_F(ExternalData, IsCopiedOnlyWhereItLiesMisaligned) {
+  directory_.Write("model/odd.data", "x" + Floats({5, 6, 7, 8}));
+  EXPECT_EQ(reader_.CopiedBytes(External("w.data", "4", "8")), 0);
+  EXPECT_EQ(reader_.CopiedBytes(External("odd.data", "1")), 8);
+  EXPECT_EQ(reader_.CopiedBytes(External("odd.data", "4")), 0);
+  onnx::TensorProto held = External("w.data");
+  held.clear_data_location();
+  EXPECT_EQ(reader_.CopiedBytes(held), 0);
+}
+
 TEST_F(ExternalData, IsRefusedWhenMissingOrTruncated) {
   ExpectRefused(External("none.data"), "missing");
   ExpectRefused(External("w.data", "12"), "truncated");
@@ -114,6 +127,35 @@ TEST(WeightReader, RefusesRawDataThatIsTooShort) {
   proto.add_dims(2);
   proto.set_raw_data(std::string(15, '\0'));
   EXPECT_THROW((void)reader.Read(proto), InputError);
+}
+
+TEST(WeightReader, ReadsForSeveralThreadsAtOnceAndMapsEachFileOnce) {
+  constexpr int kThreads = 8;
+  constexpr int kFiles = 64;
+  const TempDirectory directory;
+  std::vector<onnx::TensorProto> tensors;
+  for (int i = 0; i < kFiles; ++i) {
+    const std::string file = std::to_string(i) + ".data";
+    directory.Write(file, Floats({float(i), float(-i)}));
+    tensors.push_back(External(file));
+  }
+  const WeightReader reader(directory.path() / "model.onnx");
+  std::vector<std::vector<Tensor>> read(kThreads);
+  std::barrier start(kThreads);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      start.arrive_and_wait();
+      for (const auto& tensor : tensors) read[size_t(t)].push_back(reader.Read(tensor));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (int t = 0; t < kThreads; ++t) {
+    for (size_t i = 0; i < kFiles; ++i) {
+      EXPECT_THAT(read[size_t(t)][i].data<float>(), ElementsAre(float(i), -float(i)));
+      EXPECT_EQ(read[size_t(t)][i].bytes().data(), read[0][i].bytes().data());
+    }
+  }
 }
 
 }  // namespace

@@ -1,5 +1,4 @@
 // The attention operators against naive loops and against each other.
-#include <limits>
 #include <random>
 
 #include "support/kernel_testing.h"
@@ -12,11 +11,10 @@ namespace {
 using testing::ExpectEqual;
 using testing::Floats;
 using testing::Int64s;
+using testing::kInfinity;
 using testing::OpTest;
 using testing::RandomFloats;
 using testing::Values;
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// What a naive attention needs to know; tensors [B, H, T, D].
 struct Naive {

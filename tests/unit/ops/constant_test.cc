@@ -1,4 +1,4 @@
-// Operators that make tensors, and Trilu.
+// Operators that make tensors.
 #include "support/kernel_testing.h"
 
 #include "ptq/base/error.h"
@@ -74,18 +74,6 @@ TEST(EyeLike, PutsOnesOnTheDiagonal) {
   ExpectEqual(OpTest("EyeLike").Int("dtype", 1).Int("k", 1).Run({like}),
               Floats({2, 3}, {0, 1, 0, 0, 0, 1}));
   ExpectEqual(OpTest("EyeLike").Int("k", -5).Run({like}), Tensor::Filled<int32_t>({2, 3}, 0));
-}
-
-TEST(Trilu, KeepsOneSideOfTheDiagonal) {
-  const Tensor data = Floats({1, 3, 3}, {1, 2, 3, 4, 5, 6, 7, 8, 9});
-  const auto run = [&](int64_t upper, int64_t k) {
-    return OpTest("Trilu").Int("upper", upper).Run({data, Tensor::Scalar(k)});
-  };
-  ExpectEqual(OpTest("Trilu").Run({data}), Floats({1, 3, 3}, {1, 2, 3, 0, 5, 6, 0, 0, 9}));
-  ExpectEqual(run(1, 1), Floats({1, 3, 3}, {0, 2, 3, 0, 0, 6, 0, 0, 0}));
-  ExpectEqual(run(0, -1), Floats({1, 3, 3}, {0, 0, 0, 4, 0, 0, 7, 8, 0}));
-  ExpectEqual(run(0, 100), data);
-  ExpectEqual(run(1, std::numeric_limits<int64_t>::max()), Tensor::Filled({1, 3, 3}, 0.0f));
 }
 
 }  // namespace

@@ -9,8 +9,6 @@
 namespace ptq::testing {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
 /// A shape of up to four dimensions of 1 to 5, and one that broadcasts with it.
 std::pair<Shape, Shape> RandomBroadcastPair(std::mt19937& random) {
   const auto pick = [&](int low, int high) {

@@ -1,13 +1,10 @@
 // Comparisons, boolean and bitwise operators, tests for NaN and infinity, and Where.
 #include <cmath>
-#include <limits>
 
 #include "support/kernel_testing.h"
 
 namespace ptq::testing {
 namespace {
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 TEST(Comparison, WorksOnFloatsIntegersAndBooleans) {
   const Tensor a = Floats({3}, {1, 2, NAN});

@@ -1,4 +1,4 @@
-// Operators on packed codes and codebooks, QuantizeLinear, and mixtures of experts.
+// Operators on packed codes and codebooks, and QuantizeLinear.
 #include <random>
 
 #include "support/kernel_testing.h"
@@ -143,42 +143,6 @@ TEST(MatMulBnb4, ReadsTheFirstElementFromTheHighHalf) {
   ExpectEqual(run(1, 0), Floats({2, 2}, {2, -2, 0, 2}));
   // FP4: code 15 is -1/4, 7 is 1/4.
   ExpectEqual(run(0, 0), Floats({2, 2}, {-0.5f, 0, 0.5f, -0.5f}));
-}
-
-TEST(MixtureOfExperts, MixesTheBestExpertsOfEachToken) {
-  // Expert e multiplies by e + 1, twice.
-  const Tensor x = Floats({1, 1}, {3});
-  const Tensor weights = Floats({3, 1, 1}, {1, 2, 3});
-  const Tensor logits = Floats({1, 3}, {0, std::log(3.0f), std::log(2.0f)});
-  OpTest op("MoE", 1, "com.microsoft");
-  op.Int("k", 2).String("activation_type", "identity");
-  // Probabilities 3/6 and 2/6 of experts 1 and 2, whose outputs are 12 and 27.
-  ExpectEqual(op.Run({x, logits, weights, {}, weights}), Floats({1, 1}, {15}), 1e-5f);
-  op.Int("normalize_routing_weights", 1);
-  ExpectEqual(op.Run({x, logits, weights, {}, weights}), Floats({1, 1}, {18}), 1e-5f);
-  // With a third projection the hidden values are products.
-  ExpectEqual(op.Run({x, logits, weights, {}, weights, {}, weights}),
-              Floats({1, 1}, {3 * 24 * 0.6f + 3 * 81 * 0.4f}), 1e-4f);
-}
-
-TEST(MixtureOfExperts, ReadsInterleavedAndConcatenatedGates) {
-  std::mt19937 random(2);
-  const Tensor x = RandomFloats({5, 4}, random), logits = RandomFloats({5, 2}, random);
-  const Tensor gate = RandomFloats({2, 6, 4}, random), linear = RandomFloats({2, 6, 4}, random);
-  const Tensor down = RandomFloats({2, 4, 6}, random);
-  const auto op = [](int64_t fusion) {
-    OpTest moe("MoE", 1, "com.microsoft");
-    moe.Int("k", 1).String("activation_type", "swiglu").Int("swiglu_fusion", fusion);
-    return moe.Float("swiglu_limit", 1.0f).Float("activation_alpha", 1.7f);
-  };
-  const Tensor apart = op(0).Run({x, logits, gate, {}, down, {}, linear});
-  const Tensor halves = OpTest("Concat", 13).Int("axis", 1).Run({gate, linear});
-  const Tensor pairs = OpTest("Concat", 13)
-                           .Int("axis", 2)
-                           .Run({gate.Reshaped({2, 6, 1, 4}), linear.Reshaped({2, 6, 1, 4})})
-                           .Reshaped({2, 12, 4});
-  ExpectEqual(op(2).Run({x, logits, halves, {}, down}), apart, 1e-6f);
-  ExpectEqual(op(1).Run({x, logits, pairs, {}, down}), apart, 1e-6f);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Operators that change or tell a shape, and casts to other types.
+// Operators that change or tell a shape.
 #include "support/kernel_testing.h"
 
 #include "ptq/base/error.h"
@@ -65,23 +65,6 @@ TEST(Shape, ClampsStartAndEnd) {
   ExpectEqual(OpTest("Shape").Int("start", 1).Int("end", 9).Run({data}), Int64s({0, 4}));
   ExpectEqual(OpTest("Shape").Int("start", 2).Int("end", 1).Run({data}), Int64s({}));
   ExpectEqual(OpTest("Size").Run({data}), Tensor::Scalar<int64_t>(0));
-}
-
-TEST(Cast, RoundsToSixteenBitsAndYieldsFloat32) {
-  const Tensor third = Floats({2}, {1.0f / 3.0f, 1e6f});
-  const auto to = [&](int64_t type) { return OpTest("Cast").Int("to", type).Run({third}); };
-  ExpectEqual(to(1), third);
-  ExpectEqual(to(11), third);
-  ExpectEqual(to(10), Floats({2}, {0.333251953125f, INFINITY}));
-  ExpectEqual(to(16), Floats({2}, {0.333984375f, 999424.0f}));
-}
-
-TEST(Cast, TruncatesToIntegersAndTestsForZero) {
-  const Tensor data = Floats({4}, {-1.9f, 0.0f, 0.9f, 300.5f});
-  ExpectEqual(OpTest("Cast").Int("to", 7).Run({data}), Int64s({-1, 0, 0, 300}));
-  ExpectEqual(OpTest("Cast").Int("to", 9).Run({data}), Bools({4}, {true, false, true, true}));
-  ExpectEqual(OpTest("CastLike").Run({Bools({2}, {true, false}), Int64s({5})}), Int64s({1, 0}));
-  EXPECT_THROW((void)OpTest("Cast").Int("to", 8).Run({data}), UnsupportedError);
 }
 
 }  // namespace

@@ -8,7 +8,7 @@ namespace ptq::testing {
 namespace {
 
 /// Softmax of the middle of [outer, count, inner] in double.
-std::vector<double> Reference(const Tensor& x, int64_t outer, int64_t count, int64_t inner) {
+std::vector<double> SoftmaxReference(const Tensor& x, int64_t outer, int64_t count, int64_t inner) {
   std::vector<double> y(static_cast<size_t>(x.size()));
   const auto at = [&](int64_t o, int64_t c, int64_t i) {
     return static_cast<size_t>((o * count + c) * inner + i);
@@ -35,17 +35,17 @@ void ExpectNear(const Tensor& actual, const std::vector<double>& expected, doubl
 TEST(Softmax, NormalisesAlongOneAxisSinceOpset13) {
   std::mt19937 random(1);
   const Tensor x = RandomFloats({2, 3, 4, 5}, random);
-  ExpectNear(OpTest("Softmax", 13).Run({x}), Reference(x, 24, 5, 1), 1e-6);
-  ExpectNear(OpTest("Softmax", 13).Int("axis", 1).Run({x}), Reference(x, 2, 3, 20), 1e-6);
-  ExpectNear(OpTest("Softmax", 13).Int("axis", -4).Run({x}), Reference(x, 1, 2, 60), 1e-6);
+  ExpectNear(OpTest("Softmax", 13).Run({x}), SoftmaxReference(x, 24, 5, 1), 1e-6);
+  ExpectNear(OpTest("Softmax", 13).Int("axis", 1).Run({x}), SoftmaxReference(x, 2, 3, 20), 1e-6);
+  ExpectNear(OpTest("Softmax", 13).Int("axis", -4).Run({x}), SoftmaxReference(x, 1, 2, 60), 1e-6);
 }
 
 TEST(Softmax, NormalisesAllTrailingAxesBeforeOpset13) {
   std::mt19937 random(2);
   const Tensor x = RandomFloats({2, 3, 4}, random);
-  ExpectNear(OpTest("Softmax", 11).Run({x}), Reference(x, 2, 12, 1), 1e-6);
-  ExpectNear(OpTest("Softmax", 11).Int("axis", 0).Run({x}), Reference(x, 1, 24, 1), 1e-6);
-  ExpectNear(OpTest("Softmax", 11).Int("axis", -1).Run({x}), Reference(x, 6, 4, 1), 1e-6);
+  ExpectNear(OpTest("Softmax", 11).Run({x}), SoftmaxReference(x, 2, 12, 1), 1e-6);
+  ExpectNear(OpTest("Softmax", 11).Int("axis", 0).Run({x}), SoftmaxReference(x, 1, 24, 1), 1e-6);
+  ExpectNear(OpTest("Softmax", 11).Int("axis", -1).Run({x}), SoftmaxReference(x, 6, 4, 1), 1e-6);
 }
 
 TEST(Softmax, GivesMaskedPositionsExactlyNothing) {
@@ -63,7 +63,7 @@ TEST(Softmax, SurvivesLargeAndEmptyInputs) {
 TEST(LogSoftmax, IsTheLogarithmOfSoftmax) {
   std::mt19937 random(3);
   const Tensor x = RandomFloats({3, 7, 2}, random);
-  auto expected = Reference(x, 3, 7, 2);
+  auto expected = SoftmaxReference(x, 3, 7, 2);
   for (double& v : expected) v = std::log(v);
   ExpectNear(OpTest("LogSoftmax", 13).Int("axis", 1).Run({x}), expected, 3e-6);
 }

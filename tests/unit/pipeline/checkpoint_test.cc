@@ -31,9 +31,9 @@ CheckpointRecord Record(size_t segments) {
   scaled.site.fold.row_of_channel = {0, 1, 0, 1};
   scaled.scale = {0.1f, 3.0f, 1e-3f, 1.0f / 3};
   record.scaled.push_back(scaled);
-  LinearOutcome outcome;
-  outcome.loss = 1.0 / 3;
-  outcome.loss_rtn = 1e-300;
+  Outcome outcome;
+  outcome.loss_after = 1.0 / 3;
+  outcome.loss_before = 1e-300;
   outcome.scaling = "awq-duo";
   outcome.alpha = 0.35;
   outcome.fold = "rows";
@@ -77,8 +77,8 @@ TEST(Checkpoint, GivesBackEveryRecordAndWhatBelongsToTheLast) {
   EXPECT_EQ(site.fold.bias.input, 2);
   EXPECT_EQ(site.fold.row_of_channel, expected.scaled[0].site.fold.row_of_channel);
   ASSERT_EQ(last.outcomes.size(), 1u);
-  EXPECT_EQ(last.outcomes[0].second.loss, 1.0 / 3);
-  EXPECT_EQ(last.outcomes[0].second.loss_rtn, 1e-300);
+  EXPECT_EQ(last.outcomes[0].second.loss_after, 1.0 / 3);
+  EXPECT_EQ(last.outcomes[0].second.loss_before, 1e-300);
   EXPECT_EQ(last.outcomes[0].second.scaling, "awq-duo");
   EXPECT_EQ(last.outcomes[0].second.bytes_after, 12345);
   CutStore cuts(1, 1 << 20, directory.path());

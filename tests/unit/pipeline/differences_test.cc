@@ -1,8 +1,11 @@
 // How the differences between two descriptions are named, shortened and listed.
 #include "differences.h"
 
+#include "support/temp_directory.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "ptq/base/error.h"
 
 namespace ptq {
 namespace {
@@ -36,6 +39,25 @@ TEST(Differences, ShortensHashesAndLongValues) {
 TEST(Differences, AreListedUpToAFew) {
   EXPECT_EQ(Listed({"a", "b"}), "a, b");
   EXPECT_EQ(Listed({"a", "b", "c", "d", "e", "f"}), "a, b, c, d, and 2 more");
+}
+
+TEST(Differences, StopARunThatWouldGoOnWithSomethingElse) {
+  const testing::TempDirectory directory;
+  const Json identity = {{"bits", 4}};
+  const auto check = [&](const std::string& text) {
+    CheckIdentity(directory.Write("identity.json", text), identity, "the run in 'x'");
+  };
+  EXPECT_NO_THROW(check(identity.dump(2)));
+  for (const auto& [text, words] : {std::pair("{\"bits\": 8}", "bits: 8 -> 4; undo that"),
+                                    std::pair("{\"bits\"", "changed since: unreadable")}) {
+    try {
+      check(text);
+      ADD_FAILURE() << text;
+    } catch (const UsageError& error) {
+      EXPECT_THAT(error.what(), ::testing::HasSubstr("cannot resume the run in 'x'; "));
+      EXPECT_THAT(error.what(), ::testing::HasSubstr(words));
+    }
+  }
 }
 
 }  // namespace

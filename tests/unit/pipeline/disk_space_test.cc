@@ -1,5 +1,5 @@
 // How much room a result and its checkpoints are predicted to take, and when it is too little.
-#include "disk_space.h"
+#include "destination/disk_space.h"
 
 #include "support/temp_directory.h"
 #include <gmock/gmock.h>
@@ -40,7 +40,7 @@ TEST(DiskSpace, CountsWhatIsThereAlreadyAsWritten) {
 TEST(DiskSpace, PredictsWhatBecomesOfLinearsAndOfTheRest) {
   RunReport report;
   report.outcomes.resize(2);
-  for (LinearOutcome& outcome : report.outcomes) {
+  for (Outcome& outcome : report.outcomes) {
     outcome.bytes_before = 4'000'000;
     outcome.bytes_after = 600'000;
   }

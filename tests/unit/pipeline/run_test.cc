@@ -102,12 +102,12 @@ TEST_F(RunTest, QuantizesADecoderByAwqAndVerifiesIt) {
   ASSERT_EQ(report.outcomes.size(), 15u);
   bool scaled = false;
   for (size_t i = 0; i < report.outcomes.size(); ++i) {
-    if (report.plan.linears[i].decision != Decision::kQuantize) continue;
-    const LinearOutcome& outcome = report.outcomes[i];
+    if (!report.plan.linears[i].decision.quantizes()) continue;
+    const Outcome& outcome = report.outcomes[i];
     EXPECT_EQ(outcome.tokens, 72);
     EXPECT_GT(outcome.energy, 0);
-    EXPECT_GT(outcome.loss, 0);
-    EXPECT_LE(outcome.loss, outcome.loss_rtn);
+    EXPECT_GT(outcome.loss_after, 0);
+    EXPECT_LE(outcome.loss_after, outcome.loss_before);
     scaled = scaled || outcome.scaling != "none";
   }
   EXPECT_TRUE(scaled);
@@ -121,8 +121,8 @@ TEST_F(RunTest, QuantizesByRtnWithoutCalibration) {
   EXPECT_EQ(report.tokens, 0);
   EXPECT_TRUE(report.verification.done);
   for (size_t i = 0; i < report.outcomes.size(); ++i) {
-    if (report.plan.linears[i].decision != Decision::kQuantize) continue;
-    EXPECT_EQ(report.outcomes[i].loss, report.outcomes[i].loss_rtn);
+    if (!report.plan.linears[i].decision.quantizes()) continue;
+    EXPECT_EQ(report.outcomes[i].loss_after, report.outcomes[i].loss_before);
     EXPECT_EQ(report.outcomes[i].scaling, "none");
   }
   EXPECT_EQ(CountOps(Model::Load(report.destination), "MatMulNBits"), 7);
@@ -155,9 +155,9 @@ TEST_F(RunTest, EveryPresetVerifiesAndIsNoWorseThanRoundingToNearest) {
       EXPECT_TRUE(report.verification.done);
       EXPECT_LE(report.verification.max_relative, report.verification.tolerance);
       for (size_t i = 0; i < report.outcomes.size(); ++i) {
-        if (report.plan.linears[i].decision != Decision::kQuantize) continue;
-        EXPECT_LE(report.outcomes[i].loss, report.outcomes[i].loss_rtn);
-        EXPECT_GT(report.outcomes[i].loss, 0);
+        if (!report.plan.linears[i].decision.quantizes()) continue;
+        EXPECT_LE(report.outcomes[i].loss_after, report.outcomes[i].loss_before);
+        EXPECT_GT(report.outcomes[i].loss_after, 0);
       }
     }
   }
@@ -250,7 +250,7 @@ TEST_F(RunTest, RoundsToNearestWhereNoTokenComesAndSaysSo) {
   ASSERT_EQ(report.plan.linears.size(), 4u);
   for (size_t i = 0; i < report.outcomes.size(); ++i) {
     const Linear& linear = report.plan.linears[i];
-    EXPECT_EQ(linear.decision, Decision::kQuantize) << linear.name << ": " << linear.reason;
+    EXPECT_TRUE(linear.decision.quantizes()) << linear.name << ": " << linear.decision.reason;
     const bool unseen = linear.name == "then";
     EXPECT_EQ(report.outcomes[i].tokens, unseen ? 0 : 72) << linear.name;
     EXPECT_EQ(!report.outcomes[i].note.empty(), unseen) << linear.name;
@@ -289,7 +289,7 @@ TEST_F(RunTest, QuantizesABodyWithWhatAllIterationsSee) {
   const RunReport report = ptq::Run(recipe);
   EXPECT_TRUE(report.verification.done);
   ASSERT_EQ(report.plan.linears.size(), 2u);
-  EXPECT_EQ(report.plan.linears[0].decision, Decision::kQuantize);
+  EXPECT_TRUE(report.plan.linears[0].decision.quantizes());
   EXPECT_EQ(report.outcomes[0].tokens, 3 * 72);
   EXPECT_EQ(report.plan.sites[0].fold.kind, Fold::Kind::kMul);
   const Model written = Model::Load(report.destination);

@@ -1,5 +1,5 @@
 // Where the inverse of a scale goes in small graphs, and where it must not go.
-#include "plan_testing.h"
+#include "support/planned.h"
 #include <gtest/gtest.h>
 
 namespace ptq {
@@ -129,6 +129,20 @@ TEST(Folds, DoNotGoIntoALinearOfAnEarlierSegment) {
   const Planned planned(b.Op("Relu", {"d"}, "y").Output("y", {-1, 16}));
   ASSERT_EQ(planned.execution.segments().size(), 2u);
   EXPECT_EQ(planned.SiteOf("m").fold.kind, Fold::Kind::kMul);
+}
+
+TEST(Folds, PassAReluIntoTheRowsInFrontOfIt) {
+  const auto folded = [](const std::string& function) {
+    GraphBuilder b;
+    b.Input("x", {-1, 16}).Random("up.weight", {16, 32}).Random("up.bias", {32});
+    b.Random("down.weight", {32, 16}).Op("MatMul", {"x", "up.weight"}, "u");
+    b.Op("Add", {"u", "up.bias"}, "h").Op(function, {"h"}, "r");
+    b.Op("MatMul", {"r", "down.weight"}, "d");
+    return Planned(Residual(b, "d").Output("y", {-1, 16})).SiteOf("r").fold.kind;
+  };
+  EXPECT_EQ(folded("Relu"), Fold::Kind::kLinearRows);
+  EXPECT_EQ(folded("LeakyRelu"), Fold::Kind::kLinearRows);
+  EXPECT_EQ(folded("Gelu"), Fold::Kind::kMul);
 }
 
 TEST(Folds, DoNotPassANonlinearFunction) {

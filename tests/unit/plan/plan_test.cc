@@ -1,7 +1,7 @@
 // Which nodes are linears, what shape they have, and what is decided for them.
 #include "ptq/plan/plan.h"
 
-#include "plan_testing.h"
+#include "support/planned.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -27,9 +27,33 @@ TEST(FindLinears, SeesAMatMulAsKByN) {
   EXPECT_EQ(linear.k, 16);
   EXPECT_EQ(linear.n, 8);
   EXPECT_FALSE(linear.operand_is_nk);
-  EXPECT_EQ(linear.decision, Decision::kQuantize);
+  EXPECT_TRUE(linear.decision.quantizes());
   EXPECT_EQ(linear.site, planned.graph.Find("x"));
   EXPECT_FALSE(linear.is_head);
+}
+
+TEST(FindLinears, TakesNothingOfAnUnknownDomainForAProductOrAWeight) {
+  GraphBuilder b = Input16();
+  b.Import("my.domain", 1).Random("a.weight", {16, 16}).Random("b.weight", {16, 8});
+  b.Op("MatMul", {"x", "a.weight"}, "h").Domain("my.domain");
+  b.Op("Identity", {"b.weight"}, "made").Domain("my.domain").Op("MatMul", {"h", "made"}, "m");
+  b.Op("MatMul", {"h", "b.weight"}, "n").Op("Add", {"m", "n"}, "y");
+  const Planned planned(b.Output("y", {-1, 8}));
+  ASSERT_EQ(planned.plan.linears.size(), 1u);
+  const Linear& linear = planned.Find("b");
+  EXPECT_TRUE(linear.decision.quantizes());
+  EXPECT_TRUE(linear.reused);  // by a node of which nobody knows what it does
+}
+
+TEST(FindLinears, KeepsAProductInAFormThatCannotRun) {
+  GraphBuilder b(6);
+  b.Input("x", {4, 16}).Random("a.weight", {16, 8}).Random("bias", {8});
+  b.Op("Gemm", {"x", "a.weight", "bias"}, "h").Op("MatMul", {"x", "a.weight"}, "m");
+  b.Op("Relu", {"h"}, "y").Output("y", {4, 8}).Output("m", {4, 8});
+  const Planned planned(b);
+  ASSERT_EQ(planned.plan.linears.size(), 2u);
+  EXPECT_TRUE(planned.plan.linears[0].decision.keeps());
+  EXPECT_TRUE(planned.plan.linears[1].decision.quantizes());
 }
 
 TEST(FindLinears, SeesAGemmWithTransposedWeightAndBias) {
@@ -68,9 +92,9 @@ TEST(FindLinears, TakesFusedMatMulAndSpellsAScaledOneOut) {
   alpha.set_f(0.5f);
   b.Op("Add", {"h", "g"}, "s").Op("Relu", {"s"}, "y");
   const Planned planned(b.Output("y", {-1, 8}));
-  EXPECT_EQ(planned.Find("a").decision, Decision::kQuantize);
+  EXPECT_TRUE(planned.Find("a").decision.quantizes());
   EXPECT_TRUE(planned.Find("a").operand_is_nk);
-  EXPECT_EQ(planned.Find("b").decision, Decision::kQuantize);
+  EXPECT_TRUE(planned.Find("b").decision.quantizes());
   EXPECT_FALSE(planned.Find("b").operand_is_nk);
 }
 
@@ -90,8 +114,8 @@ TEST(FindLinears, SeesPartsOfOneWeightAsLayersOfTheirOwn) {
   const Planned planned(b.Output("y", {-1, 8}));
   ASSERT_EQ(planned.plan.linears.size(), 3u);
   for (const std::string name : {"qkv.0", "qkv.1", "qkv.2"}) {
-    EXPECT_EQ(planned.Find(name).decision, Decision::kQuantize);
-    EXPECT_FALSE(planned.Find(name).shared) << name;
+    EXPECT_TRUE(planned.Find(name).decision.quantizes());
+    EXPECT_FALSE(planned.Find(name).reused) << name;
   }
 }
 
@@ -111,6 +135,20 @@ TEST(FindLinears, StacksTheMatricesThatAreGatheredForEachToken) {
   EXPECT_EQ(linear.site, planned.graph.Find("x"));
 }
 
+TEST(Plan, FollowsAProductOfConstantsOnManyWays) {
+  GraphBuilder b = Input16();
+  b.Random("a.weight", {16, 16}).Random("places", {4, 16}, 1e-18f);
+  b.Op("MatMul", {"x", "a.weight"}, "h").Op("MatMul", {"places", "a.weight"}, "c0");
+  for (int i = 0; i < 60; ++i) {  // by 2^60 ways to its reader
+    const std::string from = "c" + std::to_string(i);
+    b.Op("Add", {from, from}, "c" + std::to_string(i + 1));
+  }
+  b.Op("Transpose", {"c60"}, "t").Op("MatMul", {"x", "t"}, "s");
+  b.Op("Concat", {"h", "s"}, "y").Int("axis", 1);
+  const Planned planned(b.Output("y", {-1, 20}));
+  EXPECT_EQ(planned.Find("a").constant_products.size(), 1u);
+}
+
 TEST(Plan, LeavesTheRouterOfExpertsAsItIs) {
   GraphBuilder b = Input16();
   Tensor two(DType::kInt64, {1});
@@ -122,12 +160,12 @@ TEST(Plan, LeavesTheRouterOfExpertsAsItIs) {
   b.Op("MatMul", {"x", "up.weight"}, "h").Op("ReduceSum", {"h"}, "s").Op("Mul", {"best", "s"}, "y");
   b.Output("y", {-1, 2});
   const Planned planned(b);
-  EXPECT_EQ(planned.Find("gate").decision, Decision::kKeep);
-  EXPECT_THAT(planned.Find("gate").reason, ::testing::HasSubstr("router"));
-  EXPECT_EQ(planned.Find("up").decision, Decision::kQuantize);
+  EXPECT_TRUE(planned.Find("gate").decision.keeps());
+  EXPECT_THAT(planned.Find("gate").decision.reason, ::testing::HasSubstr("router"));
+  EXPECT_TRUE(planned.Find("up").decision.quantizes());
   PlanOptions options;
   options.include = {"gate"};
-  EXPECT_EQ(Planned(b, options).Find("gate").decision, Decision::kQuantize);
+  EXPECT_TRUE(Planned(b, options).Find("gate").decision.quantizes());
 }
 
 TEST(FindLinears, IgnoresProductsOfActivationsAndWithVectors) {
@@ -144,31 +182,31 @@ TEST(MakePlan, RefusesAModelWithoutLinears) {
 }
 
 TEST(MakePlan, FindsTheHeadByWhereItLeads) {
-  for (const auto& [form, decision, bits] : {std::tuple{HeadForm::kHalf, Decision::kHalf, 4},
-                                             {HeadForm::kKeep, Decision::kKeep, 4},
-                                             {HeadForm::kInt8, Decision::kQuantize, 8},
-                                             {HeadForm::kInt4, Decision::kQuantize, 4}}) {
+  for (const auto& [form, decision, bits] : {std::tuple{Precision::kHalf, "fp16", 4},
+                                             {Precision::kKeep, "keep", 4},
+                                             {Precision::kInt8, "quantize", 8},
+                                             {Precision::kInt4, "quantize", 4}}) {
     PlanOptions options;
     options.head = form;
     const Planned planned(testing::ToyDecoder(1), options);
     const Linear& head = planned.Find("lm_head");
     EXPECT_TRUE(head.is_head);
-    EXPECT_EQ(head.decision, decision);
-    EXPECT_EQ(head.spec.bits, bits);
+    EXPECT_EQ(DecisionName(head.decision), decision);
+    EXPECT_EQ(head.spec().bits, bits);
     for (const Linear& linear : planned.plan.linears) {
       EXPECT_EQ(linear.is_head, &linear == &head) << linear.name;
     }
   }
 }
 
-TEST(MakePlan, MarksSharedWeightsAndDoesNotScaleThem) {
+TEST(MakePlan, MarksReusedWeightsAndDoesNotScaleThem) {
   GraphBuilder b = Input16();
   b.Random("a.weight", {16, 16}).Op("MatMul", {"x", "a.weight"}, "h").Op("Relu", {"h"}, "r");
   b.Op("MatMul", {"r", "a.weight"}, "g").Op("Relu", {"g"}, "y").Output("y", {-1, 16});
   const Planned planned(b);
   ASSERT_EQ(planned.plan.linears.size(), 2u);
   EXPECT_NE(planned.plan.linears[0].name, planned.plan.linears[1].name);
-  for (const Linear& linear : planned.plan.linears) EXPECT_TRUE(linear.shared);
+  for (const Linear& linear : planned.plan.linears) EXPECT_TRUE(linear.reused);
   for (const Site& site : planned.plan.sites) {
     EXPECT_FALSE(site.scaling_allowed);
     EXPECT_THAT(site.scaling_note, ::testing::HasSubstr("shares"));
@@ -182,7 +220,7 @@ TEST(MakePlan, MarksAHeadThatIsTiedToTheEmbeddings) {
   b.Op("MatMul", {"x", "wt"}, "logits").Output("logits", {-1, 32});
   const Planned planned(b);
   EXPECT_TRUE(planned.plan.linears[0].is_head);
-  EXPECT_TRUE(planned.plan.linears[0].shared);
+  EXPECT_TRUE(planned.plan.linears[0].reused);
 }
 
 TEST(MakePlan, FollowsIncludeAndExclude) {
@@ -190,13 +228,13 @@ TEST(MakePlan, FollowsIncludeAndExclude) {
   options.include = {"*.mlp.*"};
   options.exclude = {"/layers\\.0\\..*down/"};
   const Planned planned(testing::ToyDecoder(2), options);
-  EXPECT_EQ(planned.Find("model.layers.0.mlp.gate_proj").decision, Decision::kQuantize);
-  EXPECT_EQ(planned.Find("model.layers.1.mlp.down_proj").decision, Decision::kQuantize);
-  EXPECT_EQ(planned.Find("model.layers.0.mlp.down_proj").decision, Decision::kKeep);
-  EXPECT_THAT(planned.Find("model.layers.0.mlp.down_proj").reason,
+  EXPECT_TRUE(planned.Find("model.layers.0.mlp.gate_proj").decision.quantizes());
+  EXPECT_TRUE(planned.Find("model.layers.1.mlp.down_proj").decision.quantizes());
+  EXPECT_TRUE(planned.Find("model.layers.0.mlp.down_proj").decision.keeps());
+  EXPECT_THAT(planned.Find("model.layers.0.mlp.down_proj").decision.reason,
               ::testing::HasSubstr("excluded"));
-  EXPECT_EQ(planned.Find("model.layers.0.self_attn.q_proj").decision, Decision::kKeep);
-  EXPECT_EQ(planned.Find("lm_head").decision, Decision::kKeep);
+  EXPECT_TRUE(planned.Find("model.layers.0.self_attn.q_proj").decision.keeps());
+  EXPECT_TRUE(planned.Find("lm_head").decision.keeps());
 }
 
 TEST(MakePlan, RefusesPatternsThatMatchNothing) {

@@ -1,5 +1,5 @@
 // Factors of small and large matrices give those matrices back.
-#include "cholesky.h"
+#include "rounding/cholesky.h"
 
 #include "dense_reference.h"
 

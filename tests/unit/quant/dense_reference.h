@@ -50,8 +50,8 @@ class OwnedBlock {
     for (int64_t j = 0; j < q_.k; ++j) {
       const auto g = size_t(r * q_.spec.GroupsFor(q_.k) + j / group);
       const auto i = size_t(r * q_.k + j);
-      delta[j] =
-          double(int(q_.codes[i]) - int(q_.zero_points[g])) * double(q_.scales[g]) - double(w_[i]);
+      const auto level = double(q_.spec.Level(q_.codes[i], q_.zero_points[g]));
+      delta[j] = level * double(q_.scales[g]) - double(w_[i]);
     }
     return delta;
   }
@@ -71,9 +71,10 @@ class OwnedBlock {
 };
 
 /// A Gram matrix as the pieces see it and in double: of K correlated channels, of few tokens or
-/// unknown, shrunk or not, scaled or not.
+/// unknown, shrunk or not, scaled or not, with noise or without.
 struct TestedGram {
-  explicit TestedGram(std::mt19937& random, int64_t k, int64_t tokens, bool shrunk, bool scaled) {
+  TestedGram(std::mt19937& random, int64_t k, int64_t tokens, bool shrunk, bool scaled,
+             bool noisy = false) {
     if (tokens > 0) {
       Layer layer;
       layer.k = k;
@@ -85,27 +86,39 @@ struct TestedGram {
       for (const float value : Normal(random, k)) s.push_back(std::exp(value));
     }
     dense = DenseGram(lower, k, tokens > 0 ? shrinkage : 0.0, s);
+    raw = DenseGram(lower, k, 0, s);
+    if (noisy) noise = dense.diagonal().mean();
+    if (tokens > 0) {
+      dense.diagonal().array() += noise;
+      raw.diagonal().array() += noise;
+    }
     unscaled = std::make_unique<GramView>(lower, k, shrinkage);
-    view = std::make_unique<GramView>(unscaled->Scaled(s));
+    view = std::make_unique<GramView>(unscaled->Scaled(s, noise));
   }
 
   Values lower;
   Values s;
   double shrinkage = 0;
+  double noise = 0;
   Dense dense;
+  Dense raw;  ///< without shrinkage
   std::unique_ptr<GramView> unscaled;
   std::unique_ptr<GramView> view;
 };
 
-/// Calls `test` for each kind of Gram matrix of K channels.
+/// Calls `test` for each kind of Gram matrix of K channels, without noise.
 template <typename Test>
-void ForEachGram(std::mt19937& random, int64_t k, const Test& test) {
+void ForEachGram(std::mt19937& random, int64_t k, const Test& test, bool with_noise = false) {
   for (const int64_t tokens : {int64_t{0}, k / 2 + 1, 5 * k}) {
     for (const bool shrunk : {false, true}) {
       for (const bool scaled : {false, true}) {
-        SCOPED_TRACE("K " + std::to_string(k) + ", tokens " + std::to_string(tokens) +
-                     (shrunk ? ", shrunk" : "") + (scaled ? ", scaled" : ""));
-        test(TestedGram(random, k, tokens, shrunk, scaled));
+        for (const bool noisy : {false, true}) {
+          if (noisy && !with_noise) continue;
+          SCOPED_TRACE("K " + std::to_string(k) + ", tokens " + std::to_string(tokens) +
+                       (shrunk ? ", shrunk" : "") + (scaled ? ", scaled" : "") +
+                       (noisy ? ", noisy" : ""));
+          test(TestedGram(random, k, tokens, shrunk, scaled, noisy));
+        }
       }
     }
   }

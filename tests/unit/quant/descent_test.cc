@@ -1,5 +1,5 @@
 // No row's loss rises, and in the end no other code costs less.
-#include "descent.h"
+#include "rounding/descent.h"
 
 #include "dense_reference.h"
 

@@ -1,6 +1,6 @@
 // The block grid costs no more than any grid around it, on its own block of H.
 #include "dense_reference.h"
-#include "group_grid.h"
+#include "grid/group_grid.h"
 
 namespace ptq::testing {
 namespace {
@@ -36,8 +36,8 @@ TEST(BlockGrid, CostsNoMoreThanMinmaxNorAnyGridAroundIt) {
               index < 0 ? GridOf(range, 1.0f, spec) : SearchCandidate(range, index, spec);
           other.q().scales[size_t(i)] = grid.scale;
           other.q().zero_points[size_t(i)] = grid.zero_point;
-          RoundGroup(block.w().data() + r * k + begin, count, grid.scale, float(grid.zero_point),
-                     float(spec.levels() - 1), other.q().codes.data() + r * k + begin);
+          RoundGroup(block.w().data() + r * k + begin, count, grid, spec,
+                     other.q().codes.data() + r * k + begin);
           least = std::min(least, BlockCost(other, r, gram.dense, begin, count));
         }
         EXPECT_LE(own, least * (1 + 1e-4) + 1e-9 * gram.dense.maxCoeff()) << "group " << i;

@@ -2,7 +2,7 @@
 #include <limits>
 
 #include "dense_reference.h"
-#include "group_grid.h"
+#include "grid/group_grid.h"
 
 namespace ptq::testing {
 namespace {

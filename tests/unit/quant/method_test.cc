@@ -17,8 +17,8 @@ using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
 TEST(Method, NamesThreePiecesByAPreset) {
-  EXPECT_THAT(MethodPresetNames(),
-              ElementsAre("rtn", "awq", "smoothquant", "gptq", "awq-gptq", "adaround", "best"));
+  EXPECT_THAT(MethodPresetNames(), ElementsAre("rtn", "awq", "smoothquant", "gptq", "awq-gptq",
+                                               "adaround", "int8", "best"));
   EXPECT_EQ(MethodFromPreset("rtn").grid, "minmax");
   EXPECT_EQ(MethodFromPreset("awq").scaling, "awq-duo");
   EXPECT_EQ(MethodFromPreset("awq").grid, "block");

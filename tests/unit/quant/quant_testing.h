@@ -80,6 +80,9 @@ struct Layer {
   int64_t tokens = 0;  ///< as the problem tells; 0: H is taken as it is
   Values mean_abs;
   Values max_abs;
+  int activation_levels = 0;
+  Values lowest;
+  Values highest;
   Values gram;
   Values cross;
   std::vector<Values> weights;
@@ -95,12 +98,16 @@ struct Layer {
     const size_t count = x.size() / columns;
     std::vector<double> sums(columns * columns, 0.0), magnitudes(columns, 0.0);
     max_abs.assign(columns, 0.0f);
+    lowest.assign(columns, 0.0f);
+    highest.assign(columns, 0.0f);
     for (size_t t = 0; t < count; ++t) {
       const float* row = x.data() + t * columns;
       for (size_t i = 0; i < columns; ++i) {
         for (size_t j = 0; j <= i; ++j) sums[i * columns + j] += double(row[i]) * double(row[j]);
         magnitudes[i] += std::abs(double(row[i]));
         max_abs[i] = std::max(max_abs[i], std::abs(row[i]));
+        lowest[i] = std::min(lowest[i], row[i]);
+        highest[i] = std::max(highest[i], row[i]);
       }
     }
     gram.assign(columns * columns, std::nanf(""));
@@ -136,6 +143,9 @@ struct Layer {
     problem.tokens = tokens;
     problem.mean_abs = mean_abs;
     problem.max_abs = max_abs;
+    problem.activation_levels = activation_levels;
+    problem.lowest = lowest;
+    problem.highest = highest;
     problem.gram = gram;
     problem.cross = cross;
     problem.scaling_allowed = scaling_allowed;
@@ -158,7 +168,10 @@ inline std::vector<double> Effective(const QuantizedMatrix& q, const Values& s) 
     for (int64_t j = 0; j < q.k; ++j) {
       const size_t g = size_t(r * q.spec.GroupsFor(q.k) + j / group);
       const size_t i = size_t(r * q.k + j);
-      values[i] = double(int(q.codes[i]) - int(q.zero_points[g])) * double(q.scales[g]);
+      const float level = q.spec.Level(q.codes[i], q.zero_points[g]);
+      // Of a codebook as it is computed: below float's normal range that is far from the product.
+      values[i] =
+          q.spec.uniform() ? double(level) * double(q.scales[g]) : double(level * q.scales[g]);
       if (!s.empty()) values[i] /= double(s[size_t(j)]);
     }
   }

@@ -65,6 +65,7 @@ inline Layer RandomLayer(std::mt19937& random) {
     layer.Observe(x);
   }
   if (Chance(random, 0.5)) layer.tokens = int64_t(x.size()) / layer.k;
+  if (layer.tokens > 0 && Chance(random, 0.5)) layer.activation_levels = 256;
   const int siblings = Pick<int>(random, {1, 1, 2, 3});
   for (int i = 0; i < siblings; ++i) {
     const int64_t n = Pick<int64_t>(random, {1, 2, 7, 16, 65});
@@ -76,6 +77,7 @@ inline Layer RandomLayer(std::mt19937& random) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   if (Chance(random, 0.03)) layer.mean_abs[0] = std::nanf("");
   if (Chance(random, 0.03)) layer.max_abs[0] = kInfinity;
+  if (Chance(random, 0.03)) layer.highest[0] = kInfinity;
   if (Chance(random, 0.03)) layer.gram[0] = kInfinity;
   if (Chance(random, 0.03) && !layer.cross.empty()) layer.cross[0] = kInfinity;
   if (Chance(random, 0.03)) std::ranges::fill(layer.mean_abs, 0.0f);

@@ -1,5 +1,5 @@
 // Each round of refinement pays, and no row gets worse.
-#include "refinement.h"
+#include "rounding/refinement.h"
 
 #include "dense_reference.h"
 

@@ -1,5 +1,5 @@
 // Fitted scales reach the least loss that least squares can give the codes.
-#include "scale_fit.h"
+#include "scaling/scale_fit.h"
 
 #include "dense_reference.h"
 

@@ -10,8 +10,9 @@
 namespace ptq {
 namespace {
 
-TEST(Table, AlignsColumnsWithoutTrailingBlanks) {
-  Table table({{"name", Table::Align::kLeft}, {"size", Table::Align::kRight}, {"note"}});
+TEST(TextTable, AlignsColumnsWithoutTrailingBlanks) {
+  TextTable table(
+      {{"name", TextTable::Align::kLeft}, {"size", TextTable::Align::kRight}, {"note"}});
   table.AddRow({"a", "1", ""});
   table.AddRow({"longer", "12345", "x"});
   EXPECT_EQ(table.Text(),
@@ -20,15 +21,15 @@ TEST(Table, AlignsColumnsWithoutTrailingBlanks) {
             "longer  12345  x\n");
 }
 
-TEST(Table, CountsCharactersNotBytes) {
-  Table table({{"a"}, {"b"}});
+TEST(TextTable, CountsCharactersNotBytes) {
+  TextTable table({{"a"}, {"b"}});
   table.AddRow({"é", "1"});
   table.AddRow({"ee", "2"});
   EXPECT_EQ(table.Text(), "a   b\né   1\nee  2\n");
 }
 
-TEST(Table, RefusesRowsOfAnotherLength) {
-  Table table({{"a"}, {"b"}});
+TEST(TextTable, RefusesRowsOfAnotherLength) {
+  TextTable table({{"a"}, {"b"}});
   EXPECT_THROW(table.AddRow({"only one"}), InternalError);
 }
 

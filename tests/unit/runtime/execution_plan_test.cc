@@ -27,17 +27,60 @@ TEST(ExecutionPlan, MarksWhatDependsOnWeightsAlone) {
   EXPECT_FALSE(plan.IsConstant(graph.Find("y")));
 }
 
-TEST(ExecutionPlan, NamesAnOperatorWithoutKernel) {
+/// What a call says when it throws UnsupportedError.
+template <class Call>
+std::string Refusal(const Call& call) {
+  try {
+    call();
+  } catch (const UnsupportedError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(ExecutionPlan, NamesAnOperatorWithoutKernelWhenItIsToRun) {
   GraphBuilder b;
   b.Input("x", {2}).Op("NobodyKnowsThis", {"x"}, "y", "the_node").Output("y", {2});
   const Model model = b.Build();
   const Graph graph(model);
-  try {
-    const ExecutionPlan plan(graph);
-    FAIL() << "nothing was thrown";
-  } catch (const UnsupportedError& error) {
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("NobodyKnowsThis"));
+  const ExecutionPlan plan(graph);
+  EXPECT_FALSE(plan.CanRun(0));
+  const std::string why = Refusal([&] { plan.RequireKernels(); });
+  EXPECT_THAT(why, ::testing::AllOf(::testing::HasSubstr("NobodyKnowsThis"),
+                                    ::testing::HasSubstr("'the_node'")));
+  EXPECT_EQ(Refusal([&] { plan.RequireKernel(0); }), why);
+}
+
+TEST(ExecutionPlan, NamesAFormOfAnOperatorThatItCannotRun) {
+  GraphBuilder b;
+  b.Input("x", {2}).Op("Cast", {"x"}, "y", "the_node").Int("to", 14).Output("y", {2});
+  const Model model = b.Build();
+  const Graph graph(model);
+  const ExecutionPlan plan(graph);
+  EXPECT_FALSE(plan.CanRun(0));
+  EXPECT_THAT(Refusal([&] { plan.RequireKernels(); }), ::testing::HasSubstr("'the_node'"));
+}
+
+TEST(ExecutionPlan, TakesNothingForConstantOrAmbientThatItCannotCompute) {
+  GraphBuilder b;
+  b.Import("my.domain", 1).Input("x", {2, 4}).Random("w", {4, 4});
+  b.Op("Identity", {"w"}, "copied").Op("Identity", {"w"}, "made").Domain("my.domain");
+  b.Op("Transpose", {"made"}, "turned").Op("Tanh", {"x"}, "near");
+  b.Op("Constant", {}, "no_constant").Domain("my.domain");
+  testing::FillTensor(
+      *testing::AddAttribute(b.last(), "value", onnx::AttributeProto::TENSOR).mutable_t(), "",
+      testing::RandomTensor({4}, 1, 1));
+  b.Op("Far", {"x"}, "far").Domain("my.domain").Op("MatMul", {"x", "turned"}, "y");
+  b.Output("y", {2, 4}).Output("far", {2, 4}).Output("near", {2, 4}).Output("no_constant", {4});
+  const Model model = b.Build();
+  const Graph graph(model);
+  const ExecutionPlan plan(graph);
+  EXPECT_TRUE(plan.IsConstant(graph.Find("copied")));
+  for (const char* name : {"made", "turned", "no_constant"}) {
+    EXPECT_FALSE(plan.IsConstant(graph.Find(name))) << name;
   }
+  EXPECT_TRUE(plan.IsAmbient(graph.Find("near")));
+  EXPECT_FALSE(plan.IsAmbient(graph.Find("far")));
 }
 
 TEST(Segments, CoverAllStepsInOrder) {

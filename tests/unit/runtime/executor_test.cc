@@ -2,6 +2,7 @@
 #include "ptq/runtime/executor.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <memory>
 #include <set>
@@ -56,6 +57,22 @@ TEST(Executor, KeepsAnInputThatIsUsedLater) {
   EXPECT_THAT(out.at(run.graph.Find("y")).data<float>(), ElementsAre(1, 0, -1));
   EXPECT_THAT(out.at(run.graph.Find("a")).data<float>(), ElementsAre(0, 0, 0));
   EXPECT_THAT(x.data<float>(), ElementsAre(0, -1, -2));
+}
+
+TEST(Executor, RoundsValuesToHalfWhereItIsTold) {
+  GraphBuilder b;
+  b.Input("x", {3}).Weight("w", Tensor::From<float>({3}, {1, 256, 1}));
+  b.Op("Mul", {"x", "w"}, "a").Op("Add", {"a", "a"}, "y").Output("y", {3});
+  Runnable run(b);
+  const Tensor x = Tensor::From<float>({3}, {1.0f + 0x1p-12f, 300, -2});
+  const auto outputs = [&] {
+    const Tensor y = run.Run("y", {{run.graph.Find("x"), x}});
+    return std::vector<float>(y.data<float>().begin(), y.data<float>().end());
+  };
+  EXPECT_THAT(outputs(), ElementsAre(2 + 0x1p-11f, 153600, -4));
+  run.executor.RoundToHalf({run.graph.Find("a")});
+  // What a runtime in FP16 would show: digits are lost, and 76800 is too large.
+  EXPECT_THAT(outputs(), ElementsAre(2, std::numeric_limits<float>::infinity(), -4));
 }
 
 TEST(Executor, DoesNotWriteIntoWeights) {
@@ -289,7 +306,8 @@ TEST(Executor, AddsVectorsToTheRowsOfValues) {
   };
   const Job job = run.executor.MakeJob(whole, {z}, {y});
   const Values x = {{run.graph.Find("x"), Tensor::From<float>({2, 1}, {1, 3})}};
-  const Values added = {{y, Tensor::From<float>({2}, {10, 20})}};
+  ValueEdits added;
+  added.additions[y] = Tensor::From<float>({2}, {10, 20});
   const Values constants = run.executor.LoadConstants(job);
   EXPECT_THAT(run.executor.Run(job, constants, x, tap, added).at(z).data<float>(),
               ElementsAre(-11, -22, -13, -26));
@@ -342,6 +360,42 @@ TEST(Executor, NamesTheNodeThatFails) {
   } catch (const InputError& error) {
     EXPECT_THAT(error.what(), ::testing::HasSubstr("the_sum"));
   }
+}
+
+/// What is read is twice the value.
+class TwiceAsMuch : public ValueEdit {
+ public:
+  [[nodiscard]] Tensor Of(const Tensor& value) const override {
+    Tensor doubled(DType::kFloat32, value.shape());
+    for (size_t i = 0; i < value.data<float>().size(); ++i) {
+      doubled.mutable_data<float>()[i] = 2 * value.data<float>()[i];
+    }
+    return doubled;
+  }
+};
+
+TEST(Executor, LetsANodeReadAnEditOfItsFirstInput) {
+  GraphBuilder b;
+  b.Input("x", {1, 2}).Weight("w", Tensor::From<float>({2, 2}, {1, 0, 0, 1}));
+  b.Op("MatMul", {"x", "w"}, "p").Op("Add", {"p", "x"}, "y").Output("y", {1, 2});
+  const Runnable run(b);
+  const ExecutionPlan& plan = run.executor.plan();
+  const ValueId x = run.graph.Find("x"), p = run.graph.Find("p"), y = run.graph.Find("y");
+  ValueEdits edits;
+  edits.additions[p] = Tensor::From<float>({2}, {100, 200});
+  ValueEdits of_node;
+  of_node.first_inputs[run.graph.value(p).producer] = std::make_shared<TwiceAsMuch>();
+  edits.Merge(of_node);
+  ASSERT_EQ(plan.segments().size(), 1u);
+  const Job job = run.executor.MakeJob(plan.segments()[0], {y}, {});
+  const Values inputs = {{x, Tensor::From<float>({1, 2}, {3, 5})}};
+  const Values constants = run.executor.LoadConstants(job);
+  // The product reads 6 and 10, everybody else 3 and 5; nothing is left of it in the next pass.
+  EXPECT_THAT(run.executor.Run(job, constants, inputs, {}, edits).at(y).data<float>(),
+              ElementsAre(109, 215));
+  EXPECT_THAT(run.executor.RunOnce(job, {}, {}, inputs, edits).at(y).data<float>(),
+              ElementsAre(109, 215));
+  EXPECT_THAT(run.executor.Run(job, constants, inputs).at(y).data<float>(), ElementsAre(6, 10));
 }
 
 }  // namespace

@@ -152,5 +152,34 @@ TEST(FeedHints, AreReadFromEitherConfiguration) {
   EXPECT_EQ(ReadFeedHints(directory.path() / "none").kv_heads, 0);
 }
 
+TEST(Feeder, HidesThePaddingOfRows) {
+  GraphBuilder b;
+  b.Input("input_ids", {-1, -1}, DType::kInt64).Input("attention_mask", {-1, -1}, DType::kInt32);
+  b.Op("Identity", {"input_ids"}, "y").Output("y", {-1, -1}, DType::kInt64);
+  const Model model = b.Build();
+  const Graph graph(model);
+  ASSERT_TRUE(ReadsPadding(graph));
+  const Values feeds = Feeder(graph, {}).MakePadded({1, 2, 3, 4, 0, 0}, 2, 3, {3, 1});
+  EXPECT_THAT(feeds.at(graph.Find("input_ids")).data<int64_t>(), ElementsAre(1, 2, 3, 4, 0, 0));
+  EXPECT_THAT(feeds.at(graph.Find("attention_mask")).data<int32_t>(),
+              ElementsAre(1, 1, 1, 1, 0, 0));
+}
+
+TEST(ReadsPadding, NeedsAMaskAndOpenDimensionsAndNoCache) {
+  const auto reads = [](const Shape& ids, const std::string& other, const Shape& shape) {
+    GraphBuilder b;
+    b.Input("input_ids", ids, DType::kInt64);
+    b.Input(other, shape, other.starts_with("past") ? DType::kFloat32 : DType::kInt64);
+    b.Op("Identity", {"input_ids"}, "y").Output("y", ids, DType::kInt64);
+    const Model model = b.Build();
+    return ReadsPadding(Graph(model));
+  };
+  EXPECT_TRUE(reads({-1, -1}, "attention_mask", {-1, -1}));
+  EXPECT_FALSE(reads({-1, -1}, "position_ids", {-1, -1}));
+  EXPECT_FALSE(reads({1, -1}, "attention_mask", {1, -1}));
+  EXPECT_FALSE(reads({-1, -1}, "attention_mask", {-1, 1, -1, -1}));
+  EXPECT_FALSE(reads({-1, -1}, "past_key_values.0.key", {-1, 2, -1, 8}));
+}
+
 }  // namespace
 }  // namespace ptq

@@ -1,10 +1,11 @@
 // Which arrays are taken as inputs, and in which types outputs come.
+#include "ptq/runtime/run_model.h"
+
 #include "support/model_builder.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "ptq/base/error.h"
-#include "ptq/runtime/executor.h"
 
 namespace ptq {
 namespace {

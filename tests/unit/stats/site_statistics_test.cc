@@ -36,6 +36,32 @@ TEST(SiteStatistics, SumsWhatItSees) {
   EXPECT_EQ(statistics.gram()[3], 20);
 }
 
+TEST(SiteStatistics, KeepsTheRangeOfEachChannelAroundZero) {
+  SiteStatistics statistics(3), other(3);
+  Add(statistics, {1, -2, 5, 3, -4, 6});
+  EXPECT_THAT(statistics.lowest(), ElementsAre(0, -4, 0));
+  EXPECT_THAT(statistics.highest(), ElementsAre(3, 0, 6));
+  Add(other, {-1, 7, 0});
+  statistics.Merge(other);
+  EXPECT_THAT(statistics.lowest(), ElementsAre(-1, -4, 0));
+  EXPECT_THAT(statistics.highest(), ElementsAre(3, 7, 6));
+}
+
+TEST(SiteStatistics, CountsPaddingForTheRangeAlone) {
+  SiteStatistics statistics(2), plain(2);
+  Add(statistics, {1, -2});
+  Add(plain, {1, -2});
+  const std::vector<float> padded = {9, 1, -3, -5};
+  const std::span<const float> part = padded;
+  statistics.Widen({&part, 1});
+  EXPECT_THAT(statistics.lowest(), ElementsAre(-3, -5));
+  EXPECT_THAT(statistics.highest(), ElementsAre(9, 1));
+  EXPECT_EQ(statistics.count(), plain.count());
+  EXPECT_EQ(statistics.MeanAbs(), plain.MeanAbs());
+  EXPECT_TRUE(std::ranges::equal(statistics.max_abs(), plain.max_abs()));
+  EXPECT_TRUE(std::ranges::equal(statistics.gram(), plain.gram()));
+}
+
 TEST(SiteStatistics, IsZeroBeforeAnythingIsSeen) {
   const SiteStatistics statistics(3, {.gram = false});
   EXPECT_THAT(statistics.MeanAbs(), ElementsAre(0, 0, 0));

@@ -98,5 +98,28 @@ TEST(MakeMicroBatches, MakesTheSameBlocksForAnyBudgetOfTokens) {
   EXPECT_EQ(blocks(600), blocks(100000));
 }
 
+TEST(MakePaddedBatches, PadsToTheLongestRowsWhichLoseATokenThemselves) {
+  const std::vector<std::vector<int64_t>> samples = {{1, 2}, {3, 4, 5, 6}, {}, {7}, {8, 9, 10, 11}};
+  const auto batches = MakePaddedBatches(samples, 0, 100);
+  ASSERT_EQ(batches.size(), 1u);
+  EXPECT_TRUE(batches[0].padded());
+  EXPECT_EQ(batches[0].tokens, 12);
+  const TokenBlock& block = batches[0].blocks[0];
+  EXPECT_EQ(block.batch, 3);
+  EXPECT_EQ(block.length, 4);
+  EXPECT_EQ(block.ids, (std::vector<int64_t>{1, 2, 0, 0, 3, 4, 5, 0, 8, 9, 10, 0}));
+  EXPECT_EQ(block.real, (std::vector<int64_t>{2, 3, 3}));
+  EXPECT_EQ(block.samples, (std::vector<size_t>{0, 1, 4}));
+}
+
+TEST(MakePaddedBatches, TakesNoMoreTokensThanItMayButOneBatch) {
+  const auto samples = OfLengths({5, 5, 5, 5, 5, 5, 5, 5, 3, 2, 4, 4, 4, 4, 4, 4, 9});
+  EXPECT_EQ(MakePaddedBatches(samples, 0, 1).size(), 1u);
+  EXPECT_EQ(MakePaddedBatches(samples, 0, 40 + 32).size(), 2u);
+  EXPECT_EQ(MakePaddedBatches(samples, 0, 40 + 31).size(), 1u);
+  EXPECT_EQ(MakePaddedBatches(samples, 0, 1000).size(), 3u);
+  EXPECT_TRUE(MakePaddedBatches(OfLengths({1, 0}), 0, 10).empty());
+}
+
 }  // namespace
 }  // namespace ptq

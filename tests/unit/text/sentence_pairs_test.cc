@@ -15,14 +15,14 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-std::optional<SentencePairs> Read(const std::string& name, const std::string& content) {
+std::optional<SentencePairs> ReadPairs(const std::string& name, const std::string& content) {
   const testing::TempDirectory directory;
   return ReadSentencePairs(directory.Write(name, content));
 }
 
-std::string ErrorFor(const std::string& name, const std::string& content) {
+std::string PairsError(const std::string& name, const std::string& content) {
   try {
-    (void)Read(name, content);
+    (void)ReadPairs(name, content);
   } catch (const InputError& error) {
     return error.what();
   }
@@ -30,10 +30,11 @@ std::string ErrorFor(const std::string& name, const std::string& content) {
 }
 
 TEST(ReadSentencePairs, ReadsJsonLines) {
-  const auto pairs = Read("a.jsonl", R"({"sentence1": "A.", "sentence2": "B.", "score": 4.5})"
-                                     "\n\n"
-                                     R"({"score": 1, "sentence2": "D.", "sentence1": "C.", "n": 2})"
-                                     "\r\n");
+  const auto pairs =
+      ReadPairs("a.jsonl", R"({"sentence1": "A.", "sentence2": "B.", "score": 4.5})"
+                           "\n\n"
+                           R"({"score": 1, "sentence2": "D.", "sentence1": "C.", "n": 2})"
+                           "\r\n");
   ASSERT_TRUE(pairs.has_value());
   EXPECT_THAT(pairs->first, ElementsAre("A.", "C."));
   EXPECT_THAT(pairs->second, ElementsAre("B.", "D."));
@@ -41,9 +42,9 @@ TEST(ReadSentencePairs, ReadsJsonLines) {
 }
 
 TEST(ReadSentencePairs, ReadsTheStsBenchmark) {
-  const auto pairs = Read("sts-dev.csv",
-                          "main\tMSR\t2012\t1\t5.000\tA \"man\", a hat.\tA man.\n"
-                          "main\tMSR\t2012\t2\t0.25\tC\tD\tsource\tlicence\n");
+  const auto pairs = ReadPairs("sts-dev.csv",
+                               "main\tMSR\t2012\t1\t5.000\tA \"man\", a hat.\tA man.\n"
+                               "main\tMSR\t2012\t2\t0.25\tC\tD\tsource\tlicence\n");
   ASSERT_TRUE(pairs.has_value());
   EXPECT_THAT(pairs->first, ElementsAre("A \"man\", a hat.", "C"));
   EXPECT_THAT(pairs->second, ElementsAre("A man.", "D"));
@@ -51,7 +52,8 @@ TEST(ReadSentencePairs, ReadsTheStsBenchmark) {
 }
 
 TEST(ReadSentencePairs, ReadsColumnsByTheirNames) {
-  const auto pairs = Read("dev.tsv", "\xEF\xBB\xBFscore\tid\tsentence2\tsentence1\n3\t9\tB\tA\n");
+  const auto pairs =
+      ReadPairs("dev.tsv", "\xEF\xBB\xBFscore\tid\tsentence2\tsentence1\n3\t9\tB\tA\n");
   ASSERT_TRUE(pairs.has_value());
   EXPECT_THAT(pairs->first, ElementsAre("A"));
   EXPECT_THAT(pairs->second, ElementsAre("B"));
@@ -59,12 +61,12 @@ TEST(ReadSentencePairs, ReadsColumnsByTheirNames) {
 }
 
 TEST(ReadSentencePairs, ReadsQuotedFieldsBetweenCommas) {
-  const auto pairs = Read("dev.csv",
-                          "split,Sentence1,sentence2,score\r\n"
-                          "dev,\"A man, a \"\"hat\"\".\",B,4.5\r\n"
-                          "\r\n"
-                          "dev,\"two\nlines\", C ,\"0\"\n"
-                          "dev,D,\"\t\"\"\",-1");
+  const auto pairs = ReadPairs("dev.csv",
+                               "split,Sentence1,sentence2,score\r\n"
+                               "dev,\"A man, a \"\"hat\"\".\",B,4.5\r\n"
+                               "\r\n"
+                               "dev,\"two\nlines\", C ,\"0\"\n"
+                               "dev,D,\"\t\"\"\",-1");
   ASSERT_TRUE(pairs.has_value());
   EXPECT_THAT(pairs->first, ElementsAre("A man, a \"hat\".", "two\nlines", "D"));
   EXPECT_THAT(pairs->second, ElementsAre("B", " C ", "\t\""));
@@ -72,41 +74,42 @@ TEST(ReadSentencePairs, ReadsQuotedFieldsBetweenCommas) {
 }
 
 TEST(ReadSentencePairs, ReadsOtherNamesSeparatorsAndNoNames) {
-  const auto named = Read("a.csv", "sentence1;sentence2;similarity_score\nA, a;B;2\n");
+  const auto named = ReadPairs("a.csv", "sentence1;sentence2;similarity_score\nA, a;B;2\n");
   ASSERT_TRUE(named.has_value());
   EXPECT_THAT(named->first, ElementsAre("A, a"));
   EXPECT_THAT(named->scores, ElementsAre(2));
-  const auto plain = Read("a.csv", "\"A, a\",B,3\nC,D,1\n");
+  const auto plain = ReadPairs("a.csv", "\"A, a\",B,3\nC,D,1\n");
   ASSERT_TRUE(plain.has_value());
   EXPECT_THAT(plain->first, ElementsAre("A, a", "C"));
   EXPECT_THAT(plain->scores, ElementsAre(3, 1));
 }
 
 TEST(ReadSentencePairs, LeavesOtherFilesToTheReadersOfTexts) {
-  EXPECT_FALSE(Read("a.jsonl", "{\"text\": \"A\"}\n").has_value());
-  EXPECT_FALSE(Read("a.jsonl", "not json\n").has_value());
-  EXPECT_FALSE(Read("a.jsonl", "").has_value());
-  EXPECT_FALSE(Read("a.txt", "main\tMSR\t2012\t1\t5.000\tA\tB\n").has_value());
+  EXPECT_FALSE(ReadPairs("a.jsonl", "{\"text\": \"A\"}\n").has_value());
+  EXPECT_FALSE(ReadPairs("a.jsonl", "not json\n").has_value());
+  EXPECT_FALSE(ReadPairs("a.jsonl", "").has_value());
+  EXPECT_FALSE(ReadPairs("a.txt", "main\tMSR\t2012\t1\t5.000\tA\tB\n").has_value());
   EXPECT_FALSE(ReadSentencePairs("absent.npz").has_value());
 }
 
 TEST(ReadSentencePairs, SaysWhatIsWrongAndWhere) {
   const std::string pair = R"({"sentence1": "A", "sentence2": "B", "score": 1})"
                            "\n";
-  EXPECT_THAT(ErrorFor("a.jsonl", pair + "{\n"), HasSubstr("a.jsonl:2: expected one JSON object"));
-  EXPECT_THAT(ErrorFor("a.jsonl", pair + "{\"text\": \"A\"}"), HasSubstr("a.jsonl:2: no string"));
-  EXPECT_THAT(ErrorFor("a.jsonl", R"({"sentence1": "A", "sentence2": "B"})"),
+  EXPECT_THAT(PairsError("a.jsonl", pair + "{\n"),
+              HasSubstr("a.jsonl:2: expected one JSON object"));
+  EXPECT_THAT(PairsError("a.jsonl", pair + "{\"text\": \"A\"}"), HasSubstr("a.jsonl:2: no string"));
+  EXPECT_THAT(PairsError("a.jsonl", R"({"sentence1": "A", "sentence2": "B"})"),
               HasSubstr("a.jsonl:1: no number \"score\""));
-  EXPECT_THAT(ErrorFor("a.jsonl", R"({"sentence1": " ", "sentence2": "B", "score": 1})"),
+  EXPECT_THAT(PairsError("a.jsonl", R"({"sentence1": " ", "sentence2": "B", "score": 1})"),
               HasSubstr("a.jsonl:1: a sentence is empty"));
-  EXPECT_THAT(ErrorFor("a.csv", "A,B\n"), HasSubstr("a.csv:1: 2 fields separated by commas"));
-  EXPECT_THAT(ErrorFor("a.csv", "A,B,3\nC,D\n"), HasSubstr("a.csv:2: 2 fields"));
-  EXPECT_THAT(ErrorFor("a.csv", "A,B,3\n\"C\n,D,1\n"), HasSubstr("a.csv:2: a quote"));
-  EXPECT_THAT(ErrorFor("a.tsv", "A,B,3\n"), HasSubstr("a.tsv:1: 1 fields separated by tabs"));
-  EXPECT_THAT(ErrorFor("a.tsv", "\t\t\t\tmuch\tA\tB\n"), HasSubstr("'much' is not a number"));
-  EXPECT_THAT(ErrorFor("a.tsv", "\t\t\t\tnan\tA\tB\n"), HasSubstr("the score is not finite"));
-  EXPECT_THAT(ErrorFor("a.tsv", "score\tsentence1\tsentence2\n"), HasSubstr("no pairs"));
-  EXPECT_THAT(ErrorFor("a.tsv", "\xFF"), HasSubstr("invalid UTF-8 at byte 0"));
+  EXPECT_THAT(PairsError("a.csv", "A,B\n"), HasSubstr("a.csv:1: 2 fields separated by commas"));
+  EXPECT_THAT(PairsError("a.csv", "A,B,3\nC,D\n"), HasSubstr("a.csv:2: 2 fields"));
+  EXPECT_THAT(PairsError("a.csv", "A,B,3\n\"C\n,D,1\n"), HasSubstr("a.csv:2: a quote"));
+  EXPECT_THAT(PairsError("a.tsv", "A,B,3\n"), HasSubstr("a.tsv:1: 1 fields separated by tabs"));
+  EXPECT_THAT(PairsError("a.tsv", "\t\t\t\tmuch\tA\tB\n"), HasSubstr("'much' is not a number"));
+  EXPECT_THAT(PairsError("a.tsv", "\t\t\t\tnan\tA\tB\n"), HasSubstr("the score is not finite"));
+  EXPECT_THAT(PairsError("a.tsv", "score\tsentence1\tsentence2\n"), HasSubstr("no pairs"));
+  EXPECT_THAT(PairsError("a.tsv", "\xFF"), HasSubstr("invalid UTF-8 at byte 0"));
   EXPECT_THROW((void)ReadSentencePairs("absent.tsv"), InputError);
 }
 

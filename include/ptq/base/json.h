@@ -1,0 +1,19 @@
+// JSON from text and back, compiled once: the parser is most of what a file that uses it costs.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace ptq {
+
+/// `Json`: nlohmann::json or nlohmann::ordered_json. A discarded value when the text is no JSON.
+template <class Json>
+[[nodiscard]] Json ParseJson(std::string_view text);
+
+/// On one line, or with `indent` spaces for each level. Bytes that are no UTF-8 are replaced.
+[[nodiscard]] std::string DumpJson(const nlohmann::json& json, int indent = -1);
+[[nodiscard]] std::string DumpJson(const nlohmann::ordered_json& json, int indent = -1);
+
+}  // namespace ptq

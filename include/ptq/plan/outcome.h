@@ -1,0 +1,69 @@
+// What became of a tensor: one record, and one table of its fields for all who store or show it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "ptq/quant/form.h"
+
+namespace ptq {
+
+struct Outcome {
+  std::string scaling = "none";
+  std::optional<double> alpha;  ///< of the scaling, where there is one
+  std::string fold = "none";    ///< where 1/s went: "gain", "rows", "mul"
+  bool bias_corrected = false;
+  double loss_before = 0;  ///< tr(ΔHΔᵀ) of round-to-nearest; ‖Δ‖² without calibration
+  double loss_after = 0;   ///< the same of what was written
+  double energy = 0;       ///< tr(WHWᵀ) or ‖W‖²: losses relative to it are comparable
+  int64_t tokens = 0;      ///< calibration tokens seen at its site
+  /// Of activations whose levels are found beforehand: the distance of two, and the code of 0.
+  std::optional<double> activation_scale;
+  int64_t activation_zero_point = 0;
+  std::string note;  ///< why it was rounded to nearest where the method would do more
+  int64_t bytes_before = 0;
+  int64_t bytes_after = 0;
+
+  [[nodiscard]] std::optional<StaticRounding> Rounding() const;
+  /// Losses as parts of the energy; nothing where that is none.
+  [[nodiscard]] std::optional<double> RelativeLoss() const { return Relative(loss_after); }
+  [[nodiscard]] std::optional<double> RelativeLossBefore() const { return Relative(loss_before); }
+
+ private:
+  [[nodiscard]] std::optional<double> Relative(double loss) const;
+};
+
+/// Who sees a field: the metadata of a quantized tensor, or only the records of a run (checkpoints,
+/// other ranks, other models).
+enum class FieldUse { kShown, kRecord };
+
+/// Calls visit(name, pointer to member, use) for each field, in the metadata's order.
+template <class Visit>
+void ForEachField(Visit&& visit) {
+  visit("scaling", &Outcome::scaling, FieldUse::kShown);
+  visit("alpha", &Outcome::alpha, FieldUse::kShown);
+  visit("fold", &Outcome::fold, FieldUse::kShown);
+  visit("bias_corrected", &Outcome::bias_corrected, FieldUse::kShown);
+  visit("loss_before", &Outcome::loss_before, FieldUse::kShown);
+  visit("loss_after", &Outcome::loss_after, FieldUse::kShown);
+  visit("calibration_tokens", &Outcome::tokens, FieldUse::kShown);
+  visit("energy", &Outcome::energy, FieldUse::kRecord);
+  visit("activation_scale", &Outcome::activation_scale, FieldUse::kRecord);
+  visit("activation_zero_point", &Outcome::activation_zero_point, FieldUse::kRecord);
+  visit("note", &Outcome::note, FieldUse::kRecord);
+  visit("bytes_before", &Outcome::bytes_before, FieldUse::kRecord);
+  visit("bytes_after", &Outcome::bytes_after, FieldUse::kRecord);
+}
+
+/// Every field, bit for bit in a binary format. Found by nlohmann::json.
+void to_json(nlohmann::json& json, const Outcome& outcome);
+/// Throws what nlohmann::json throws.
+void from_json(const nlohmann::json& json, Outcome& outcome);
+
+/// The shown fields, and `relative_loss` behind the losses. Numbers that are not finite are null.
+[[nodiscard]] nlohmann::ordered_json ShownFields(const Outcome& outcome);
+
+}  // namespace ptq

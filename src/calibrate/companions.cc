@@ -1,0 +1,377 @@
+// Passes on what the models of a directory give out to those that read it.
+#include "ptq/calibrate/companions.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "ptq/base/error.h"
+#include "ptq/base/file.h"
+#include "ptq/base/json.h"
+#include "ptq/calibrate/samples.h"
+#include "ptq/emit/sidecars.h"
+
+namespace ptq {
+namespace {
+
+constexpr char kEncoderStates[] = "encoder_hidden_states";
+constexpr char kEncoderMask[] = "encoder_attention_mask";
+
+bool IsPast(const std::string& name) { return name.starts_with("past"); }
+
+bool Has(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// decoder_start_token_id, or the padding token, as transformers falls back to.
+int64_t ReadStartToken(const std::filesystem::path& directory) {
+  int64_t padding = 0;
+  for (const char* name : {"config.json", "generation_config.json"}) {
+    std::error_code error;
+    if (!std::filesystem::exists(directory / name, error)) continue;
+    const auto config = ParseJson<nlohmann::json>(ReadTextFile(directory / name));
+    if (!config.is_object()) continue;
+    const auto found = [&](const char* key) {
+      return config.contains(key) && config[key].is_number_integer();
+    };
+    if (found("decoder_start_token_id")) return config["decoder_start_token_id"].get<int64_t>();
+    if (found("pad_token_id")) padding = config["pad_token_id"].get<int64_t>();
+  }
+  return padding;
+}
+
+/// Each row behind a first token, without its last one.
+std::vector<int64_t> Shifted(const std::vector<int64_t>& ids, int64_t length, int64_t first) {
+  std::vector<int64_t> shifted(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    shifted[i] = i % size_t(length) == 0 ? first : ids[i - 1];
+  }
+  return shifted;
+}
+
+/// Columns [begin, end) of each row.
+std::vector<int64_t> Columns(const std::vector<int64_t>& ids, int64_t length, int64_t begin,
+                             int64_t end) {
+  std::vector<int64_t> part;
+  for (size_t row = 0; row < ids.size(); row += size_t(length)) {
+    part.insert(part.end(), ids.begin() + int64_t(row) + begin, ids.begin() + int64_t(row) + end);
+  }
+  return part;
+}
+
+/// Complete inputs, which a file holds alone.
+std::optional<FeedSamples> ReadFeeds(const std::vector<std::filesystem::path>& files) {
+  for (const auto& file : files) {
+    std::error_code error;
+    if (!std::filesystem::exists(file, error)) continue;
+    auto feeds = FeedSamples::Read(file);
+    if (!feeds.has_value()) continue;
+    if (files.size() == 1) return feeds;
+    throw UsageError("'" + file.string() +
+                     "' holds complete inputs: it can be the only --calib; put all samples into "
+                     "one file");
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Companions::Companions(std::vector<std::filesystem::path> files, const Recipe& recipe)
+    : files_(std::move(files)),
+      recipe_(recipe),
+      feeds_(ReadFeeds(recipe.calibration.files)),
+      sources_(files_.size()),
+      makers_(files_.size()),
+      start_token_(ReadStartToken(SidecarDirectory(files_.front().parent_path()))) {}
+
+Companions::~Companions() = default;
+
+Source& Companions::source(size_t model) {
+  if (sources_[model] == nullptr) {
+    sources_[model] =
+        std::make_unique<Source>(files_[model], recipe_.requantize || recipe_.from_qat);
+  }
+  return *sources_[model];
+}
+
+bool Companions::HasInput(size_t model, const std::string& name) {
+  const Graph& graph = source(model).graph;
+  const ValueId id = graph.Find(name);
+  return id != kNoValue && graph.value(id).graph_input;
+}
+
+bool Companions::HasOutput(size_t model, const std::string& name) {
+  const Graph& graph = source(model).graph;
+  const ValueId id = graph.Find(name);
+  return id != kNoValue && graph.value(id).graph_output;
+}
+
+/// Whether a chain of equal names leads from an output of `maker` to an input of `model`.
+bool Companions::NeedsByName(size_t model, size_t maker, std::set<size_t>& seen) {
+  if (!seen.insert(model).second) return false;
+  for (const ValueId id : source(model).graph.graph_inputs()) {
+    const std::string& name = source(model).graph.value(id).name;
+    for (size_t other = 0; other < size(); ++other) {
+      if (other == model || !HasOutput(other, name) || HasInput(other, name)) continue;
+      if (other == maker || NeedsByName(other, maker, seen)) return true;
+    }
+  }
+  return false;
+}
+
+/// The text's encoder when there are several: that of an image has another name.
+int Companions::FindEncoder(size_t model) {
+  const bool reads = std::ranges::any_of(source(model).graph.graph_inputs(), [&](ValueId id) {
+    const std::string& name = source(model).graph.value(id).name;
+    return name == kEncoderStates || name == kEncoderMask ||
+           (IsPast(name) && Has(name, ".encoder."));
+  });
+  int found = -1;
+  for (size_t other = 0; reads && other < size(); ++other) {
+    const std::string name = files_[other].stem().string();
+    if (other == model || Has(name, "decoder") || !Has(name, "encoder")) continue;
+    if (found < 0 || name.starts_with("encoder")) found = int(other);
+  }
+  return found;
+}
+
+/// The decoder that leaves a past and can start without one.
+int Companions::FindPast(size_t model) {
+  const auto is_past = [&](size_t of) {
+    return [this, of](ValueId id) { return IsPast(source(of).graph.value(id).name); };
+  };
+  const bool reads = std::ranges::any_of(source(model).graph.graph_inputs(), is_past(model));
+  if (!reads || HasInput(model, "use_cache_branch")) return -1;
+  for (size_t other = size(); other-- > 0;) {
+    const Graph& graph = source(other).graph;
+    if (other == model || !Has(files_[other].stem().string(), "decoder")) continue;
+    const bool starts = std::ranges::none_of(graph.graph_inputs(), is_past(other));
+    const bool leaves = std::ranges::any_of(graph.graph_outputs(), [&](ValueId id) {
+      return graph.value(id).name.starts_with("present");
+    });
+    if (starts && leaves) return int(other);
+  }
+  return -1;
+}
+
+/// Another model that gives out what an input is called, without waiting for this one.
+std::optional<Companions::Link> Companions::FindLink(size_t model, const std::string& input) {
+  std::vector<std::string> outputs = {input};
+  if (IsPast(input)) outputs = {"present" + input.substr(std::string_view("past").size())};
+  for (size_t other = 0; other < size(); ++other) {
+    // What decoders leave is one token older: FindPast.
+    if (other == model || (IsPast(input) && Has(files_[other].stem().string(), "decoder"))) {
+      continue;
+    }
+    for (const std::string& output : outputs) {
+      std::set<size_t> seen;
+      if (HasOutput(other, output) && !HasInput(other, input) && !NeedsByName(other, model, seen)) {
+        return Link{other, output, input};
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+Companions::Makers Companions::FindMakers(size_t model) {
+  Makers makers;
+  if (size() == 1) return makers;
+  const Graph& graph = source(model).graph;
+  makers.encoder = FindEncoder(model);
+  makers.past = FindPast(model);
+  for (const ValueId id : graph.graph_inputs()) {
+    const std::string& name = graph.value(id).name;
+    // Integers are tokens, masks and positions, which are made from the ids themselves.
+    if (!IsFloat(graph.DeclaredType(id).dtype)) continue;
+    if (name == kEncoderStates && makers.encoder >= 0) {
+      const auto encoder = size_t(makers.encoder);
+      const Graph& states = source(encoder).graph;
+      std::string output = states.value(states.graph_outputs().front()).name;
+      if (HasOutput(encoder, "last_hidden_state")) output = "last_hidden_state";
+      if (HasOutput(encoder, name)) output = name;
+      makers.links.push_back({encoder, output, name});
+    } else if (auto link = FindLink(model, name)) {
+      makers.links.push_back(std::move(*link));
+    }
+  }
+  return makers;
+}
+
+const Companions::Makers& Companions::MakersFor(size_t model) {
+  if (!makers_[model].has_value()) makers_[model] = FindMakers(model);
+  return *makers_[model];
+}
+
+std::vector<size_t> Companions::ModelsBehind(const Makers& makers) const {
+  std::vector<size_t> models;
+  const auto add = [&](size_t maker) {
+    if (std::ranges::find(models, maker) == models.end()) models.push_back(maker);
+  };
+  if (makers.encoder >= 0) add(size_t(makers.encoder));
+  for (const Link& link : makers.links) add(link.maker);
+  if (makers.past >= 0) add(size_t(makers.past));
+  return models;
+}
+
+std::vector<std::string> Companions::MakersOf(size_t model) {
+  std::vector<std::string> names;
+  for (const size_t maker : ModelsBehind(MakersFor(model))) {
+    names.push_back(files_[maker].filename().string());
+  }
+  return names;
+}
+
+bool Companions::IsFed(size_t model, std::set<size_t>& seen) {
+  if (!seen.insert(model).second) return false;
+  if (feeds_->Feed(source(model).graph)) return true;
+  const std::vector<size_t> makers = ModelsBehind(MakersFor(model));
+  return std::ranges::any_of(makers, [&](size_t maker) { return IsFed(maker, seen); });
+}
+
+const FeedSamples* Companions::FeedsOf(size_t model) {
+  std::set<size_t> seen;
+  return feeds_.has_value() && IsFed(model, seen) ? &*feeds_ : nullptr;
+}
+
+InputSource Companions::InputsOf(size_t model) {
+  return [this, model](const std::vector<int64_t>& ids, int64_t batch, int64_t length) {
+    Tokens tokens{ids, batch, length};
+    if (FeedsOf(model) != nullptr) tokens.samples = Columns(ids, length, 0, 1);
+    return Make(model, tokens);
+  };
+}
+
+Companions::Named Companions::RunPart(size_t model, const Tokens& tokens) {
+  const Source& own = source(model);
+  const Values inputs = MakeInputs(own.graph, ReadFeedHints(own.model.directory()),
+                                   Make(model, tokens), tokens.ids, tokens.batch, tokens.length);
+  Named named;
+  for (const auto& [id, tensor] : own.executor.RunAll(inputs)) {
+    named[own.graph.value(id).name] = tensor;
+  }
+  return named;
+}
+
+/// The tokens that a model itself reads: behind an encoder, those of its own side.
+Companions::Tokens Companions::ReadTokens(size_t model, const Named& given, const Tokens& tokens) {
+  Tokens own = tokens;
+  const bool behind = MakersFor(model).encoder >= 0;
+  if (tokens.samples.empty()) {
+    if (behind) own.ids = Shifted(tokens.ids, tokens.length, start_token_);
+    return own;
+  }
+  if (tokens.read) return own;
+  const std::string name = behind ? "decoder_input_ids" : "input_ids";
+  if (const auto array = given.find(name); array != given.end()) {
+    own.ids = array->second.ToInt64s();
+    own.length = array->second.dim(-1);
+    own.read = true;
+  } else if (HasInput(model, "input_ids")) {
+    throw UnsupportedError("'" + recipe_.calibration.files.front().string() + "' does not hold '" +
+                           name + "', which '" + files_[model].filename().string() + "' reads");
+  }
+  return own;
+}
+
+/// Whether a text without images, or sounds, is an input of no rows: [places of them, width].
+bool Companions::CanBeEmpty(size_t model, const std::string& input) {
+  const Graph& graph = source(model).graph;
+  const auto shape = graph.DeclaredType(graph.Find(input)).shape.value_or(Shape{});
+  return input.ends_with("_features") && HasInput(model, "input_ids") && shape.size() == 2 &&
+         shape[0] < 0 && shape[1] > 0;
+}
+
+/// What other models give out for these tokens. An encoder reads the text, whatever its decoder
+/// reads.
+void Companions::AddMade(size_t model, const Tokens& texts, const Tokens& own, Named& given) {
+  const Makers& makers = MakersFor(model);
+  std::map<size_t, Named> outputs;
+  for (const Link& link : makers.links) {
+    if (given.contains(link.input)) continue;
+    const bool encodes = makers.encoder == int(link.maker);
+    try {
+      if (!outputs.contains(link.maker)) {
+        outputs[link.maker] = RunPart(link.maker, encodes ? texts : own);
+      }
+      given[link.input] = outputs.at(link.maker).at(link.output);
+    } catch (const UnsupportedError&) {
+      if (!CanBeEmpty(model, link.input)) throw;
+      const Graph& graph = source(model).graph;
+      const Shape shape = *graph.DeclaredType(graph.Find(link.input)).shape;
+      given[link.input] = Tensor(DType::kFloat32, {0, shape[1]});
+    }
+  }
+  if (makers.encoder < 0 || given.contains(kEncoderMask)) return;
+  int64_t places = texts.length;
+  for (const auto& [name, tensor] : given) {
+    if (name == kEncoderStates) places = tensor.dim(1);
+    if (IsPast(name) && Has(name, ".encoder.")) places = tensor.dim(-2);
+  }
+  given[kEncoderMask] = Tensor::Filled<int64_t>({own.batch, places}, 1);
+}
+
+Companions::Named Companions::Make(size_t model, const Tokens& tokens) {
+  Named given;
+  const bool fed = !tokens.samples.empty();
+  if (fed) given = feeds_->Rows(tokens.samples, tokens.batch, 1);
+  Tokens own = ReadTokens(model, given, tokens);
+  if (MakersFor(model).past >= 0) {
+    own = AddPast(model, fed ? own : tokens, given);
+  } else if (MakersFor(model).encoder >= 0 || fed) {
+    given["input_ids"] = Tensor::From<int64_t>({own.batch, own.length}, own.ids);
+    if (!given.contains("attention_mask")) {
+      given["attention_mask"] = Tensor::Filled<int64_t>({own.batch, own.length}, 1);
+    }
+  }
+  AddMade(model, tokens, own, given);
+  return given;
+}
+
+/// What another model has left of the tokens in front of the last one, which is returned.
+Companions::Tokens Companions::AddPast(size_t model, const Tokens& tokens, Named& given) {
+  const bool fed = !tokens.samples.empty();
+  // Behind an encoder the decoder reads one token more than the text has: the start.
+  const bool whole = MakersFor(model).encoder >= 0 || fed;
+  Tokens before = tokens;
+  if (!whole) before.length = std::max<int64_t>(1, tokens.length - 1);
+  before.ids = Columns(tokens.ids, tokens.length, 0, before.length);
+  before.read = false;  // of complete samples it reads the same arrays
+  for (const auto& [name, tensor] : RunPart(size_t(MakersFor(model).past), before)) {
+    if (!name.starts_with("present")) continue;
+    const std::string rest = name.substr(std::string_view("present").size());
+    for (const std::string& past : {"past_key_values" + rest, "past" + rest}) {
+      if (HasInput(model, past)) given[past] = tensor;
+    }
+  }
+  Tokens last = tokens;
+  last.ids = Columns(tokens.ids, tokens.length, tokens.length - 1, tokens.length);
+  last.length = 1;
+  last.read = true;
+  given["input_ids"] = Tensor::From<int64_t>({last.batch, 1}, last.ids);
+  given["attention_mask"] = Tensor::Filled<int64_t>({last.batch, before.length + 1}, 1);
+  given["position_ids"] = Tensor::Filled<int64_t>({last.batch, 1}, before.length);
+  return last;
+}
+
+int64_t Companions::VocabularyOf(size_t model) {
+  std::vector<size_t> readers = ModelsBehind(MakersFor(model));
+  readers.push_back(model);
+  int64_t least = 0;
+  for (const size_t reader : readers) {
+    const int64_t size = VocabularySize(source(reader).graph);
+    if (size > 0 && (least == 0 || size < least)) least = size;
+  }
+  return least;
+}
+
+ModelInputs InputsOf(Companions& companions, size_t model) {
+  ModelInputs inputs;
+  inputs.vocabulary = companions.VocabularyOf(model);
+  inputs.source = companions.InputsOf(model);
+  inputs.feeds = companions.FeedsOf(model);
+  inputs.makers = companions.MakersOf(model);
+  return inputs;
+}
+
+}  // namespace ptq

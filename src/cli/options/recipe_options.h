@@ -1,0 +1,31 @@
+// The options of `quantize run`, declared once; help, configuration files and defaults follow.
+#pragma once
+
+#include <filesystem>
+
+#include <CLI/CLI.hpp>
+
+#include "ptq/plan/recipe.h"
+
+namespace ptq {
+
+/// Adds every option of a recipe to `app`; `recipe` must outlive it.
+void AddRecipeOptions(CLI::App& app, Recipe& recipe);
+
+/// Sets what the method brings along (TakeMethodDefaults), but for options that are given; called
+/// when all are read.
+void CompleteRecipe(const CLI::App& app, Recipe& recipe);
+
+/// Adds --tokenizer.
+void AddTokenizerOption(CLI::App& app, std::filesystem::path& tokenizer);
+
+/// Adds --memory-budget.
+void AddMemoryOption(CLI::App& app, int64_t& budget);
+
+/// Adds --requantize.
+void AddRequantizeOption(CLI::App& app, bool& requantize);
+
+/// Adds --calib and what belongs to it.
+void AddCalibrationOptions(CLI::App& app, CalibrationOptions& options);
+
+}  // namespace ptq

@@ -1,0 +1,27 @@
+// JSON from text and back.
+#include "ptq/base/json.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace ptq {
+namespace {
+
+TEST(Json, ComesBackAsItWas) {
+  const auto json = ParseJson<nlohmann::ordered_json>(R"({"b": [1, 2.5], "a": null})");
+  EXPECT_EQ(DumpJson(json), R"({"b":[1,2.5],"a":null})");
+  EXPECT_EQ(DumpJson(ParseJson<nlohmann::json>(R"({"b": 1, "a": 2})"), 1),
+            "{\n \"a\": 2,\n \"b\": 1\n}");
+}
+
+TEST(Json, IsDiscardedWhereTheTextIsNone) {
+  EXPECT_TRUE(ParseJson<nlohmann::json>("{\"a\": ").is_discarded());
+  EXPECT_TRUE(ParseJson<nlohmann::ordered_json>("").is_discarded());
+}
+
+TEST(Json, ReplacesWhatIsNoUtf8) {
+  EXPECT_EQ(DumpJson(nlohmann::json("a\xff")), "\"a\xef\xbf\xbd\"");
+}
+
+}  // namespace
+}  // namespace ptq

@@ -1,0 +1,61 @@
+// Outcomes as records and as what people read.
+#include "ptq/plan/outcome.h"
+
+#include <limits>
+
+#include <gtest/gtest.h>
+
+namespace ptq {
+namespace {
+
+Outcome Scaled() {
+  Outcome outcome;
+  outcome.scaling = "awq";
+  outcome.alpha = 1.0 / 3;
+  outcome.fold = "rows";
+  outcome.bias_corrected = true;
+  outcome.loss_before = 4;
+  outcome.loss_after = 1e-300;
+  outcome.energy = 8;
+  outcome.tokens = 99;
+  outcome.activation_scale = 0.125;
+  outcome.activation_zero_point = 128;
+  outcome.note = "why";
+  outcome.bytes_before = 7;
+  outcome.bytes_after = 5;
+  return outcome;
+}
+
+TEST(Outcome, SurvivesABinaryRecordWithEveryField) {
+  const auto bytes = nlohmann::json::to_cbor(nlohmann::json(Scaled()));
+  const nlohmann::json read = nlohmann::json::from_cbor(bytes);
+  const auto back = read.get<Outcome>();
+  size_t fields = 0;
+  ForEachField([&](const char* name, auto field, FieldUse) {
+    EXPECT_EQ(back.*field, Scaled().*field) << name;
+    EXPECT_NE(Scaled().*field, Outcome().*field) << name << " is not tested";
+    ++fields;
+  });
+  EXPECT_EQ(fields, 13u);
+  EXPECT_EQ(nlohmann::json(Outcome()).get<Outcome>().alpha, std::nullopt);
+}
+
+TEST(Outcome, ShowsLossesRelativeToTheEnergyAndNothingThatIsNoNumber) {
+  Outcome outcome = Scaled();
+  outcome.loss_after = 2;
+  auto shown = ShownFields(outcome);
+  EXPECT_EQ(shown["relative_loss"], 0.25);
+  EXPECT_EQ(shown["calibration_tokens"], 99);
+  EXPECT_FALSE(shown.contains("energy"));
+  outcome.energy = 0;
+  outcome.alpha.reset();
+  outcome.loss_before = std::numeric_limits<double>::quiet_NaN();
+  shown = ShownFields(outcome);
+  EXPECT_TRUE(shown["relative_loss"].is_null());
+  EXPECT_TRUE(shown["alpha"].is_null());
+  EXPECT_TRUE(shown["loss_before"].is_null());
+  EXPECT_EQ(Scaled().RelativeLossBefore(), 0.5);
+}
+
+}  // namespace
+}  // namespace ptq
