@@ -45,10 +45,18 @@ def command(ranks, arguments):
     return [str(word) for word in [*start, QUANTIZE, "--threads", 1, *arguments]]
 
 
-def run(ranks, *arguments, **options):
-    return subprocess.run(
-        command(ranks, arguments), capture_output=True, text=True, timeout=300, check=False, **options
-    )
+def run(ranks, *arguments, stdin=subprocess.DEVNULL):
+    """Once more where the launcher itself crashed in what hands standard input to rank 0: Open MPI 4 does
+    so at times (open-mpi/ompi#7483), with any program."""
+    for _ in range(5):
+        if stdin != subprocess.DEVNULL:
+            os.lseek(stdin.fileno(), 0, os.SEEK_SET)
+        done = subprocess.run(
+            command(ranks, arguments), capture_output=True, text=True, timeout=300, check=False, stdin=stdin
+        )
+        if done.returncode != -signal.SIGSEGV or "orte_iof_hnp_read_local_handler" not in done.stderr:
+            break
+    return done
 
 
 def succeeded(ranks, *arguments, **options):
@@ -163,7 +171,7 @@ def test_samples_may_come_from_standard_input(tmp_path):
     for name, ranks in (("one", 1), ("two", 2)):
         with (DEMO / "calibration.txt").open() as texts:
             succeeded(ranks, "run", "--src", DEMO, "--dst", tmp_path / name, "--calib", "-",
-                      "--calib-samples", 16, stdin=texts)  # fmt: skip
+                      "--calib-samples", 16, "--overwrite", stdin=texts)  # fmt: skip
     worst, same = compare(tmp_path / "one", tmp_path / "two")
     assert worst < TOLERANCE and same > 0.999
 
