@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "ptq/base/error.h"
+#include "ptq/base/hash.h"
 #include "ptq/base/interrupt.h"
 #include "ptq/base/memory.h"
 #include "ptq/base/parallel.h"
@@ -48,15 +49,23 @@ std::vector<std::vector<std::vector<ValueId>>> GoalsFor(const Executor& executor
   return goals;
 }
 
-/// What each block has seen at one tap, in order.
-std::vector<std::span<const float>> PartsOf(
-    const std::vector<std::map<ValueId, std::vector<Tensor>>>& seen, ValueId id, int64_t k) {
-  std::vector<std::span<const float>> parts;
+/// What each block has seen at one tap, in order. `seeds`: of the blocks.
+struct TapParts {
+  std::vector<std::span<const float>> values;
+  std::vector<uint64_t> seeds;
+};
+
+TapParts PartsOf(const std::vector<std::map<ValueId, std::vector<Tensor>>>& seen,
+                 std::span<const uint64_t> seeds, ValueId id, int64_t k) {
+  TapParts parts;
   // A block may not come to the site at all (a branch), or more than once (a loop).
-  for (const auto& block : seen) {
-    const auto found = block.find(id);
-    if (found == block.end()) continue;
-    for (const Tensor& x : found->second) parts.push_back(Activation(x, k));
+  for (size_t block = 0; block < seen.size(); ++block) {
+    const auto found = seen[block].find(id);
+    if (found == seen[block].end()) continue;
+    for (size_t i = 0; i < found->second.size(); ++i) {
+      parts.values.push_back(Activation(found->second[i], k));
+      parts.seeds.push_back(seeds[block] + i);
+    }
   }
   return parts;
 }
@@ -82,6 +91,7 @@ Calibrator::Calibrator(const Executor& executor, const Feeder& feeder,
   block = 0;
   for (const MicroBatch& batch : batches) {
     for (const TokenBlock& tokens : batch.blocks) {
+      seeds_.push_back(FastHash(std::as_bytes(std::span(tokens.ids))));
       const Values inputs =
           batch.padded() ? feeder.MakePadded(tokens.ids, tokens.batch, tokens.length, tokens.real)
                          : feeder.Make(tokens.ids, tokens.batch, tokens.length);
@@ -141,13 +151,15 @@ StatisticsBySite Calibrator::Observe(size_t segment, size_t index, const Overrid
     }
     const Stopwatch watch(timings.statistics);
     for (auto& [id, sums] : statistics) {
-      const auto parts = PartsOf(seen.back(), id, sums.k());
+      const auto seeds = std::span(seeds_).subspan(first_block_[batch], seen.back().size());
+      const auto parts = PartsOf(seen.back(), seeds, id, sums.k());
       if (padded_[batch]) {
-        sums.Widen(parts);
+        sums.Widen(parts.values);
       } else if (propagates_) {
-        sums.AddWithOriginal(parts, PartsOf(seen.front(), id, sums.k()));
+        const auto originals = PartsOf(seen.front(), seeds, id, sums.k());
+        sums.AddWithOriginal(parts.values, originals.values, parts.seeds);
       } else {
-        sums.Add(parts);
+        sums.Add(parts.values, parts.seeds);
       }
     }
   }

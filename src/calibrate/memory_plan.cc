@@ -13,6 +13,7 @@
 #include "ptq/base/parallel.h"
 #include "ptq/emit/stored_codes.h"
 #include "ptq/model/constant_view.h"
+#include "ptq/stats/token_sample.h"
 
 namespace ptq {
 namespace {
@@ -118,8 +119,9 @@ std::vector<SegmentSize> SizesOf(const Executor& executor, const Plan& plan) {
     int64_t elements = 0;
     for (const int linear : site.linears) elements += plan.linears[size_t(linear)].n * k;
     size.site = std::max(size.site, elements);
-    size.grams += k * k * 4;
-    size.largest_gram = std::max(size.largest_gram, k * k * 4);
+    const int64_t sample = TokenSample::kMost * k * 4;
+    size.grams += k * k * 4 + sample;
+    size.largest_gram = std::max(size.largest_gram, k * k * 4 + sample);
     size.row_tile = std::max(size.row_tile, std::clamp<int64_t>(k / 4, 64, 512) * k * 4);
     size.inputs += k;
   }

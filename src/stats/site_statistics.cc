@@ -71,14 +71,16 @@ SiteStatistics::SiteStatistics(int64_t k, Parts parts)
       abs_sum_(size_t(k), 0.0),
       max_abs_(size_t(k), 0.0f),
       lowest_(size_t(k), 0.0f),
-      highest_(size_t(k), 0.0f) {
+      highest_(size_t(k), 0.0f),
+      sample_(k) {
   if (parts.gram) gram_.assign(size_t(k * k), 0.0f);
   if (parts.cross) cross_.assign(size_t(k * k), 0.0f);
 }
 
 SiteStatistics::SiteStatistics(int64_t count, std::vector<double> sum, std::vector<double> abs_sum,
                                std::vector<float> max_abs, std::vector<float> lowest,
-                               std::vector<float> highest, std::vector<float> gram)
+                               std::vector<float> highest, std::vector<float> gram,
+                               TokenSample sample)
     : k_(static_cast<int64_t>(abs_sum.size())),
       count_(count),
       sum_(std::move(sum)),
@@ -87,15 +89,19 @@ SiteStatistics::SiteStatistics(int64_t count, std::vector<double> sum, std::vect
       max_abs_(std::move(max_abs)),
       lowest_(std::move(lowest)),
       highest_(std::move(highest)),
-      gram_(std::move(gram)) {
-  if (max_abs_.size() != abs_sum_.size() || lowest_.size() != abs_sum_.size() ||
-      highest_.size() != abs_sum_.size() || sum_.size() != abs_sum_.size() ||
+      gram_(std::move(gram)),
+      sample_(std::move(sample)) {
+  if (sample_.k() != k_ || max_abs_.size() != abs_sum_.size() ||
+      lowest_.size() != abs_sum_.size() || highest_.size() != abs_sum_.size() ||
+      sum_.size() != abs_sum_.size() ||
       (!gram_.empty() && gram_.size() != abs_sum_.size() * abs_sum_.size())) {
     throw InternalError("statistics of different widths");
   }
 }
 
-void SiteStatistics::Add(std::span<const std::span<const float>> parts) {
+void SiteStatistics::Add(std::span<const std::span<const float>> parts,
+                         std::span<const uint64_t> seeds) {
+  if (!seeds.empty()) sample_.Add(parts, seeds);
   for (const auto& part : parts) {
     if (static_cast<int64_t>(part.size()) % k_ != 0) {
       throw InternalError("statistics: the activation does not have K columns");
@@ -129,8 +135,9 @@ void SiteStatistics::Add(std::span<const std::span<const float>> parts) {
 }
 
 void SiteStatistics::AddWithOriginal(std::span<const std::span<const float>> parts,
-                                     std::span<const std::span<const float>> originals) {
-  Add(parts);
+                                     std::span<const std::span<const float>> originals,
+                                     std::span<const uint64_t> seeds) {
+  Add(parts, seeds);
   if (parts.size() != originals.size()) return;
   std::vector<std::vector<float>> differences(parts.size());
   ParallelFor(int64_t(parts.size()), [&](int64_t i) {
@@ -171,6 +178,7 @@ void SiteStatistics::Merge(const SiteStatistics& other) {
   }
   for (size_t i = 0; i < gram_.size(); ++i) gram_[i] += other.gram_[i];
   for (size_t i = 0; i < cross_.size(); ++i) cross_[i] += other.cross_[i];
+  sample_.Merge(other.sample_);
 }
 
 void SiteStatistics::Gather(Ranks& ranks, int root) {
@@ -184,6 +192,7 @@ void SiteStatistics::Gather(Ranks& ranks, int root) {
   for (float& value : lowest_) value = -value;
   ranks.Max(lowest_, root);
   for (float& value : lowest_) value = -value;
+  sample_.Gather(ranks, root);
   for (size_t begin = 0; begin < cross_.size(); begin += size_t(kSentTogether)) {
     ranks.Sum(
         std::span(cross_).subspan(begin, std::min(size_t(kSentTogether), cross_.size() - begin)),

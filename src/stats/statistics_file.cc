@@ -1,4 +1,4 @@
-// Writes safetensors with seven tensors a site, and checks each of them before it is read.
+// Writes safetensors with ten tensors a site, and checks each of them before it is read.
 #include "ptq/stats/statistics_file.h"
 
 #include <algorithm>
@@ -17,6 +17,8 @@ using Json = nlohmann::ordered_json;
 
 constexpr uint64_t kLargestHeader = uint64_t{1} << 30;
 constexpr int64_t kWidest = int64_t{1} << 24;
+
+constexpr int64_t kTokens = TokenSample::kMost;
 
 int64_t TriangleSize(int64_t k) { return k * (k + 1) / 2; }
 
@@ -50,6 +52,9 @@ StatisticsWriter::StatisticsWriter(const std::filesystem::path& path, const Json
       add(prefix + extreme, "F32", {site.k}, 4 * site.k);
     }
     add(prefix + "gram", "F32", {TriangleSize(site.k)}, 4 * TriangleSize(site.k));
+    add(prefix + "token_count", "I64", Json::array(), 8);
+    add(prefix + "token_keys", "U64", {kTokens}, 8 * kTokens);
+    add(prefix + "tokens", "F32", {kTokens, site.k}, 4 * kTokens * site.k);
   }
   std::string text = DumpJson(header);
   text.resize((text.size() + 7) / 8 * 8, ' ');  // data begins at a multiple of 8
@@ -75,6 +80,18 @@ void StatisticsWriter::Write(const SiteStatistics& statistics) {
     file_.writer().Write(
         std::as_bytes(statistics.gram().subspan(size_t(row * k), size_t(row + 1))));
   }
+  WriteSample(statistics.sample());
+}
+
+void StatisticsWriter::WriteSample(const TokenSample& sample) {
+  const int64_t count = sample.count();
+  std::vector<uint64_t> keys(sample.keys().begin(), sample.keys().end());
+  std::vector<float> rows(sample.rows().begin(), sample.rows().end());
+  keys.resize(size_t(kTokens));
+  rows.resize(size_t(kTokens * sample.k()));
+  file_.writer().Write(std::as_bytes(std::span(&count, 1)));
+  file_.writer().Write(std::as_bytes(std::span(keys)));
+  file_.writer().Write(std::as_bytes(std::span(rows)));
 }
 
 void StatisticsWriter::Close() {
@@ -113,6 +130,9 @@ StatisticsFile::StatisticsFile(const std::filesystem::path& path) : file_(Mapped
     if (site.k < 1 || site.k > kWidest) refuse("a shape is impossible");
     const std::string prefix = Prefix(site.name);
     (void)Find(prefix + "gram", "F32", 4 * TriangleSize(site.k));
+    if (header_.contains(prefix + "tokens")) {
+      (void)Find(prefix + "tokens", "F32", 4 * kTokens * site.k);
+    }
     sites_.push_back(std::move(site));
   }
 }
@@ -171,7 +191,27 @@ SiteStatistics StatisticsFile::Read(const std::string& site) const {
   }
   file_->Drop(triangle);
   return SiteStatistics(count, std::move(sum), std::move(abs_sum), std::move(max_abs),
-                        std::move(lowest), std::move(highest), std::move(gram));
+                        std::move(lowest), std::move(highest), std::move(gram), ReadSample(*own));
+}
+
+/// None from a file as it was before tokens were kept.
+TokenSample StatisticsFile::ReadSample(const StoredSite& site) const {
+  const std::string prefix = Prefix(site.name);
+  if (!header_.contains(prefix + "token_count")) return TokenSample(site.k);
+  int64_t count = 0;
+  std::memcpy(&count, Find(prefix + "token_count", "I64", 8).data(), 8);
+  if (count < 0 || count > kTokens) {
+    throw InputError("'" + file_->path().string() + "': '" + prefix + "token_count' is impossible");
+  }
+  std::vector<uint64_t> keys(static_cast<size_t>(count));
+  std::vector<float> rows(size_t(count * site.k));
+  const auto stored_keys = Find(prefix + "token_keys", "U64", 8 * kTokens);
+  const auto stored = Find(prefix + "tokens", "F32", 4 * kTokens * site.k);
+  std::ranges::copy(stored_keys.first(keys.size() * sizeof(uint64_t)),
+                    std::as_writable_bytes(std::span(keys)).begin());
+  std::ranges::copy(stored.first(rows.size() * sizeof(float)),
+                    std::as_writable_bytes(std::span(rows)).begin());
+  return TokenSample(site.k, std::move(keys), std::move(rows));
 }
 
 }  // namespace ptq

@@ -57,6 +57,7 @@ class Calibrator {
   const bool propagates_;
   std::vector<bool> padded_;         ///< of each micro-batch: seen for the range of values only
   std::vector<size_t> first_block_;  ///< of each micro-batch, and one past the last
+  std::vector<uint64_t> seeds_;      ///< of each block, from its tokens
   CutStore cuts_;                    ///< all blocks of the original, then of the quantized weights
   const int64_t idle_bytes_;
   std::vector<std::vector<std::vector<ValueId>>> goals_;  ///< of each stage: what later ones need

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ptq/base/ranks.h"
+#include "ptq/stats/token_sample.h"
 
 namespace ptq {
 
@@ -19,18 +20,20 @@ class SiteStatistics {
   };
   explicit SiteStatistics(int64_t k, Parts parts = {true, false});
   /// What another one held: sums of x and |x| [K], the ranges of the channels [K], the Gram matrix
-  /// [K, K] or nothing.
+  /// [K, K] or nothing, and some of the tokens.
   SiteStatistics(int64_t count, std::vector<double> sum, std::vector<double> abs_sum,
                  std::vector<float> max_abs, std::vector<float> lowest, std::vector<float> highest,
-                 std::vector<float> gram);
+                 std::vector<float> gram, TokenSample sample);
 
-  /// Adds the tokens of every part, row-major [rows, K], in their order.
-  void Add(std::span<const std::span<const float>> parts);
+  /// Adds the tokens of every part, row-major [rows, K], in their order. `seeds`: one for each
+  /// part, which names it (TokenSample), or empty: no tokens are kept.
+  void Add(std::span<const std::span<const float>> parts, std::span<const uint64_t> seeds = {});
   /// The same for tokens as a quantized model gives them, with those that the original one gives in
   /// their place. Where the two have not the same tokens (as routed experts may), a part does not
   /// count for cross().
   void AddWithOriginal(std::span<const std::span<const float>> parts,
-                       std::span<const std::span<const float>> originals);
+                       std::span<const std::span<const float>> originals,
+                       std::span<const uint64_t> seeds = {});
   /// Counts tokens of padding, and what stands beside it, for lowest() and highest() alone.
   void Widen(std::span<const std::span<const float>> parts);
   /// Adds what another one has seen. Throws InternalError when the sizes differ.
@@ -61,6 +64,8 @@ class SiteStatistics {
   [[nodiscard]] std::span<const float> gram() const { return gram_; }
   /// Σ (x − x̂) x̂ᵀ for the original's x and the x̂ seen here, row-major [K, K]; empty without.
   [[nodiscard]] std::span<const float> cross() const { return cross_; }
+  /// Some of the tokens; none of padding.
+  [[nodiscard]] const TokenSample& sample() const { return sample_; }
   /// Makes gram() and cross() those of the deviations from the means, as linears with a bias of
   /// their own see them: H − Σx Σxᵀ / n. Once; nothing can be added afterwards.
   void Center();
@@ -78,6 +83,7 @@ class SiteStatistics {
   std::vector<float> highest_;
   std::vector<float> gram_;
   std::vector<float> cross_;
+  TokenSample sample_;
   bool centered_ = false;
 };
 

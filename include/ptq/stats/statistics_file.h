@@ -24,10 +24,11 @@ struct StoredSite {
 };
 
 /// Writes a safetensors file: for each site `<name>/count` (I64, scalar), `<name>/sum` and
-/// `<name>/abs_sum` (F64 [K]), `<name>/max_abs`, `<name>/lowest`, `<name>/highest` (F32 [K]) and
-/// `<name>/gram` (F32 [K (K + 1) / 2], the lower triangle row by row), and the provenance as JSON
-/// text in the header's
-/// `__metadata__.provenance`. Source: the safetensors format (8 bytes of header length, JSON
+/// `<name>/abs_sum` (F64 [K]), `<name>/max_abs`, `<name>/lowest`, `<name>/highest` (F32 [K]),
+/// `<name>/gram` (F32 [K (K + 1) / 2], the lower triangle row by row), `<name>/token_keys` (U64
+/// [256]) and `<name>/tokens` (F32 [256, K]), of which those beyond `<name>/token_count` (I64,
+/// scalar) are zeros; and the provenance as JSON text in the header's `__metadata__.provenance`.
+/// Source: the safetensors format (8 bytes of header length, JSON
 /// header, data).
 class StatisticsWriter {
  public:
@@ -39,6 +40,7 @@ class StatisticsWriter {
   void Close();
 
  private:
+  void WriteSample(const TokenSample& sample);
   std::vector<StoredSite> sites_;
   size_t next_ = 0;
   AtomicFile file_;
@@ -59,6 +61,7 @@ class StatisticsFile {
  private:
   [[nodiscard]] std::span<const std::byte> Find(const std::string& tensor, std::string_view dtype,
                                                 int64_t bytes) const;
+  [[nodiscard]] TokenSample ReadSample(const StoredSite& site) const;
   std::shared_ptr<const MappedFile> file_;
   size_t data_begin_ = 0;
   nlohmann::ordered_json header_;

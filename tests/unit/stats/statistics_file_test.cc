@@ -20,7 +20,8 @@ SiteStatistics Seen(int64_t k, int64_t rows, uint32_t seed) {
   for (float& value : x) value = normal(random);
   SiteStatistics statistics(k);
   const std::span<const float> part = x;
-  statistics.Add({&part, 1});
+  const uint64_t name = seed;
+  statistics.Add({&part, 1}, {&name, 1});
   return statistics;
 }
 
@@ -30,6 +31,9 @@ void ExpectSame(const SiteStatistics& a, const SiteStatistics& b) {
   EXPECT_TRUE(std::ranges::equal(a.max_abs(), b.max_abs()));
   EXPECT_TRUE(std::ranges::equal(a.lowest(), b.lowest()));
   EXPECT_TRUE(std::ranges::equal(a.highest(), b.highest()));
+  EXPECT_GT(a.sample().count(), 0);
+  EXPECT_TRUE(std::ranges::equal(a.sample().keys(), b.sample().keys()));
+  EXPECT_TRUE(std::ranges::equal(a.sample().rows(), b.sample().rows()));
   for (int64_t i = 0; i < a.k(); ++i) {
     for (int64_t j = 0; j <= i; ++j) {
       const auto at = static_cast<size_t>(i * a.k() + j);
