@@ -34,6 +34,10 @@ Json QuantizedJson(const LinearMetadata& linear) {
   json["activation_scale"] = leveled ? Json(*linear.outcome.activation_scale) : Json(nullptr);
   json["activation_zero_point"] =
       leveled ? Json(linear.outcome.activation_zero_point) : Json(nullptr);
+  const int64_t level = linear.outcome.accuracy_level;
+  json["accuracy_level"] = level >= 0 ? Json(level) : Json(nullptr);
+  const std::optional<double> rounding = linear.outcome.RelativeActivationLoss();
+  json["relative_activation_loss"] = rounding.has_value() ? Number(*rounding) : Json(nullptr);
   json.update(ShownFields(linear.outcome));
   return json;
 }

@@ -240,7 +240,7 @@ LinearToEmit OutputModel::State::Product(const Linear& linear, int node, ValueId
   if (emit.node_name.empty()) emit.node_name = linear.name;
   emit.type = linear.operand_type;
   emit.q = nullptr;
-  emit.accuracy_level = linear.decision.parameters.accuracy_level;
+  emit.accuracy_level = linear.decision.parameters.FirstLevel();
   return emit;
 }
 
@@ -330,6 +330,14 @@ void OutputModel::QuantizeFilters(const Constant& filters, const QuantizedMatrix
     convolution.set_input(1, emit.to[i]);
     nodes[i].push_back(std::move(convolution));
     state.Replace(node, std::move(nodes[i]));
+  }
+}
+
+void OutputModel::SetAccuracyLevel(const Linear& linear, int level) {
+  GraphEditor& editor = *state_->output.editor;
+  editor.SetAttribute(linear.node, "accuracy_level", level);
+  for (const ConstantProduct& product : linear.constant_products) {
+    editor.SetAttribute(product.node, "accuracy_level", level);
   }
 }
 

@@ -117,10 +117,21 @@ Model Model::FromProto(onnx::ModelProto proto, bool dequantize) {
   return model;
 }
 
+/// So that MatMulNBits rounds no activations.
+static void IgnoreAccuracyLevels(onnx::ModelProto& model) {
+  ForEachNode(*model.mutable_graph()->mutable_node(), [](onnx::NodeProto& node) {
+    if (node.op_type() != "MatMulNBits") return;
+    for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
+      if (attribute.name() == "accuracy_level") attribute.set_i(0);
+    }
+  });
+}
+
 void Model::Normalize(bool dequantize, bool float_activations) {
   UnifyDomains(*proto_);
   InlineFunctions(*proto_);
   UnifyScopes(*proto_);
+  if (float_activations) IgnoreAccuracyLevels(*proto_);
   if (dequantize) weights_->quantized_ = DequantizeWeights(*proto_, *weights_, float_activations);
   spelled_out_ = SpellOutLinears(Graph(*this), *proto_->mutable_graph());
 }

@@ -36,6 +36,7 @@
 #include "ptq/emit/stored_codes.h"
 #include "ptq/emit/written_files.h"
 #include "ptq/model/model_forms.h"
+#include "ptq/search/accuracy_levels.h"
 #include "ptq/search/filter_codes.h"
 #include "ptq/search/segment_search.h"
 #include "ptq/search/table_codes.h"
@@ -260,8 +261,11 @@ class Road {
     const Progress progress("writing");
     const Stopwatch watch(report_.timings.write);
     CollectOutcomes();
-    const std::string few = FewTokensNote(report_.plan, report_.outcomes);
-    if (!few.empty()) report_.notes.push_back(few);
+    SetAccuracyLevels();
+    for (const std::string& note : {FewTokensNote(report_.plan, report_.outcomes),
+                                    AccuracyLevelNote(report_.plan, report_.outcomes)}) {
+      if (!note.empty()) report_.notes.push_back(note);
+    }
     for (std::string& warning : WarningsOf(report_.plan, report_.outcomes)) {
       report_.warnings.push_back(std::move(warning));
     }
@@ -274,6 +278,14 @@ class Road {
     names.insert(names.begin(), files_.model);
     names.insert(names.end(), metadata_.sidecars.copied.begin(), metadata_.sidecars.copied.end());
     metadata_.files = SizesOf(staged_.path(), names);
+  }
+
+  void SetAccuracyLevels() {
+    ChooseAccuracyLevels(report_.plan, RunKindOf(source_.graph), report_.outcomes);
+    for (size_t i = 0; i < report_.outcomes.size(); ++i) {
+      const int64_t level = report_.outcomes[i].accuracy_level;
+      if (level >= 0) output_.SetAccuracyLevel(report_.plan.linears[i], int(level));
+    }
   }
 
   /// What became of every linear.

@@ -51,8 +51,9 @@ Method MethodOf(const Recipe& recipe) {
 bool NeedsStatistics(const Recipe& recipe) {
   const Method method = MethodOf(recipe);
   if (recipe.activations == Activations::kStatic) return true;  // their levels
+  if (recipe.accuracy_level == kChosenLevel) return true;
   return NeedsStatistics(method) || std::ranges::any_of(recipe.rules, [&](const Rule& rule) {
-           return NeedsStatistics(rule.MethodFrom(method));
+           return NeedsStatistics(rule.MethodFrom(method)) || rule.accuracy_level == kChosenLevel;
          });
 }
 
@@ -120,7 +121,7 @@ nlohmann::ordered_json ToJson(const Recipe& recipe) {
     json["io_types"] = recipe.half_io ? "fp16" : "keep";
   }
   json["format"] = recipe.format;
-  json["accuracy_level"] = recipe.accuracy_level;
+  json["accuracy_level"] = AccuracyLevelJson(recipe.accuracy_level);
   if (recipe.activations == Activations::kStatic) json["activations"] = "static";
   json["layout"] = LayoutName(recipe.layout);
   if (recipe.max_file_size > 0) json["max_file_size"] = recipe.max_file_size;

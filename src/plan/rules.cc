@@ -47,6 +47,11 @@ Method Rule::MethodFrom(Method result) const {
   return result;
 }
 
+nlohmann::ordered_json AccuracyLevelJson(int level) {
+  if (level == kChosenLevel) return "auto";
+  return level;
+}
+
 nlohmann::ordered_json ToJson(const Rule& rule) {
   nlohmann::ordered_json json;
   const auto add = [&](const char* key, const auto& value) {
@@ -65,7 +70,7 @@ nlohmann::ordered_json ToJson(const Rule& rule) {
     add("group", rule.group_size);
   }
   add("symmetric", rule.symmetric);
-  add("accuracy", rule.accuracy_level);
+  if (rule.accuracy_level) json["accuracy"] = AccuracyLevelJson(*rule.accuracy_level);
   add_text("method", rule.method);
   add_text("scaling", rule.scaling);
   add_text("grid", rule.grid);

@@ -4,12 +4,14 @@
 #include <algorithm>
 
 #include "ptq/base/simd.h"
+#include "ptq/tensor/block_rounding.h"
 
 namespace ptq {
 namespace {
 
-/// Σ ((w_j + δ_j)·s_j)², in double and in a fixed order; no s: 1.
-PTQ_VECTOR_CLONES double ScaledNorm(const float* w, const float* delta, const float* s, int64_t k) {
+/// Σ n_j·((w_j + δ_j)·s_j)², in double and in a fixed order; no s: 1.
+PTQ_VECTOR_CLONES double ScaledNorm(const double* n, const float* w, const float* delta,
+                                    const float* s, int64_t k) {
   constexpr int kLanes = 8;
   double sums[kLanes] = {};
   int64_t j = 0;
@@ -17,12 +19,12 @@ PTQ_VECTOR_CLONES double ScaledNorm(const float* w, const float* delta, const fl
     for (int lane = 0; lane < kLanes; ++lane) {
       double value = double(w[j + lane]) + double(delta[j + lane]);
       if (s != nullptr) value *= double(s[j + lane]);
-      sums[lane] += value * value;
+      sums[lane] += n[j + lane] * value * value;
     }
   }
   for (; j < k; ++j) {
     const double value = (double(w[j]) + double(delta[j])) * (s != nullptr ? double(s[j]) : 1.0);
-    sums[0] += value * value;
+    sums[0] += n[j] * value * value;
   }
   double sum = 0;
   for (const double lane : sums) sum += lane;
@@ -32,7 +34,7 @@ PTQ_VECTOR_CLONES double ScaledNorm(const float* w, const float* delta, const fl
 }  // namespace
 
 double ActivationNoise::StepFor(std::span<const float> s) const {
-  if (none()) return 0;
+  if (levels_ == 0) return 0;
   double lowest = 0, highest = 0;
   for (size_t j = 0; j < lowest_.size(); ++j) {
     const double divisor = s.empty() ? 1.0 : double(s[j]);
@@ -42,16 +44,40 @@ double ActivationNoise::StepFor(std::span<const float> s) const {
   return (highest - lowest) / (levels_ - 1);
 }
 
-double ActivationNoise::LossFor(std::span<const float> s) const {
-  const double step = StepFor(s);
-  return double(tokens_) * step * step / 12;
+std::vector<double> ActivationNoise::LossesFor(std::span<const float> s) const {
+  if (none()) return {};
+  if (levels_ > 0) {
+    const double step = StepFor(s);
+    return std::vector<double>(lowest_.size(), double(tokens_) * step * step / 12);
+  }
+  std::vector<double> losses(size_t(k_), 0.0);
+  const std::vector<float> errors = ErrorsFor(s);
+  for (size_t i = 0; i < errors.size(); ++i) {
+    losses[i % losses.size()] += double(errors[i]) * double(errors[i]);
+  }
+  for (double& loss : losses) loss *= TokensForEach();
+  return losses;
 }
 
-void AddNoise(double loss, const float* w, const float* delta, int64_t rows, int64_t k,
-              std::span<const float> s, double* losses) {
-  if (loss == 0) return;
+std::vector<float> ActivationNoise::ErrorsFor(std::span<const float> s) const {
+  std::vector<float> errors(sample_.begin(), sample_.end());
+  std::vector<float> exact(static_cast<size_t>(k_));
+  for (size_t begin = 0; begin < errors.size(); begin += exact.size()) {
+    const auto row = std::span(errors).subspan(begin, exact.size());
+    for (size_t j = 0; !s.empty() && j < row.size(); ++j) row[j] /= s[j];
+    std::ranges::copy(row, exact.begin());
+    RoundRow(row, block_);
+    for (size_t j = 0; j < row.size(); ++j) row[j] -= exact[j];
+  }
+  return errors;
+}
+
+void AddNoise(std::span<const double> losses, const float* w, const float* delta, int64_t rows,
+              int64_t k, std::span<const float> s, double* sums) {
+  if (losses.empty()) return;
   for (int64_t r = 0; r < rows; ++r) {
-    losses[r] += loss * ScaledNorm(w + r * k, delta + r * k, s.empty() ? nullptr : s.data(), k);
+    sums[r] +=
+        ScaledNorm(losses.data(), w + r * k, delta + r * k, s.empty() ? nullptr : s.data(), k);
   }
 }
 

@@ -77,6 +77,18 @@ PTQ_VECTOR_CLONES double SumOfSquares(const float* d, int64_t cols) {
   return std::accumulate(sums, sums + kGramLanes, 0.0);
 }
 
+/// Σ n_j·d_j², likewise.
+PTQ_VECTOR_CLONES double WeightedSquares(const double* n, const float* d, int64_t cols) {
+  double sums[kGramLanes] = {};
+  int64_t j = 0;
+  for (; j + kGramLanes <= cols; j += kGramLanes) {
+    for (int lane = 0; lane < kGramLanes; ++lane)
+      sums[lane] += n[j + lane] * double(d[j + lane]) * double(d[j + lane]);
+  }
+  for (; j < cols; ++j) sums[0] += n[j] * double(d[j]) * double(d[j]);
+  return std::accumulate(sums, sums + kGramLanes, 0.0);
+}
+
 PTQ_VECTOR_CLONES void DivideColumns(float* values, int64_t rows, int64_t cols, const float* s) {
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t j = 0; j < cols; ++j) values[r * cols + j] /= s[j];
@@ -131,23 +143,24 @@ GramView::GramView(std::span<const float> lower, int64_t k, double shrinkage)
   if (largest > 0) half_exponent_ = std::ilogb(largest) / 2;
 }
 
-GramView GramView::Scaled(std::span<const float> s, double noise) const {
+GramView GramView::Scaled(std::span<const float> s, std::span<const double> noise) const {
   GramView view = *this;
   view.s_ = s;
-  view.noise_ = identity() ? 0 : noise;
+  if (!identity()) view.noise_ = noise;
   return view;
 }
 
 float GramView::diagonal(int64_t j) const {
   const float own = identity() ? 1.0f : lower_[size_t(j * k_ + j)];
-  return (s_.empty() ? own : own / s_[size_t(j)] / s_[size_t(j)]) + float(noise_);
+  const float seen = s_.empty() ? own : own / s_[size_t(j)] / s_[size_t(j)];
+  return noise_.empty() ? seen : seen + float(noise_[size_t(j)]);
 }
 
 void GramView::RowLosses(float* delta, int64_t rows, int64_t begin, int64_t cols, double* losses,
                          double* raw) const {
   std::vector<double> noise(size_t(rows), 0.0);
-  for (int64_t r = 0; noise_ > 0 && r < rows; ++r) {
-    noise[size_t(r)] = noise_ * SumOfSquares(delta + r * cols, cols);
+  for (int64_t r = 0; !noise_.empty() && r < rows; ++r) {
+    noise[size_t(r)] = WeightedSquares(noise_.data() + begin, delta + r * cols, cols);
   }
   if (!s_.empty()) DivideColumns(delta, rows, cols, s_.data() + begin);
   if (identity()) {
@@ -238,9 +251,11 @@ void GramView::Multiply(const float* u, int64_t rows, Channels of_u, Channels of
     }
   }
   if (!s_.empty()) DivideColumns(out, rows, cols, s_.data() + begin);
-  for (int64_t r = 0; noise_ > 0 && r < rows; ++r) {
+  for (int64_t r = 0; !noise_.empty() && r < rows; ++r) {
     const float* own = unscaled + r * width + begin - first;
-    for (int64_t j = 0; j < cols; ++j) out[r * cols + j] += float(noise_) * own[j];
+    for (int64_t j = 0; j < cols; ++j) {
+      out[r * cols + j] += float(noise_[size_t(begin + j)]) * own[j];
+    }
   }
 }
 
@@ -295,8 +310,8 @@ void GramView::GroupForms(const float* u, int64_t rows, int64_t group, float* ou
       for (int64_t j = begin; shrinkage_ > 0 && j < begin + cols; ++j) {
         forms[g] += float(shrinkage_) * lower_[size_t(j * k_ + j)] * own[j] * own[j];
       }
-      if (noise_ > 0) {
-        forms[g] += float(noise_ * SumOfSquares(unscaled + r * k_ + begin, cols));
+      if (!noise_.empty()) {
+        forms[g] += float(WeightedSquares(noise_.data() + begin, unscaled + r * k_ + begin, cols));
       }
     }
   }
@@ -311,7 +326,8 @@ void GramView::Permuted(std::span<const int64_t> order, double* out) const {
         double value = identity() ? double(row == col) : double(lower_[size_t(row * k_ + col)]);
         if (row != col) value *= 1 - shrinkage_;
         if (!s_.empty()) value /= double(s_[size_t(row)]) * double(s_[size_t(col)]);
-        out[i * k_ + j] = value + (row == col ? noise_ : 0);
+        if (row == col && !noise_.empty()) value += noise_[size_t(row)];
+        out[i * k_ + j] = value;
       }
     }
   });

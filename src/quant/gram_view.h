@@ -18,9 +18,10 @@ class GramView {
   /// `lower` is row-major [k, k] (only column ≤ row is read), or empty for the identity; it
   /// outlives this. `shrinkage`: ρ in [0, 1].
   GramView(std::span<const float> lower, int64_t k, double shrinkage = 0);
-  /// The same inputs for weights W·diag(s). `s`: [K], outlives the result, or empty. `noise` ≥ 0 is
-  /// added to each diagonal element of what they see; not where nothing is known of the inputs.
-  [[nodiscard]] GramView Scaled(std::span<const float> s, double noise = 0) const;
+  /// The same inputs for weights W·diag(s). `s`: [K], outlives the result, or empty. `noise` ≥ 0,
+  /// [K] (it outlives the result, too) or empty, is added to the diagonal of what they see; not
+  /// where nothing is known of the inputs.
+  [[nodiscard]] GramView Scaled(std::span<const float> s, std::span<const double> noise = {}) const;
 
   [[nodiscard]] bool identity() const { return lower_.empty(); }
   [[nodiscard]] int64_t k() const { return k_; }
@@ -62,7 +63,7 @@ class GramView {
   int64_t k_;
   double shrinkage_;
   std::span<const float> s_;
-  double noise_ = 0;
+  std::span<const double> noise_;
   int half_exponent_ = 0;  ///< half the binary exponent of the largest diagonal element
 };
 

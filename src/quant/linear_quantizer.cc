@@ -80,10 +80,9 @@ void Losses(const RowMethod& method, const RowBlock& block, const float* origina
   delta.resize(size_t(block.rows * block.k));
   UnscaledErrors(block, original, method.s(), delta.data());
   std::vector<double> noise;  // before RowLosses overwrites Δ
-  if (method.noise_loss() > 0) {
+  if (!method.noise().empty()) {
     noise.assign(size_t(block.rows), 0.0);
-    AddNoise(method.noise_loss(), original, delta.data(), block.rows, block.k, method.s(),
-             noise.data());
+    AddNoise(method.noise(), original, delta.data(), block.rows, block.k, method.s(), noise.data());
   }
   method.gram().RowLosses(delta.data(), block.rows, 0, block.k, shrunk, raw);
   for (size_t r = 0; r < noise.size(); ++r) {
@@ -183,12 +182,12 @@ void Errors(const RowBlock& block, std::vector<float>& delta) {
   UnscaledErrors(block, block.w, {}, delta.data());
 }
 
-RowMethod::RowMethod(const GramView& gram, const ActivationNoise& noise, std::span<const float> s,
+RowMethod::RowMethod(const GramView& gram, std::vector<double> noise, std::span<const float> s,
                      const RowPieces& pieces)
     : gram_(gram),
       s_(s),
-      noise_loss_(gram.identity() ? 0 : noise.LossFor(s)),
-      scaled_(gram.Scaled(s, noise_loss_)),
+      noise_(gram.identity() ? std::vector<double>() : std::move(noise)),
+      scaled_(gram.Scaled(s, noise_)),
       plain_only_(pieces.IsPlain()),
       plain_grid_(MakeMinmaxGrid(scaled_)),
       plain_rounding_(MakeNearestRounding(scaled_)) {
@@ -255,8 +254,10 @@ std::vector<double> LossesOf(const GramView& gram, const ActivationNoise& noise,
   std::vector<float> other(plain_only ? 0 : plain.size());
   std::vector<double> plain_noise(size_t(count * rows), 0.0), other_noise(plain_noise);
   const int64_t parts = (rows + kSampleRows - 1) / kSampleRows;
+  std::vector<std::vector<double>> noises(scales.size());
+  ParallelFor(count, [&](int64_t i) { noises[size_t(i)] = noise.LossesFor(scales[size_t(i)]); });
   ParallelFor(count * parts, [&](int64_t i) {
-    const RowMethod method(gram, noise, scales[size_t(i / parts)], pieces);
+    const RowMethod method(gram, noises[size_t(i / parts)], scales[size_t(i / parts)], pieces);
     const int64_t begin = i % parts * kSampleRows;
     const int64_t part = std::min(kSampleRows, rows - begin);
     const float* w = original + begin * k;
@@ -267,8 +268,7 @@ std::vector<double> LossesOf(const GramView& gram, const ActivationNoise& noise,
     method.RoundPlainly(block);
     UnscaledErrors(block, w, method.s(), plain.data() + to);
     const auto add_noise = [&](const std::vector<float>& deltas, std::vector<double>& sums) {
-      AddNoise(method.noise_loss(), w, deltas.data() + to, part, k, method.s(),
-               sums.data() + to / k);
+      AddNoise(method.noise(), w, deltas.data() + to, part, k, method.s(), sums.data() + to / k);
     };
     add_noise(plain, plain_noise);
     if (plain_only) return;

@@ -31,17 +31,16 @@ struct RowPieces {
 /// pieces', and the min-max grid with rounding to nearest.
 class RowMethod {
  public:
-  /// `gram` is of the unscaled inputs, `noise` what rounding them adds; `s` [K] or empty. All
-  /// outlive this.
-  RowMethod(const GramView& gram, const ActivationNoise& noise, std::span<const float> s,
+  /// `gram` is of the unscaled inputs; `s` [K] or empty; both outlive this. `noise`: what a weight
+  /// of 1 of each channel loses since they are rounded (ActivationNoise::LossesFor), or empty.
+  RowMethod(const GramView& gram, std::vector<double> noise, std::span<const float> s,
             const RowPieces& pieces);
   RowMethod(const RowMethod&) = delete;
   RowMethod& operator=(const RowMethod&) = delete;
 
   [[nodiscard]] const GramView& gram() const { return gram_; }
   [[nodiscard]] std::span<const float> s() const { return s_; }
-  /// What a row of norm 1 loses to the noise.
-  [[nodiscard]] double noise_loss() const { return noise_loss_; }
+  [[nodiscard]] std::span<const double> noise() const { return noise_; }
   [[nodiscard]] bool plain_only() const { return plain_only_; }
   /// Sets grid and codes of a block of W·diag(s).
   void RoundPlainly(const RowBlock& block) const;
@@ -50,7 +49,7 @@ class RowMethod {
  private:
   const GramView& gram_;
   std::span<const float> s_;
-  double noise_loss_;
+  std::vector<double> noise_;
   GramView scaled_;  ///< of the inputs that W·diag(s) sees
   bool plain_only_;
   Grid plain_grid_;

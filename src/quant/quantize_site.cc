@@ -12,6 +12,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/parallel.h"
+#include "ptq/tensor/gemm.h"
 
 namespace ptq {
 namespace {
@@ -25,6 +26,7 @@ constexpr size_t kShortList = 4;
 /// What the search's score, which is that of rounding to nearest, must fall to for the method's own
 /// rounding to be tried: what it gains shows then.
 constexpr double kPromising = 0.9;
+constexpr int64_t kMeasuredRows = 64;
 
 /// The rows that stand for a linear in the search, evenly spread.
 struct Sample {
@@ -38,7 +40,7 @@ struct Sample {
 class RowMethods {
  public:
   /// All outlive this.
-  RowMethods(const GramView& gram, const ActivationNoise& noise, std::span<const float> s,
+  RowMethods(const GramView& gram, const std::vector<double>& noise, std::span<const float> s,
              const std::vector<RowPieces>& pieces) {
     for (size_t i = 0; i < pieces.size(); ++i) {
       const auto same = std::find(pieces.begin(), pieces.begin() + std::ptrdiff_t(i), pieces[i]);
@@ -72,6 +74,8 @@ class SiteQuantizer {
       const std::vector<ScalingCandidate>& candidates) const;
   enum class Trial { kTaken, kDoesNotPay, kHarmsOne };
   Trial TryScale(const ScalingCandidate& candidate, double none_score, SiteResult& result) const;
+  void Search(SiteResult& result);
+  void MeasureRounding(SiteResult& result) const;
   [[nodiscard]] double Score(const std::vector<double>& losses) const;
   /// Whether a scale pays; it cannot where nothing is lost without.
   [[nodiscard]] static bool Pays(double score, double none_score, double part) {
@@ -85,7 +89,8 @@ class SiteQuantizer {
   const RowPieces plain_;          ///< and, most of them, without
   double accept_scale_ = 1;        ///< of the linears' roundings, the least
   GramView gram_;
-  ActivationNoise noise_;
+  ActivationNoise rounding_;  ///< of the activations
+  ActivationNoise noise_;     ///< the same where losses count it
   std::vector<double> energies_;
 };
 
@@ -99,6 +104,10 @@ void Validate(const SiteProblem& problem) {
   if (!problem.sum.empty() && (int64_t(problem.sum.size()) != problem.k || problem.tokens < 1 ||
                                problem.shift_sum.size() != problem.sum.size())) {
     throw InternalError("quantize: the sums are not K");
+  }
+  if (problem.activation_block > 0 &&
+      (problem.sample.empty() || int64_t(problem.sample.size()) % problem.k != 0)) {
+    throw InternalError("quantize: the tokens are not [rows, K]");
   }
   const bool rounded = problem.activation_levels > 0;
   if (rounded && (problem.lowest.empty() || problem.highest.empty())) {
@@ -120,6 +129,13 @@ void Validate(const SiteProblem& problem) {
   }
 }
 
+ActivationNoise NoiseOf(const SiteProblem& problem) {
+  if (problem.activation_block > 0) {
+    return {problem.sample, problem.k, problem.activation_block, problem.tokens};
+  }
+  return {problem.lowest, problem.highest, problem.tokens, problem.activation_levels};
+}
+
 std::span<const float> UsableGram(const SiteProblem& problem) {
   if (problem.gram.empty() || !IsUsableGram(problem.gram, problem.k)) return {};
   return problem.gram;
@@ -132,8 +148,11 @@ SiteQuantizer::SiteQuantizer(const SiteProblem& problem, const Method& method)
       gram_(UsableGram(problem), problem.k,
             problem.tokens > 0 ? std::max(method.shrinkage, ShrinkageFor(problem.k, problem.tokens))
                                : method.shrinkage),
-      noise_(problem.lowest, problem.highest, problem.tokens, problem.activation_levels) {
-  if (!std::isfinite(noise_.LossFor({}))) noise_ = ActivationNoise();
+      rounding_(NoiseOf(problem)) {
+  if (!std::ranges::all_of(rounding_.LossesFor({}), [](double l) { return std::isfinite(l); })) {
+    rounding_ = ActivationNoise();
+  }
+  if (problem.counts_activations) noise_ = rounding_;
   const auto pieces_of = [](const Method& own) {
     return RowPieces{FindGrid(own.grid), FindRounding(own.rounding), own.refine};
   };
@@ -232,7 +251,7 @@ std::vector<size_t> SiteQuantizer::ShortList(
 /// outcome) when it pays and leaves no linear worse than round-to-nearest.
 SiteQuantizer::Trial SiteQuantizer::TryScale(const ScalingCandidate& candidate, double none_score,
                                              SiteResult& result) const {
-  const RowMethods methods(gram_, noise_, candidate.s, pieces_);
+  const RowMethods methods(gram_, noise_.LossesFor(candidate.s), candidate.s, pieces_);
   std::vector<LinearQuantization> outcomes;
   std::vector<double> losses;
   for (size_t i = 0; i < problem_.linears.size(); ++i) {
@@ -252,9 +271,42 @@ SiteQuantizer::Trial SiteQuantizer::TryScale(const ScalingCandidate& candidate, 
   return Trial::kTaken;
 }
 
+/// What the rounding of the sample costs with the codes that were found.
+void SiteQuantizer::MeasureRounding(SiteResult& result) const {
+  const int64_t k = problem_.k;
+  const std::vector<float> errors = rounding_.ErrorsFor(result.scale);
+  const auto tokens = int64_t(errors.size()) / k;
+  if (tokens == 0 || gram_.identity()) return;
+  for (LinearResult& linear : result.linears) {
+    std::vector<double> rows(size_t(linear.q.n), 0.0);
+    ParallelForTiles(linear.q.n, kMeasuredRows, [&](int64_t begin, int64_t end) {
+      const int64_t count = end - begin;
+      std::vector<float> values(size_t(count * k)), outputs(size_t(tokens * count));
+      linear.q.DequantizeRows(begin, end, values.data());
+      float largest = 0;  // huge weights leave the range of float in the products
+      for (const float value : values) largest = std::max(largest, std::abs(value));
+      for (float& value : values) value /= largest > 0 ? largest : 1.0f;
+      const double unit = double(largest) * double(largest);
+      Gemm(1.0f, {errors.data(), tokens, k, k}, {values.data(), count, k, k, true}, 0.0f,
+           outputs.data(), count);
+      for (size_t i = 0; i < outputs.size(); ++i) {
+        rows[size_t(begin) + i % size_t(count)] += unit * double(outputs[i]) * double(outputs[i]);
+      }
+    });
+    linear.activation_loss =
+        rounding_.TokensForEach() * std::accumulate(rows.begin(), rows.end(), 0.0);
+  }
+}
+
 SiteResult SiteQuantizer::Run() {
   SiteResult result;
-  const RowMethods unscaled(gram_, noise_, {}, pieces_);
+  Search(result);
+  MeasureRounding(result);
+  return result;
+}
+
+void SiteQuantizer::Search(SiteResult& result) {
+  const RowMethods unscaled(gram_, noise_.LossesFor({}), {}, pieces_);
   std::vector<double> losses;
   for (size_t i = 0; i < problem_.linears.size(); ++i) {
     const LinearProblem& linear = problem_.linears[i];
@@ -265,15 +317,14 @@ SiteResult SiteQuantizer::Run() {
         {std::move(outcome.q), {}, outcome.loss, outcome.loss_plain, outcome.energy});
   }
   // Without inputs to weigh the channels by, no scale is better than another.
-  if (!problem_.scaling_allowed || gram_.identity()) return result;
+  if (!problem_.scaling_allowed || gram_.identity()) return;
   const std::vector<ScalingCandidate> candidates = scaling_.make(problem_);
-  if (candidates.empty()) return result;
+  if (candidates.empty()) return;
   const double none_score = Score(losses);
   for (const size_t candidate : ShortList(candidates)) {
     // The best candidate by the search does not pay: neither do those behind it.
     if (TryScale(candidates[candidate], none_score, result) != Trial::kHarmsOne) break;
   }
-  return result;
 }
 
 }  // namespace

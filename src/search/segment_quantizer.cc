@@ -21,6 +21,12 @@
 namespace ptq {
 namespace {
 
+/// Channels of the activations that runtimes round together for it; 0: none.
+int64_t BlockOf(const Linear& linear) {
+  const bool is_product = linear.gather < 0 && !linear.IsExpert() && linear.decision.quantizes();
+  return is_product ? linear.decision.form->RoundedBlock(linear.decision.parameters, linear.k) : 0;
+}
+
 /// Folded constants and scaled activations stay this far below the largest binary16 number.
 constexpr float kHalfHeadroom = 0.25f * kHalfMax;
 
@@ -211,6 +217,7 @@ void SegmentQuantizer::SearchOthers(const Site& site, const std::vector<int>& li
       range = LargestMagnitudes(problem.lowest, problem.highest);
       problem.max_abs = range;
     }
+    AddBlocks(linears, *statistics, problem);
     if (CorrectsBias(site)) {
       statistics->Center();
       problem.sum = statistics->sum();
@@ -263,6 +270,21 @@ Method SegmentQuantizer::MethodOf(const std::vector<int>& linears) const {
   const bool alike = std::ranges::all_of(linears, [&](int l) { return scaling(l) == first; });
   if (alike) method.scaling = first;
   return method;
+}
+
+/// What runtimes round by themselves; it counts where its cost decides.
+void SegmentQuantizer::AddBlocks(const std::vector<int>& linears, const SiteStatistics& statistics,
+                                 SiteProblem& problem) const {
+  if (problem.activation_levels > 0 || statistics.sample().count() == 0) return;
+  problem.counts_activations = false;
+  for (const int index : linears) {
+    const Linear& linear = plan_.linears[size_t(index)];
+    problem.activation_block = std::max(problem.activation_block, BlockOf(linear));
+    if (linear.decision.parameters.accuracy_level == kChosenLevel) {
+      problem.counts_activations = true;
+    }
+  }
+  if (problem.activation_block > 0) problem.sample = statistics.sample().rows();
 }
 
 void SegmentQuantizer::RecordLevels(int linear, const SiteProblem& problem,
@@ -349,6 +371,11 @@ void SegmentQuantizer::Record(int linear, const SiteResult& site_result,
   outcome.alpha.reset();
   if (site_result.scaling != "none") outcome.alpha = site_result.alpha;
   outcome.bias_corrected = !linear_result.bias.empty();
+  const Linear& recorded = plan_.linears[size_t(linear)];
+  outcome.activation_loss.reset();
+  if (seen.statistics != nullptr && BlockOf(recorded) > 0) {
+    outcome.activation_loss = linear_result.activation_loss;
+  }
   outcome.tokens = seen.statistics != nullptr ? seen.statistics->count() : 0;
   outcome.note = seen.note;
 }

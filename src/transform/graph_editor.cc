@@ -115,6 +115,14 @@ void GraphEditor::Replace(int node, std::vector<onnx::NodeProto> nodes) {
   slot.replaced = slot.edited = true;
 }
 
+void GraphEditor::SetAttribute(int node, const std::string& name, int64_t value) {
+  for (onnx::NodeProto& heir : SlotOf(node).nodes) {
+    for (onnx::AttributeProto& attribute : *heir.mutable_attribute()) {
+      if (attribute.name() == name) attribute.set_i(value);
+    }
+  }
+}
+
 void GraphEditor::InsertBehind(ValueId value, onnx::NodeProto node) {
   const int producer = source_.value(value).producer;
   const auto scope = size_t(source_.value(value).scope);

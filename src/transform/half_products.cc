@@ -9,12 +9,12 @@
 
 #include "ptq/model/graph_walk.h"
 #include "ptq/model/node_builder.h"
+#include "ptq/tensor/block_rounding.h"
 
 namespace ptq {
 namespace {
 
 constexpr int kScales = 2;
-constexpr int64_t kRoundedLevel = 4;
 
 /// Producers that need no Cast behind them: they have a kernel for FP16 at each optimization level,
 /// and fusions for other processors look for them right in front of the product.
@@ -97,7 +97,7 @@ std::string HalfProducts::Plan() const {
   const auto rounded = std::ranges::count_if(plan_->linears, [&](const Linear& linear) {
     return linear.decision.quantizes() && linear.operand_type == DType::kFloat16 &&
            linear.decision.form->name() == "matmulnbits" &&
-           linear.decision.parameters.accuracy_level == kRoundedLevel;
+           linear.decision.parameters.FirstLevel() == kRoundedLevel;
   });
   if (rounded == 0) return "";
   return "Casts in front of those of " + std::to_string(rounded) +

@@ -105,7 +105,7 @@ def test_choices(option, value, choices):
         ("--calib-samples", "0x10", "a whole number of 1 or more"),
         ("--seed", "-1", "a whole number of 0 or more"),
         ("--refine", "21", "a whole number from 0 to 20"),
-        ("--accuracy-level", "5", "a whole number from 0 to 4"),
+        ("--accuracy-level", "5", "none of auto, 0, 1, 2, 3, 4"),
         ("--shrinkage", "1.5", "a number from 0 to 1"),
         ("--shrinkage", "nan", "a number from 0 to 1"),
         ("--checkpoint-seconds", "-2", "a number of 0 or more"),

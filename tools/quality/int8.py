@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """The table of docs/int8.md: method × model in ONNX Runtime, in Markdown.
 
-  build/venv/bin/python tools/quality/int8.py [--only REGEX] [--work DIR] [MODEL.onnx ...]
+  build/venv/bin/python tools/quality/int8.py [--only REGEX] [--work DIR] [--also PYTHON ...] [MODEL.onnx ...]
 
 For demo, TinyStories, its variant with outliers and MiniLM (MINILM_DIR), and for model files that are
 given, each row tells the size and, against the float model: KL divergence, mean and least cosine of
 sentences, or for other files the relative error of the outputs on made-up inputs; the time of a run
-(both in one process, in turns, the least of many), and the linears that are left unfused.
+(both in one process, in turns, the least of many), the linears that are left unfused, and which runtimes
+take the file: those of this interpreter and of the others that are given (tools/runtimes.sh --install makes
+build/runtimes/oldest and newest).
 """
 
 import argparse
@@ -15,6 +17,7 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -101,6 +104,18 @@ def unfused(result, folder):
     return found["MatMulInteger"], sum(found[kind] for kind in FUSED)
 
 
+def accepted(source, result, interpreters, folder):
+    """The runtimes that run it, and what the others say."""
+    np.savez(folder / "feeds.npz", **feeds_of(session(source), 16))
+    script = pathlib.Path(__file__).with_name("accepts.py")
+    answers = []
+    for interpreter in interpreters:
+        done = subprocess.run([interpreter, script, result, folder / "feeds.npz"], capture_output=True,
+                              text=True, check=False)  # fmt: skip
+        answers += done.stdout.split("\n")[:-1] or [f"{interpreter}: {done.stderr.strip()[-80:]}"]
+    return ", ".join(line.removesuffix(": yes") for line in answers)
+
+
 def size_of(path):
     return sum(file.stat().st_size for file in path.parent.glob(path.name + "*"))
 
@@ -124,18 +139,18 @@ def quantize(source, target, options):
     return done.stderr.strip().split("\n")[-1] if done.returncode else ""
 
 
-def rows(name, model, source, options, work):
+def rows(name, model, source, options, work, interpreters):
     for method, own in METHODS.items():
         target = work / f"{name}-{method.replace(' ', '-')}"
         failure = quantize(source, target, [*options, *own])
         if failure:
-            yield f"| {name} | {method} | {failure} | | | |"
+            yield f"| {name} | {method} | {failure} | | | | |"
             continue
         (result,) = target.rglob("*.onnx")
         left, fused = unfused(result, work)
         yield (f"| {name} | {method} | {size_of(result) / size_of(source):.3f} | "
                f"{quality(name, model, source, result)} | {relative_time(source, result):.2f} | "
-               f"{left} of {left + fused} |")  # fmt: skip
+               f"{left} of {left + fused} | {accepted(source, result, interpreters, work)} |")  # fmt: skip
 
 
 def sources(arguments, work):
@@ -158,15 +173,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--only", default="", help="regular expression over names of models")
     parser.add_argument("--work", type=pathlib.Path)
+    parser.add_argument("--also", nargs="*", default=[], help="interpreters with other runtimes")
     parser.add_argument("files", nargs="*", type=pathlib.Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or pathlib.Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        print("| model | method | size | against float | time | unfused |\n|---|---|---|---|---|---|")
+        print("| model | method | size | against float | time | unfused | runs in |")
+        print("|---|---|---|---|---|---|---|")
         for name, model, source, options in sources(arguments, work):
             if re.search(arguments.only, name):
-                for row in rows(name, model, source, options, work):
+                interpreters = [sys.executable, *arguments.also]
+                for row in rows(name, model, source, options, work, interpreters):
                     print(row, flush=True)
 
 

@@ -53,6 +53,8 @@ class OutputModel {
   int64_t QuantizeTable(const Table& table, const TableRows& rows);
   /// Has the convolutions read floats made of codes; appends codes and scales to the data file.
   void QuantizeFilters(const Constant& filters, const QuantizedMatrix& q);
+  /// Of a linear that is quantized already, where its form has levels.
+  void SetAccuracyLevel(const Linear& linear, int level);
   /// Stores a float32 weight as FP16 and casts it back where it is used. Returns its new bytes.
   int64_t StoreAsHalf(const Linear& linear);
   /// What was done since the last call, durable in the data file and complete for Replay. Holds

@@ -109,7 +109,8 @@ class Model {
   /// `dequantize`: weights that FindQuantizedWeights finds become float initializers, which are
   /// computed from the codes whenever they are read, and their operators the float ones. Throws
   /// UnsupportedError naming a node for which that is impossible.
-  /// `float_activations`: so do activations between QuantizeLinear and DequantizeLinear.
+  /// `float_activations`: activations are not rounded, neither between QuantizeLinear and
+  /// DequantizeLinear nor by MatMulNBits.
   [[nodiscard]] static Model Load(const std::filesystem::path& path, bool dequantize = false,
                                   bool float_activations = false);
   /// The same with every node, function and subgraph as the file has it; only the domains' names

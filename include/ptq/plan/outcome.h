@@ -23,7 +23,11 @@ struct Outcome {
   /// Of activations whose levels are found beforehand: the distance of two, and the code of 0.
   std::optional<double> activation_scale;
   int64_t activation_zero_point = 0;
-  std::string note;  ///< why it was rounded to nearest where the method would do more
+  /// What runtimes lose, besides, by rounding the activations of a product of codes; nothing where
+  /// they do not, or nothing is known of them. In `loss_after` only where levels are chosen.
+  std::optional<double> activation_loss;
+  int64_t accuracy_level = -1;  ///< of MatMulNBits; -1: another form
+  std::string note;             ///< why it was rounded to nearest where the method would do more
   int64_t bytes_before = 0;
   int64_t bytes_after = 0;
 
@@ -31,6 +35,9 @@ struct Outcome {
   /// Losses as parts of the energy; nothing where that is none.
   [[nodiscard]] std::optional<double> RelativeLoss() const { return Relative(loss_after); }
   [[nodiscard]] std::optional<double> RelativeLossBefore() const { return Relative(loss_before); }
+  [[nodiscard]] std::optional<double> RelativeActivationLoss() const {
+    return activation_loss.has_value() ? Relative(*activation_loss) : std::nullopt;
+  }
 
  private:
   [[nodiscard]] std::optional<double> Relative(double loss) const;
@@ -53,6 +60,8 @@ void ForEachField(Visit&& visit) {
   visit("energy", &Outcome::energy, FieldUse::kRecord);
   visit("activation_scale", &Outcome::activation_scale, FieldUse::kRecord);
   visit("activation_zero_point", &Outcome::activation_zero_point, FieldUse::kRecord);
+  visit("activation_loss", &Outcome::activation_loss, FieldUse::kRecord);
+  visit("accuracy_level", &Outcome::accuracy_level, FieldUse::kRecord);
   visit("note", &Outcome::note, FieldUse::kRecord);
   visit("bytes_before", &Outcome::bytes_before, FieldUse::kRecord);
   visit("bytes_after", &Outcome::bytes_after, FieldUse::kRecord);

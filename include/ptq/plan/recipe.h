@@ -49,7 +49,7 @@ struct Recipe {
   bool half_compute = false;  ///< the graph computes in FP16
   bool half_io = false;       ///< its inputs and outputs are FP16, too
   std::string format = "matmulnbits";
-  int accuracy_level = 4;
+  int accuracy_level = 4;  ///< or kChosenLevel
   /// Dynamic: the form is one that has them so; static: forms that leave it open.
   Activations activations = Activations::kFloat;
   Layout layout = Layout::kKeep;

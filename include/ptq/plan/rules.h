@@ -28,7 +28,7 @@ struct Rule {
   std::optional<int> bits;
   std::optional<int64_t> group_size;  ///< 0: channel
   std::optional<bool> symmetric;
-  std::optional<int> accuracy_level;
+  std::optional<int> accuracy_level;  ///< or kChosenLevel
   std::string method;  ///< a preset: its scaling, grid, rounding and rounds of refinement
   std::string scaling;
   std::string grid;
@@ -50,6 +50,8 @@ struct Rule {
 
 /// With the keys of a recipe file; no place.
 [[nodiscard]] nlohmann::ordered_json ToJson(const Rule& rule);
+/// The number, or "auto" for kChosenLevel.
+[[nodiscard]] nlohmann::ordered_json AccuracyLevelJson(int level);
 
 /// What a rule asks of one model, of all that are quantized together (paths below their directory,
 /// without .onnx); nothing when it is for others. `encoder_model:PATTERN` is for the model of that

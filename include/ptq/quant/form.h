@@ -54,11 +54,19 @@ struct StaticRounding {
   uint8_t zero_point = 0;
 };
 
+/// An accuracy level of MatMulNBits that calibration chooses: 4, but 0 where 4 costs most.
+inline constexpr int kChosenLevel = -1;
+
 /// What a form leaves open.
 struct FormParameters {
   QuantSpec spec;                                 ///< of codes
-  int accuracy_level = 4;                         ///< of MatMulNBits
+  int accuracy_level = 4;                         ///< of MatMulNBits, or kChosenLevel
   Activations activations = Activations::kFloat;  ///< of forms that leave it open
+
+  /// The level as long as none is chosen.
+  [[nodiscard]] int FirstLevel() const {
+    return accuracy_level == kChosenLevel ? 4 : accuracy_level;
+  }
 };
 
 /// What the file holds instead of the source's elements.
@@ -86,6 +94,14 @@ class Form {
   [[nodiscard]] virtual bool Serves(const Form& /*other*/) const { return false; }
   [[nodiscard]] virtual Activations activations(const FormParameters& /*parameters*/) const {
     return Activations::kFloat;
+  }
+  /// Whether its products have FormParameters::accuracy_level.
+  [[nodiscard]] virtual bool HasAccuracyLevels() const { return false; }
+  /// Channels of the activations that runtimes round together while they multiply a linear's codes,
+  /// without the file saying so; 0: none are rounded.
+  [[nodiscard]] virtual int64_t RoundedBlock(const FormParameters& /*parameters*/,
+                                             int64_t /*k*/) const {
+    return 0;
   }
   /// Why the tensor cannot have this form, for people; empty when it can.
   [[nodiscard]] virtual std::string Refusal(const TensorFacts& tensor,

@@ -57,7 +57,13 @@ struct SiteProblem {
   int activation_levels = 0;
   std::span<const float> lowest = {};
   std::span<const float> highest = {};
-  std::span<const float> gram;  ///< [K, K] lower triangle of Σ x xᵀ, row-major; empty without
+  /// Instead, the x / s of each token are rounded in blocks of so many channels, to 255 levels
+  /// evenly between ± the largest magnitude (accuracy level 4 of MatMulNBits), which costs what it
+  /// costs for the `sample` of tokens, [rows, K]; 0: not rounded so.
+  int64_t activation_block = 0;
+  std::span<const float> sample = {};
+  bool counts_activations = true;  ///< else only LinearResult::activation_loss tells of rounding
+  std::span<const float> gram;     ///< [K, K] lower triangle of Σ x xᵀ, row-major; empty without
   /// [K, K] Σ (x − x̂) x̂ᵀ, row-major, where the statistics are of x̂ and the original model gives x;
   /// or empty. With it, weights are corrected before they are quantized, and losses are those of
   /// quantizing the corrected ones.
@@ -79,9 +85,11 @@ struct LinearResult {
   QuantizedMatrix q;        ///< of W · diag(s)
   std::vector<float> bias;  ///< [N] to be added to its outputs; empty: none
   double loss = 0;  ///< tr(ΔHΔᵀ) in original coordinates; ‖Δ‖² without calibration; and
-                    ///< tokens · variance · ‖Q(W·diag(s))‖² where activations are rounded
+                    ///< tokens · Σ variance_j Q(W·diag(s))_j² where rounded activations count
   double loss_rtn = 0;  ///< the same for round-to-nearest with no scaling; loss ≤ loss_rtn always
   double energy = 0;    ///< tr(WHWᵀ) (‖W‖² without calibration), to make the losses relative
+  double activation_loss = 0;  ///< what rounding the sample costs, made up for all tokens; in
+                               ///< `loss` as far as channels are independent, or not at all
 };
 
 struct SiteResult {

@@ -80,6 +80,8 @@ class SegmentQuantizer {
                           ValueEdits& edits);
   /// Those of activations that are found beforehand.
   void RecordLevels(int linear, const SiteProblem& problem, std::span<const float> scale);
+  void AddBlocks(const std::vector<int>& linears, const SiteStatistics& statistics,
+                 SiteProblem& problem) const;
   [[nodiscard]] bool RoundsActivations(const std::vector<int>& linears) const;
   [[nodiscard]] float SmallestScale(const Site& site, const SiteStatistics& statistics) const;
 

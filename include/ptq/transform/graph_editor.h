@@ -30,6 +30,8 @@ class GraphEditor {
   void SetInput(int node, int input, const std::string& name);
   void RenameOutput(int node, int output, const std::string& name);
   void Replace(int node, std::vector<onnx::NodeProto> nodes);
+  /// Sets an attribute of those that replaced the node and have it.
+  void SetAttribute(int node, const std::string& name, int64_t value);
   /// Places a node behind the producer of a value; for inputs and initializers in front of all
   /// others of their scope.
   void InsertBehind(ValueId value, onnx::NodeProto node);

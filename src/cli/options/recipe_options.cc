@@ -150,9 +150,11 @@ void AddOutputOptions(CLI::App& app, Recipe& recipe) {
                         "What linears multiply: floats, 8-bit codes of levels that each run finds "
                         "(matmulinteger), or that calibration does (qdq)")
       ->default_str("float; dynamic with --method int8");
-  AddWhole(app, "--accuracy-level", recipe.accuracy_level, {.least = 0, .most = 4},
-           "MatMulNBits accuracy_level, 0 to 4: 4 computes in int8 (fast), 0 in the activations' "
-           "type")
+  AddNames<int>(
+      app, "--accuracy-level", recipe.accuracy_level, AccuracyLevels(),
+      "MatMulNBits accuracy_level: 4 computes in int8 (fast), 0 in the activations' type; "
+      "auto: 4, but 0 where calibration finds that rounding costs most, for a tenth more "
+      "time at most")
       ->default_str("4");
   AddChoice<Layout>(
       app, "--layout", recipe.layout,

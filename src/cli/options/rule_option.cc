@@ -14,6 +14,11 @@
 #include "ptq/quant/method_names.h"
 
 namespace ptq {
+
+std::vector<std::pair<std::string, int>> AccuracyLevels() {
+  return {{"auto", kChosenLevel}, {"0", 0}, {"1", 1}, {"2", 2}, {"3", 3}, {"4", 4}};
+}
+
 namespace {
 
 /// Stands between a text and its place; nobody types it.
@@ -48,6 +53,12 @@ bool TruthOf(const std::string& value) {
   return FindName(value, kNames) % 2 == 0;
 }
 
+int LevelOf(const std::string& value) {
+  std::vector<std::string> names;
+  for (const auto& [name, level] : AccuracyLevels()) names.push_back(name);
+  return AccuracyLevels()[FindName(value, names)].second;
+}
+
 /// One key of a rule, and how a value is taken over.
 struct RuleKey {
   const char* name;
@@ -61,9 +72,7 @@ constexpr RuleKey kKeys[] = {
     {"group", [](Rule& rule, const std::string& value) { rule.group_size = GroupOf(value); }},
     {"symmetric", [](Rule& rule, const std::string& value) { rule.symmetric = TruthOf(value); }},
     {"accuracy",
-     [](Rule& rule, const std::string& value) {
-       rule.accuracy_level = int(ParseWhole(value, {.least = 0, .most = 4}));
-     }},
+     [](Rule& rule, const std::string& value) { rule.accuracy_level = LevelOf(value); }},
     {"method",
      [](Rule& rule, const std::string& value) { rule.method = OneOf(value, MethodPresetNames()); }},
     {"scaling",

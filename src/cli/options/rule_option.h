@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "recipe_file.h"
@@ -13,6 +14,9 @@ namespace ptq {
 
 /// The key of rules in recipe files, and their option without its dashes.
 inline constexpr char kRuleKey[] = "rule";
+
+/// The accuracy levels that a linear may be given, by name.
+[[nodiscard]] std::vector<std::pair<std::string, int>> AccuracyLevels();
 
 /// Throws BadValue for a pattern of names that is malformed.
 void CheckPattern(const std::string& pattern);

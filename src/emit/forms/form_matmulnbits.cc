@@ -13,6 +13,7 @@
 #include "nbits_blocks.h"
 
 #include "ptq/emit/stored_codes.h"
+#include "ptq/tensor/block_rounding.h"
 
 namespace ptq {
 namespace {
@@ -54,6 +55,15 @@ class MatMulNBits : public LinearForm {
     const bool padded = tensor.kind != SubjectKind::kStack;
     return tensor.n *
            (CodeBytes(spec, tensor.k, padded) + GridBytes(spec, tensor.k, tensor.compute));
+  }
+
+  [[nodiscard]] bool HasAccuracyLevels() const override { return true; }
+
+  [[nodiscard]] int64_t RoundedBlock(const FormParameters& parameters, int64_t k) const override {
+    const QuantSpec spec = AsStored(parameters.spec);
+    const int64_t block = BlocksOf(spec, k).size;
+    const bool rounds = parameters.FirstLevel() == kRoundedLevel;
+    return rounds && RoundsInBlocks(spec.bits, block) ? block : 0;
   }
 
   // The operator needs its own domain only: the opset of the other nodes stays as it is.

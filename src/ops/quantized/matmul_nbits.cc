@@ -4,6 +4,7 @@
 #include "array.h"
 
 #include "ptq/ops/kernel.h"
+#include "ptq/tensor/block_rounding.h"
 #include "ptq/tensor/gemm.h"
 #include "ptq/tensor/packed_integers.h"
 
@@ -18,6 +19,7 @@ struct NBitsAttributes {
   int64_t n;
   int bits;
   int64_t block;
+  int64_t level;
   [[nodiscard]] int64_t blocks() const { return (k + block - 1) / block; }
 };
 
@@ -60,6 +62,12 @@ class PackedWeight {
         }
       }
     }
+  }
+
+  /// Whether the runtime's kernel for these codes rounds activations when it is asked to.
+  [[nodiscard]] bool RoundsActivations() const {
+    return a_.level == kRoundedLevel && float_zeros_ == nullptr && groups_.empty() &&
+           RoundsInBlocks(a_.bits, a_.block);
   }
 
   /// Row n of W in out[0, K).
@@ -130,6 +138,12 @@ void RunNBits(KernelContext& context, const NBitsAttributes& attributes) {
   const int64_t rows = NumElements(shape, 0, static_cast<int64_t>(shape.size()) - 1);
   Tensor y(DType::kFloat32, shape);
   const float* x = a.data<float>().data();
+  std::vector<float> rounded;
+  if (weight.RoundsActivations()) {
+    rounded.assign(x, x + rows * attributes.k);
+    RoundBlocks(rounded, attributes.k, attributes.block);
+    x = rounded.data();
+  }
   float* out = y.mutable_data<float>().data();
   if (rows > 0) {
     ParallelForTiles(attributes.n, kNBitsRowTile, [&](int64_t begin, int64_t end) {
@@ -152,11 +166,13 @@ void RunNBits(KernelContext& context, const NBitsAttributes& attributes) {
 }  // namespace
 
 /// com.microsoft MatMulNBits: A[…, K], B, scales, zero points?, g_idx?, bias? -> Y[…, N].
-/// W = (code - zero point) · scale; always computed in float32, whatever the accuracy level says.
+/// W = (code - zero point) · scale. At accuracy level 4 the activations are rounded as the kernels of
+/// ONNX Runtime round them; the rest is computed in float32.
 std::unique_ptr<Kernel> MakeMatMulNBits(const Node& node) {
   const NBitsAttributes attributes{node.RequiredInt("K"), node.RequiredInt("N"),
                                    static_cast<int>(node.Int("bits", 4)),
-                                   node.RequiredInt("block_size")};
+                                   node.RequiredInt("block_size"),
+                                   node.Int("accuracy_level", 0)};
   if (attributes.bits != 2 && attributes.bits != 4 && attributes.bits != 8) {
     throw UnsupportedError("node '" + node.name() + "': MatMulNBits with " +
                            std::to_string(attributes.bits) + " bits; 2, 4 and 8 are supported");

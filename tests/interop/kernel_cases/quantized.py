@@ -44,12 +44,14 @@ def matmul_nbits(rng):
                 scales = f32(rng, n, blocks, scale=0.1)
                 if count % 3 == 0:
                     scales = scales.reshape(-1)
-                yield f"MatMulNBits/{bits},{block},{zeros},{k},{n}", one_node(
-                    "MatMulNBits",
-                    [("a", f32(rng, *lead, k), 0), ("b", pack(codes, bits), 1), ("s", scales, 1),
-                     ("z", z, 1), ("g", g, 1),
-                     ("bias", f32(rng, n) if count % 2 else None, 1)],
-                    [("y", F)], MS, K=k, N=n, bits=bits, block_size=block)
+                a, bias = f32(rng, *lead, k), f32(rng, n) if count % 2 else None
+                for level in (0, 4):  # 4 rounds activations where there is a kernel that does
+                    yield f"MatMulNBits/{bits},{block},{zeros},{k},{n},level{level}", one_node(
+                        "MatMulNBits",
+                        [("a", a, 0), ("b", pack(codes, bits), 1), ("s", scales, 1), ("z", z, 1),
+                         ("g", g, 1), ("bias", bias, 1)],
+                        [("y", F)], MS, K=k, N=n, bits=bits, block_size=block,
+                        accuracy_level=level)
 
 
 INTEGERS = {

@@ -46,7 +46,7 @@ TEST(ParseRule, SaysWhatIsWrong) {
       {"a: bits=5", "bits: '5' is none of 2, 3, 4, 7, 8"},
       {"a: group=48", "group: '48' is none of 16"},
       {"a: form=qd", "did you mean 'qdq'?"},
-      {"a: accuracy=7", "accuracy: '7' is not a whole number from 0 to 4"},
+      {"a: accuracy=7", "accuracy: '7' is none of auto, 0, 1"},
       {"a: bits=8 bits=4", "'bits' stands twice"},
       {"/(/: bits=8", "not a valid regular expression"},
   };

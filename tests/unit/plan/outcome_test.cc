@@ -20,6 +20,8 @@ Outcome Scaled() {
   outcome.tokens = 99;
   outcome.activation_scale = 0.125;
   outcome.activation_zero_point = 128;
+  outcome.activation_loss = 0.5;
+  outcome.accuracy_level = 4;
   outcome.note = "why";
   outcome.bytes_before = 7;
   outcome.bytes_after = 5;
@@ -36,7 +38,7 @@ TEST(Outcome, SurvivesABinaryRecordWithEveryField) {
     EXPECT_NE(Scaled().*field, Outcome().*field) << name << " is not tested";
     ++fields;
   });
-  EXPECT_EQ(fields, 13u);
+  EXPECT_EQ(fields, 15u);
   EXPECT_EQ(nlohmann::json(Outcome()).get<Outcome>().alpha, std::nullopt);
 }
 
@@ -55,6 +57,8 @@ TEST(Outcome, ShowsLossesRelativeToTheEnergyAndNothingThatIsNoNumber) {
   EXPECT_TRUE(shown["alpha"].is_null());
   EXPECT_TRUE(shown["loss_before"].is_null());
   EXPECT_EQ(Scaled().RelativeLossBefore(), 0.5);
+  EXPECT_EQ(Scaled().RelativeActivationLoss(), 0.0625);
+  EXPECT_EQ(Outcome().RelativeActivationLoss(), std::nullopt);
 }
 
 }  // namespace

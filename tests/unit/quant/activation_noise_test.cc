@@ -27,7 +27,7 @@ std::vector<double> RoundingErrors(const Values& x, int64_t k, const Values& s) 
 
 TEST(ActivationNoise, IsNothingWhereNothingIsRounded) {
   EXPECT_TRUE(ActivationNoise().none());
-  EXPECT_EQ(ActivationNoise().LossFor({}), 0);
+  EXPECT_TRUE(ActivationNoise().LossesFor({}).empty());
 }
 
 TEST(ActivationNoise, SpacesTheLevelsBetweenTheExtremesOfAllChannels) {
@@ -35,7 +35,9 @@ TEST(ActivationNoise, SpacesTheLevelsBetweenTheExtremesOfAllChannels) {
   const ActivationNoise noise(lowest, highest, 7, kLevels);
   EXPECT_DOUBLE_EQ(noise.StepFor({}), 11.0 / 255);
   EXPECT_DOUBLE_EQ(noise.StepFor(s), 7.0 / 255);  // 2 / .5 and -3 / 1
-  EXPECT_DOUBLE_EQ(noise.LossFor(s), 7 * 49.0 / 255 / 255 / 12);
+  const std::vector<double> losses = noise.LossesFor(s);
+  ASSERT_EQ(losses.size(), 3u);
+  for (const double loss : losses) EXPECT_DOUBLE_EQ(loss, 7 * 49.0 / 255 / 255 / 12);
 }
 
 TEST(ActivationNoise, CountsZeroAmongTheLevels) {
@@ -66,26 +68,47 @@ TEST(ActivationNoise, PredictsWhatRoundingTheInputsOfARowCosts) {
     }
     const ActivationNoise noise(layer.lowest, layer.highest, kTokens, kLevels);
     double predicted = 0;
-    AddNoise(noise.LossFor(s), w.data(), zeros.data(), 1, kK, s, &predicted);
+    AddNoise(noise.LossesFor(s), w.data(), zeros.data(), 1, kK, s, &predicted);
     EXPECT_NEAR(predicted / measured, 1, 0.1) << "scaled " << scaled;
   }
 }
 
-TEST(AddNoise, MultipliesWithTheNormOfTheScaledRow) {
+TEST(ActivationNoise, TakesTheErrorsOfEachTokenAndBlock) {
+  // Two tokens of five channels; blocks of two have steps of 1, .25 and 1, 2.
+  const Values tokens = {127,  3.25f, 0.25f, -31.75f, 127,  //
+                         -127, 0.5f,  254,   3,       63.5f};
+  const ActivationNoise noise(tokens, 5, 2, 10);
+  EXPECT_FALSE(noise.none());
+  EXPECT_EQ(noise.ErrorsFor({}), (Values{0, -0.25f, 0, 0, 0, 0, -0.5f, 0, 1, 0}));
+  EXPECT_EQ(noise.TokensForEach(), 5);
+  const std::vector<double> expected = {0, 5 * (0.0625 + 0.25), 0, 5.0, 0};
+  EXPECT_EQ(noise.LossesFor({}), expected);
+  // The first channel no longer hides what the second has.
+  const Values s = {127, 1, 1, 1, 1};
+  EXPECT_NEAR(noise.ErrorsFor(s)[1], 0, 1e-6);
+  EXPECT_LT(noise.LossesFor(s)[1], 1e-4);
+}
+
+TEST(AddNoise, MultipliesWithTheSquaresOfTheScaledRow) {
+  const std::vector<double> one(3, 1.0), two(3, 2.0), each = {1, 10, 100};
   const Values w = {1, 2, 3, -4, 5, 6}, delta = {0.5f, 0, -1, 0, 0, 0}, s = {2, 1, 0.5f};
   double losses[2] = {10, 20};
-  AddNoise(2, w.data(), delta.data(), 2, 3, s, losses);
+  AddNoise(two, w.data(), delta.data(), 2, 3, s, losses);
   EXPECT_DOUBLE_EQ(losses[0], 10 + 2 * (9 + 4 + 1));
   EXPECT_DOUBLE_EQ(losses[1], 20 + 2 * (64 + 25 + 9));
   double plain = 0;
-  AddNoise(1, w.data(), delta.data(), 1, 3, {}, &plain);
+  AddNoise(one, w.data(), delta.data(), 1, 3, {}, &plain);
   EXPECT_DOUBLE_EQ(plain, 1.5 * 1.5 + 4 + 4);
+  AddNoise(each, w.data(), delta.data(), 1, 3, {}, &plain);
+  EXPECT_DOUBLE_EQ(plain, 2 * 1.5 * 1.5 + 11 * 4 + 101 * 4);
+  AddNoise({}, w.data(), delta.data(), 1, 3, {}, &plain);
+  EXPECT_DOUBLE_EQ(plain, 2 * 1.5 * 1.5 + 11 * 4 + 101 * 4);
 }
 
 /// tr(Δ H Δᵀ) + tokens · variance · ‖Q(W·diag(s))‖², in double.
 double LossWithNoise(const Layer& layer, const LinearResult& result, const Values& s,
                      size_t linear) {
-  const ActivationNoise noise(layer.lowest, layer.highest, layer.tokens, layer.activation_levels);
+  const std::vector<double> noise = layer.Noise().LossesFor(s);
   const auto k = size_t(layer.k);
   std::vector<float> written(layer.weights[linear].size());
   result.q.Dequantize(written.data());
@@ -94,7 +117,7 @@ double LossWithNoise(const Layer& layer, const LinearResult& result, const Value
     std::vector<double> delta(k);
     for (size_t j = 0; j < k; ++j) {
       const double value = double(written[begin + j]);
-      loss += noise.LossFor(s) * value * value;
+      loss += noise[j] * value * value;
       delta[j] =
           (s.empty() ? value : value / double(s[j])) - double(layer.weights[linear][begin + j]);
     }

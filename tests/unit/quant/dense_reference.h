@@ -87,10 +87,12 @@ struct TestedGram {
     }
     dense = DenseGram(lower, k, tokens > 0 ? shrinkage : 0.0, s);
     raw = DenseGram(lower, k, 0, s);
-    if (noisy) noise = dense.diagonal().mean();
-    if (tokens > 0) {
-      dense.diagonal().array() += noise;
-      raw.diagonal().array() += noise;
+    if (noisy) {  // another for each channel
+      for (int64_t j = 0; j < k; ++j) noise.push_back(dense.diagonal().mean() * double(1 + j % 3));
+    }
+    for (int64_t j = 0; noisy && tokens > 0 && j < k; ++j) {
+      dense(j, j) += noise[size_t(j)];
+      raw(j, j) += noise[size_t(j)];
     }
     unscaled = std::make_unique<GramView>(lower, k, shrinkage);
     view = std::make_unique<GramView>(unscaled->Scaled(s, noise));
@@ -99,7 +101,7 @@ struct TestedGram {
   Values lower;
   Values s;
   double shrinkage = 0;
-  double noise = 0;
+  std::vector<double> noise;
   Dense dense;
   Dense raw;  ///< without shrinkage
   std::unique_ptr<GramView> unscaled;

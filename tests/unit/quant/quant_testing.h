@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "activation_noise.h"
 #include <gtest/gtest.h>
 
 #include "ptq/base/half.h"
@@ -81,6 +82,8 @@ struct Layer {
   Values mean_abs;
   Values max_abs;
   int activation_levels = 0;
+  int64_t activation_block = 0;
+  Values sample;  ///< the first tokens
   Values lowest;
   Values highest;
   Values gram;
@@ -97,6 +100,7 @@ struct Layer {
     const auto columns = static_cast<size_t>(k);
     const size_t count = x.size() / columns;
     std::vector<double> sums(columns * columns, 0.0), magnitudes(columns, 0.0);
+    sample.assign(x.begin(), x.begin() + std::ptrdiff_t(columns * std::min<size_t>(count, 50)));
     max_abs.assign(columns, 0.0f);
     lowest.assign(columns, 0.0f);
     highest.assign(columns, 0.0f);
@@ -137,6 +141,11 @@ struct Layer {
     specs.push_back(spec);
   }
   [[nodiscard]] int64_t n(size_t linear) const { return int64_t(weights[linear].size()) / k; }
+  /// What rounding the activations costs.
+  [[nodiscard]] ActivationNoise Noise() const {
+    if (activation_block > 0) return {sample, k, activation_block, tokens};
+    return {lowest, highest, tokens, activation_levels};
+  }
   [[nodiscard]] SiteProblem Problem() const {
     SiteProblem problem;
     problem.k = k;
@@ -144,6 +153,8 @@ struct Layer {
     problem.mean_abs = mean_abs;
     problem.max_abs = max_abs;
     problem.activation_levels = activation_levels;
+    problem.activation_block = activation_block;
+    if (activation_block > 0) problem.sample = sample;
     problem.lowest = lowest;
     problem.highest = highest;
     problem.gram = gram;

@@ -51,6 +51,14 @@ inline Values RandomWeight(std::mt19937& random, int64_t n, int64_t k) {
   return w;
 }
 
+/// Sanitizers look for other faults than wrong numbers, at ten times the time: a part of the seeds is
+/// enough for them.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr uint32_t kSeedsPart = 5;
+#else
+inline constexpr uint32_t kSeedsPart = 1;
+#endif
+
 /// A site with one to three linears of small size.
 inline Layer RandomLayer(std::mt19937& random) {
   Layer layer;
@@ -66,6 +74,9 @@ inline Layer RandomLayer(std::mt19937& random) {
   }
   if (Chance(random, 0.5)) layer.tokens = int64_t(x.size()) / layer.k;
   if (layer.tokens > 0 && Chance(random, 0.5)) layer.activation_levels = 256;
+  if (layer.tokens > 0 && layer.activation_levels == 0 && Chance(random, 0.5)) {
+    layer.activation_block = Pick<int64_t>(random, {16, 32});
+  }
   const int siblings = Pick<int>(random, {1, 1, 2, 3});
   for (int i = 0; i < siblings; ++i) {
     const int64_t n = Pick<int64_t>(random, {1, 2, 7, 16, 65});
