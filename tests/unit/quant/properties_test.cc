@@ -229,8 +229,11 @@ TEST_P(PresetProperties, TellsTheLossThatItsResultHas) {
           NaiveLoss(nearest, w, gram, layer.k) + (gram.empty() ? 0 : NoiseOf(layer, nearest, {}));
       // Of the sums, and of rounding each effective weight to single precision.
       const double size = NaiveTerms(std::vector<double>(w.size()), w, gram, layer.k);
-      const double noise =
-          1e-6 * terms + 2e-7 * std::sqrt(std::max(loss, 0.0) * size) + 1e-13 * size;
+      // Weights of 1e-40 are multiples of 1.4e-45.
+      double largest = 1e-45;
+      for (const float value : w) largest = std::max(largest, std::abs(double(value)));
+      const double noise = 1e-6 * terms + 2e-7 * std::sqrt(std::max(loss, 0.0) * size) +
+                           1e-13 * size + 5e-45 / largest * loss;
       EXPECT_NEAR(own.loss, loss, 1e-5 * loss + noise);
       const double measured = gram.empty() ? 0 : MeasuredRounding(layer, effective, site.scale);
       EXPECT_NEAR(own.activation_loss, measured, 1e-4 * measured);
