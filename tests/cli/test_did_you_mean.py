@@ -87,6 +87,7 @@ def test_an_option_of_another_command():
         ("--lm-head", "x", "fp16, int8, int4, keep"),
         ("--bias-correction", "x", "none, present, all"),
         ("--calib-long", "x", "window, truncate"),
+        ("--accuracy-level", "5", "auto, 0, 1, 2, 3, 4"),
     ],
 )
 def test_choices(option, value, choices):
@@ -105,7 +106,6 @@ def test_choices(option, value, choices):
         ("--calib-samples", "0x10", "a whole number of 1 or more"),
         ("--seed", "-1", "a whole number of 0 or more"),
         ("--refine", "21", "a whole number from 0 to 20"),
-        ("--accuracy-level", "5", "none of auto, 0, 1, 2, 3, 4"),
         ("--shrinkage", "1.5", "a number from 0 to 1"),
         ("--shrinkage", "nan", "a number from 0 to 1"),
         ("--checkpoint-seconds", "-2", "a number of 0 or more"),
