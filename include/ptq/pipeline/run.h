@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "ptq/base/destination.h"
 #include "ptq/base/ranks.h"
 #include "ptq/calibrate/timings.h"
@@ -49,7 +51,8 @@ struct RunReport {
   int ranks = 1;
   int64_t samples = 0;
   int64_t tokens = 0;
-  size_t resumed_segments = 0;  ///< taken over from an interrupted run
+  nlohmann::ordered_json cache_samples;  ///< provenance of those that told the caches' scales
+  size_t resumed_segments = 0;           ///< taken over from an interrupted run
   Timings timings;
   Verification verification;
   FileBytes bytes;                         ///< of a plan: predicted
