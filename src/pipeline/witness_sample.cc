@@ -63,7 +63,7 @@ SampledInputs SampleInputs(const Source& source, const Recipe& recipe, const Run
   const Feeder feeder(source.graph, ReadFeedHints(source.model.directory()), context.inputs.source);
   Ranks alone = Ranks::Alone();
   const CalibrationSet samples = ReadSamplesFor(source, recipe, alone, context.inputs);
-  found.provenance = ToJson(samples.provenance);
+  found.provenance = samples.provenance;
   const int64_t rows = std::max<int64_t>(1, FixedTokenShape(source.graph).batch);
   for (const auto& ids : samples.ids) {
     const auto length = std::ssize(ids);

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "run_context.h"
-#include <nlohmann/json.hpp>
 
 #include "ptq/calibrate/calibration_run.h"
 #include "ptq/calibrate/model_inputs.h"
@@ -15,6 +14,7 @@
 #include "ptq/runtime/executor.h"
 #include "ptq/runtime/feeds.h"
 #include "ptq/text/batching.h"
+#include "ptq/text/calibration.h"
 
 namespace ptq {
 
@@ -37,8 +37,8 @@ namespace ptq {
 struct SampledInputs {
   std::vector<Values> inputs;
   int64_t tokens = 0;
-  int64_t longest = 0;                ///< sample, in tokens
-  nlohmann::ordered_json provenance;  ///< of all samples
+  int64_t longest = 0;               ///< sample, in tokens
+  CalibrationProvenance provenance;  ///< of all samples
 };
 
 /// The model's inputs for the samples of the recipe, one after the other up to `most_tokens`, but

@@ -311,17 +311,21 @@ std::vector<Continuation> Continuations(const Graph& graph) {
     const bool fixed = by_token && (shape.size() != 2 || shape[1] >= 0);
     const bool number = role == Role::kZeros && shape.size() != 2;
     if (fixed || number || role == Role::kUnknown) {
-      throw UnsupportedError("the input '" + name + "' is not known to grow with each token");
+      throw UnsupportedError("tokens cannot be fed in steps: the input '" + name +
+                             "' is not known to grow with each of them");
     }
     if (role != Role::kCache) continue;
     const ValueId present = PresentOf(graph, name);
     if (present == kNoValue) {
-      throw UnsupportedError("no output is what the input '" + name +
+      throw UnsupportedError("tokens cannot be fed in steps: no output is what the input '" + name +
                              "' takes with the next token");
     }
     found.push_back({id, present});
   }
-  if (found.empty()) throw UnsupportedError("the model has no inputs of past keys and values");
+  if (found.empty()) {
+    throw UnsupportedError(
+        "tokens cannot be fed in steps: the model has no inputs of past keys and values");
+  }
   return found;
 }
 

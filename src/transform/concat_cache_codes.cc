@@ -53,7 +53,7 @@ onnx::NodeProto& ConcatCacheCodes::AddNode(Place place, const std::string& type,
                                            const std::string& cache,
                                            const std::vector<std::string>& inputs,
                                            const std::string& output) {
-  changed_.push_back(place.graph);
+  changed_.insert(place.graph);
   onnx::NodeProto& node = *place.graph->add_node();
   node = MakeNode(type, graph_.store.UniqueName(cache + "/" + type), inputs, output);
   return node;
@@ -156,8 +156,6 @@ void ConcatCacheCodes::Write(const Cache& cache, std::span<const float> scales) 
 }
 
 void ConcatCacheCodes::Finish() {
-  std::ranges::sort(changed_);
-  changed_.erase(std::ranges::unique(changed_).begin(), changed_.end());
   for (onnx::GraphProto* const graph : changed_) SortNodes(*graph);
   changed_.clear();
   places_.clear();

@@ -1,6 +1,7 @@
 // Has a graph keep codes of the rows that it puts behind past keys and values.
 #pragma once
 
+#include <set>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -48,7 +49,7 @@ class ConcatCacheCodes {
 
   OutputGraph& graph_;
   std::unordered_map<std::string, Place> places_;  ///< by each output
-  std::vector<onnx::GraphProto*> changed_;
+  std::set<onnx::GraphProto*> changed_;
   DType type_ = DType::kFloat32;  ///< of the floats of the cache at hand
 };
 
