@@ -234,6 +234,35 @@ int64_t TableSearchBytes(const Graph& graph, const Plan& plan) {
   return largest;
 }
 
+/// What it takes to see what caches hold: the activations of all samples on a cut, the caches of a
+/// segment, a segment's weights, and one sample at work.
+int64_t CacheSearchBytes(const Executor& executor, const Plan& plan,
+                         const std::vector<SegmentSize>& sizes) {
+  if (!plan.caches.has_value()) return 0;
+  const int64_t tokens = plan.caches->tokens;
+  std::vector<int64_t> widths(sizes.size(), 0);
+  for (const Cache& cache : plan.caches->caches) {
+    widths[executor.plan().SegmentOf(cache.present)] += cache.heads * cache.head_size;
+  }
+  int64_t residual = 0;  // the narrowest that linears read
+  for (const Linear& linear : plan.linears) {
+    if (linear.is_head) continue;
+    residual = residual == 0 ? linear.k : std::min(residual, linear.k);
+  }
+  // Of a channel: its values, those of its pair, and turns of them (quant/cache_scales.cc).
+  constexpr int64_t kColumns = 6;
+  const int64_t columns = ActiveThreads() * kColumns * tokens;
+  int64_t largest = 0;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const SegmentSize& size = sizes[i];
+    const int64_t work = (2 * size.outputs + size.inputs) * plan.caches->longest;
+    const int64_t held = residual * tokens + widths[i] * tokens + size.elements;
+    largest = std::max(largest, 4 * (held + std::max(work, widths[i] > 0 ? columns : 0)) +
+                                    size.copies + std::min(size.tables, tokens * kRowPages));
+  }
+  return largest;
+}
+
 int64_t IdleBytes(const std::vector<SegmentSize>& sizes) {
   int64_t stored = 0;
   for (const SegmentSize& size : sizes) stored += size.stored;
@@ -264,7 +293,8 @@ class Planner {
         plan_(plan),
         calibration_(calibration),
         verification_(VerificationBytes(executor.graph(), sizes_, calibration)),
-        tables_(TableSearchBytes(executor.graph(), plan)) {}
+        tables_(TableSearchBytes(executor.graph(), plan)),
+        caches_(CacheSearchBytes(executor, plan, sizes_)) {}
 
   /// What costs least time first: activations kept from site to site, checkpoints that are waited
   /// for, less memory kept for reuse, activations in a file, small batches.
@@ -297,8 +327,8 @@ class Planner {
     const int64_t quantizing = std::min(Cut(lockstep), cut_bytes) +
                                (saves_behind ? std::min(Cut(false), cut_bytes) : 0) +
                                LargestSegment(sizes_, memory, calibration_);
-    memory.peak_bytes =
-        std::max(calibration_.reached, Before() + std::max({quantizing, verification_, tables_}));
+    memory.peak_bytes = std::max(
+        calibration_.reached, Before() + std::max({quantizing, verification_, tables_, caches_}));
     return memory;
   }
 
@@ -318,6 +348,7 @@ class Planner {
   const CalibrationSize& calibration_;
   const int64_t verification_;
   const int64_t tables_;
+  const int64_t caches_;
 };
 
 }  // namespace

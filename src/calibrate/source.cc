@@ -81,8 +81,7 @@ Model LoadFloats(const std::filesystem::path& path, bool requantize) {
   }
   std::string what = Counts(weights);
   if (weights.caches > 0) {
-    what += (what.empty() ? "" : ", ") + std::string("the caches of ") +
-            std::to_string(weights.caches) + " GroupQueryAttention";
+    what += (what.empty() ? "" : ", ") + std::to_string(weights.caches) + " caches of codes";
   }
   spdlog::info("dequantizing " + what);
   return Model::Load(model.path(), /*dequantize=*/true);

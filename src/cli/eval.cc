@@ -21,6 +21,8 @@
 namespace ptq {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 template <class T>
 using Choices = std::vector<std::pair<std::string, T>>;
 
@@ -79,6 +81,10 @@ class EvalCommand : public Command {
     AddWhole(app, "--seq-len", request_.seq_len, {.least = 1},
              "Tokens of a text at most; the rest is cut off")
         ->default_str("512");
+    AddWhole(app, "--step", request_.step, {.least = 1},
+             "Tokens that a language model is fed at a time, those before them through the caches "
+             "that it hands out")
+        ->default_str("all of the text");
     app.add_flag("--json", json_, "Print JSON instead of text");
     app.footer(
         "Examples:\n"
@@ -97,14 +103,14 @@ class EvalCommand : public Command {
   template <class Score>
   void Print(const Score& score, const EvalSubject& subject) const {
     if (json_) {
-      nlohmann::ordered_json json = {
-          {"recipe",
-           {{"task", NameOf(request_.task, Tasks())},
-            {"output", request_.output.empty() ? std::string("auto") : request_.output},
-            {"pooling", NameOf(request_.pooling, Poolings())},
-            {"seq_len", request_.seq_len}}},
-          {"source", SourceJson(request_.source)},
-          {"reference", nullptr}};
+      Json json = {{"recipe",
+                    {{"task", NameOf(request_.task, Tasks())},
+                     {"output", request_.output.empty() ? std::string("auto") : request_.output},
+                     {"pooling", NameOf(request_.pooling, Poolings())},
+                     {"seq_len", request_.seq_len},
+                     {"step", request_.step > 0 ? Json(request_.step) : Json(nullptr)}}},
+                   {"source", SourceJson(request_.source)},
+                   {"reference", nullptr}};
       if (!request_.reference.empty()) json["reference"] = SourceJson(request_.reference);
       json["text"] = {{"file", request_.text.filename().string()}, {"sha256", nullptr}};
       if (request_.text != "-") json["text"]["sha256"] = Sha256OfFile(request_.text);

@@ -203,6 +203,7 @@ Json ToJson(const Metadata& metadata) {
             {"constants", constants},
             {"islands", metadata.islands},
             {"caches", metadata.caches.has_value() ? ToJson(*metadata.caches) : Json::array()},
+            {"cache_samples", metadata.cache_samples},
             {"sidecars", metadata.sidecars.copied},
             {"left_out", ToJson(metadata.sidecars.left_out)},
             {"files", ToJson(metadata.files)},

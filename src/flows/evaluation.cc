@@ -85,11 +85,15 @@ Evaluation EvaluateModel(const EvaluationRequest& request) {
   const bool pools = request.pooling.has_value();
   const EvalTask task =
       pools && request.task == EvalTask::kAuto ? EvalTask::kEmbedding : request.task;
-  const ModelRunner model(request.source, task, request.output, pools);
+  const ModelRunner model(request.source, task, request.output, pools, request.step);
+  if (request.step > 0 && model.task() != EvalTask::kLanguageModel) {
+    throw UsageError("--step is for language models, and '" + request.source.string() +
+                     "' gives no next-token logits");
+  }
   const EvalTexts texts = ReadTexts(request, model);
   std::optional<ModelRunner> reference;
   if (!request.reference.empty()) {
-    reference.emplace(request.reference, model.task(), request.output, pools);
+    reference.emplace(request.reference, model.task(), request.output, pools, request.step);
   }
   const ModelRunner* const other = reference.has_value() ? &*reference : nullptr;
   Evaluation found;

@@ -1,7 +1,9 @@
 // Lets samples run through the model as it is, and looks at what it hands out to be given back.
 #include "cache_plan.h"
 
+#include <algorithm>
 #include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -32,6 +34,13 @@ void CheckObservable(const Source& source, const Recipe& recipe) {
   }
 }
 
+/// For the metadata, and for the prediction of memory.
+void NoteSamples(const SampledInputs& samples, RunReport& report) {
+  report.plan.caches->tokens = samples.tokens;
+  report.plan.caches->longest = samples.longest;
+  report.cache_samples = samples.provenance;
+}
+
 CacheScaleSpec SpecOf(const Cache& cache, const CacheCodes& codes) {
   CacheScaleSpec spec;
   spec.heads = cache.heads;
@@ -59,11 +68,25 @@ void CheckCacheRecipe(const Recipe& recipe, const RunContext& context) {
   }
 }
 
+void PlanCacheSamples(const Recipe& recipe, Plan& plan) {
+  if (!plan.caches.has_value()) return;
+  plan.caches->longest = recipe.calibration.seq_len;
+  plan.caches->tokens = std::min(std::max(kCacheTokens, plan.caches->longest),
+                                 recipe.calibration.samples * recipe.calibration.seq_len);
+}
+
+std::string CacheNote(const QuantizedCaches& caches) {
+  const bool by_attention = caches.caches.front().rows.empty();
+  return std::string(by_attention ? "quantized caches need ONNX Runtime 1.27 or later; who"
+                                  : "caches are quantized: who") +
+         " runs the model hands over and takes back the type that its inputs declare";
+}
+
 void TryObservingCaches(const Source& source, const Recipe& recipe, const RunContext& context,
-                        const RunReport& report) {
+                        RunReport& report) {
   if (!report.plan.caches.has_value()) return;
   CheckObservable(source, recipe);
-  (void)SampleInputs(source, recipe, context, /*most_tokens=*/0);
+  NoteSamples(SampleInputs(source, recipe, context, kCacheTokens), report);
 }
 
 void ObserveCaches(const Source& source, const Recipe& recipe, const RunContext& context,
@@ -91,8 +114,9 @@ void ObserveCaches(const Source& source, const Recipe& recipe, const RunContext&
     }
     seen.clear();
   };
-  ObserveValues(source.executor, SampleInputs(source, recipe, context, kCacheTokens),
-                {taps, see, behind});
+  SampledInputs samples = SampleInputs(source, recipe, context, kCacheTokens);
+  NoteSamples(samples, report);
+  ObserveValues(source.executor, std::move(samples.inputs), {taps, see, behind});
   for (const Cache& cache : caches) {
     if (cache.scales.empty()) throw InternalError("the cache '" + cache.name + "' was not seen");
   }

@@ -1,6 +1,8 @@
 // Finds the scales of quantized caches, before the road.
 #pragma once
 
+#include <string>
+
 #include "run_context.h"
 
 #include "ptq/calibrate/source.h"
@@ -10,10 +12,10 @@
 namespace ptq {
 
 /// What who runs the result must know.
-inline constexpr char kCacheNote[] =
-    "quantized caches need ONNX Runtime 1.27 or later; who runs the model hands over and takes "
-    "back "
-    "the type that its inputs declare";
+[[nodiscard]] std::string CacheNote(const QuantizedCaches& caches);
+
+/// Notes in the plan how many tokens of samples will be looked at, at most.
+void PlanCacheSamples(const Recipe& recipe, Plan& plan);
 
 /// Throws UsageError where a recipe asks for quantized caches of what cannot have them: one of
 /// several models, or a layout whose runtime makes empty caches of floats.
@@ -26,6 +28,6 @@ void ObserveCaches(const Source& source, const Recipe& recipe, const RunContext&
                    RunReport& report);
 /// The same without running anything: throws what is known by then.
 void TryObservingCaches(const Source& source, const Recipe& recipe, const RunContext& context,
-                        const RunReport& report);
+                        RunReport& report);
 
 }  // namespace ptq

@@ -22,6 +22,7 @@ Metadata DescribeRun(const Recipe& recipe, const Graph& graph, const SourceDescr
     metadata.constants.emplace_back(report.plan.constants[i], report.constants[i]);
   }
   metadata.caches = report.plan.caches;
+  if (report.cache_samples.has_value()) metadata.cache_samples = ToJson(*report.cache_samples);
   metadata.islands = report.islands;
   return metadata;
 }

@@ -144,7 +144,7 @@ std::vector<Values> InputsToSee(const Source& source, const Recipe& recipe,
                                 const RunContext& context) {
   std::vector<Values> inputs;
   try {
-    inputs = SampleInputs(source, recipe, context, kTokensSeen);
+    inputs = SampleInputs(source, recipe, context, kTokensSeen).inputs;
   } catch (const InputError& error) {
     if (!recipe.calibration.files.empty()) throw;
     spdlog::debug(std::string("a sample is made up: ") + error.what());

@@ -159,7 +159,8 @@ RunReport StartReport(const Source& source, const Recipe& recipe, const RunConte
   report.reads_tokens = source.graph.Find("input_ids") != kNoValue;
   report.warnings = WarningsOf(report.plan);
   report.notes = FloatCopyNotes(source, report.plan);
-  if (report.plan.caches.has_value()) report.notes.emplace_back(kCacheNote);
+  PlanCacheSamples(recipe, report.plan);
+  if (report.plan.caches.has_value()) report.notes.push_back(CacheNote(*report.plan.caches));
   DecideHalves(source, report);
   SetSizes(source, recipe, report);
   report.bytes_before = SourceBytes(source.model);

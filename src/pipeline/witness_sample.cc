@@ -57,26 +57,27 @@ Values WitnessInputs(const Source& source, const CalibrationRun* calibration,
   return feeder.Make(sample.ids, sample.batch, sample.length);
 }
 
-std::vector<Values> SampleInputs(const Source& source, const Recipe& recipe,
-                                 const RunContext& context, int64_t most_tokens) {
-  std::vector<Values> inputs;
+SampledInputs SampleInputs(const Source& source, const Recipe& recipe, const RunContext& context,
+                           int64_t most_tokens) {
+  SampledInputs found;
   const Feeder feeder(source.graph, ReadFeedHints(source.model.directory()), context.inputs.source);
   Ranks alone = Ranks::Alone();
   const CalibrationSet samples = ReadSamplesFor(source, recipe, alone, context.inputs);
+  found.provenance = samples.provenance;
   const int64_t rows = std::max<int64_t>(1, FixedTokenShape(source.graph).batch);
-  int64_t tokens = 0;
   for (const auto& ids : samples.ids) {
     const auto length = std::ssize(ids);
-    if (tokens > 0 && tokens + length > most_tokens) break;
-    tokens += length;
+    if (found.tokens > 0 && found.tokens + length > most_tokens) break;
+    found.tokens += length;
+    found.longest = std::max(found.longest, length);
     TokenBlock block;
     block.batch = 1;
     block.length = length;
     block.ids = ids;
     block = Fitted(std::move(block), {rows, length});
-    inputs.push_back(feeder.Make(block.ids, block.batch, block.length));
+    found.inputs.push_back(feeder.Make(block.ids, block.batch, block.length));
   }
-  return inputs;
+  return found;
 }
 
 }  // namespace ptq

@@ -14,6 +14,7 @@
 #include "ptq/runtime/executor.h"
 #include "ptq/runtime/feeds.h"
 #include "ptq/text/batching.h"
+#include "ptq/text/calibration.h"
 
 namespace ptq {
 
@@ -32,9 +33,17 @@ namespace ptq {
 [[nodiscard]] Values WitnessInputs(const Source& source, const CalibrationRun* calibration,
                                    const ModelInputs& inputs);
 
+/// The model's inputs for samples, and what these are.
+struct SampledInputs {
+  std::vector<Values> inputs;
+  int64_t tokens = 0;
+  int64_t longest = 0;               ///< sample, in tokens
+  CalibrationProvenance provenance;  ///< of all samples
+};
+
 /// The model's inputs for the samples of the recipe, one after the other up to `most_tokens`, but
 /// at least one. Throws what ReadSamples and Feeder throw.
-[[nodiscard]] std::vector<Values> SampleInputs(const Source& source, const Recipe& recipe,
-                                               const RunContext& context, int64_t most_tokens);
+[[nodiscard]] SampledInputs SampleInputs(const Source& source, const Recipe& recipe,
+                                         const RunContext& context, int64_t most_tokens);
 
 }  // namespace ptq

@@ -7,8 +7,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "caches/find_caches.h"
 #include "decide.h"
-#include "find_caches.h"
 #include "find_linears.h"
 #include "folds.h"
 

@@ -163,7 +163,8 @@ std::string IslandsText(const RunReport& report) {
 /// What becomes of past keys and values.
 std::string CachesText(const Plan& plan) {
   if (!plan.caches.has_value()) return "";
-  const auto& [codes, caches] = *plan.caches;
+  const CacheCodes& codes = plan.caches->codes;
+  const std::vector<Cache>& caches = plan.caches->caches;
   int64_t values = 0;  // of a token
   for (const Cache& cache : caches) values += cache.heads * cache.head_size;
   return "caches        " + std::to_string(caches.size()) + " " + CodesName(codes) + ", " +

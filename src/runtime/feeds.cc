@@ -189,6 +189,19 @@ Tensor Mask(const Shape& shape, int64_t length) {
   return Tensor::From<int64_t>(shape, mask);
 }
 
+/// The output that an input of past states takes with the next token.
+ValueId PresentOf(const Graph& graph, const std::string& past) {
+  for (const char* word : {"past_key_values", "past"}) {
+    const size_t at = past.find(word);
+    if (at == std::string::npos) continue;
+    for (const char* other : {"present", "present_key_values"}) {
+      const ValueId id = graph.Find(std::string(past).replace(at, std::string(word).size(), other));
+      if (id != kNoValue && graph.value(id).graph_output) return id;
+    }
+  }
+  return kNoValue;
+}
+
 Tensor MakeInput(const Graph& graph, ValueId id, const FeedHints& hints,
                  const std::vector<int64_t>& ids, int64_t batch, int64_t length) {
   const auto declared = graph.DeclaredType(id);
@@ -266,6 +279,54 @@ Values Feeder::MakePadded(const std::vector<int64_t>& ids, int64_t batch, int64_
     tensor = Tensor::From<int64_t>({batch, length}, mask).Cast(dtype);
   }
   return values;
+}
+
+Values Feeder::MakeNext(const std::vector<int64_t>& ids, int64_t seen, const Values& caches) const {
+  const auto length = std::ssize(ids);
+  Values values = Make(ids, 1, length);
+  for (auto& [id, tensor] : values) {
+    const Role role = RoleOf(*graph_, id);
+    if (seen == 0) continue;
+    if (role == Role::kCache) tensor = caches.at(id);
+    if (role == Role::kCacheBranch) tensor = Tensor::Filled<bool>({1}, true);
+    if (role == Role::kMask) {
+      tensor = Tensor::Filled<int64_t>({1, seen + length}, 1).Cast(tensor.dtype());
+    }
+    if (role != Role::kPositions) continue;
+    const DType dtype = tensor.dtype();
+    Tensor moved = tensor.Cast(DType::kInt64);
+    for (int64_t& position : moved.mutable_data<int64_t>()) position += seen;
+    tensor = moved.Cast(dtype);
+  }
+  return values;
+}
+
+std::vector<Continuation> Continuations(const Graph& graph) {
+  std::vector<Continuation> found;
+  for (const ValueId id : graph.graph_inputs()) {
+    const std::string& name = graph.value(id).name;
+    const Role role = RoleOf(graph, id);
+    const Shape shape = graph.DeclaredType(id).shape.value_or(Shape{-1, -1});
+    const bool by_token = role == Role::kIds || role == Role::kMask;
+    const bool fixed = by_token && (shape.size() != 2 || shape[1] >= 0);
+    const bool number = role == Role::kZeros && shape.size() != 2;
+    if (fixed || number || role == Role::kUnknown) {
+      throw UnsupportedError("tokens cannot be fed in steps: the input '" + name +
+                             "' is not known to grow with each of them");
+    }
+    if (role != Role::kCache) continue;
+    const ValueId present = PresentOf(graph, name);
+    if (present == kNoValue) {
+      throw UnsupportedError("tokens cannot be fed in steps: no output is what the input '" + name +
+                             "' takes with the next token");
+    }
+    found.push_back({id, present});
+  }
+  if (found.empty()) {
+    throw UnsupportedError(
+        "tokens cannot be fed in steps: the model has no inputs of past keys and values");
+  }
+  return found;
 }
 
 bool ReadsPadding(const Graph& graph) {

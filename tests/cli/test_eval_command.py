@@ -76,6 +76,16 @@ def test_text_of_a_language_model(decoder, tmp_path):
     assert lines[2:] == ["KL            0 nats per token", "top-1 agrees  100.0 %"]
 
 
+def test_steps_need_a_cache_to_go_through(decoder, tmp_path):
+    ids = calibration_ids(tmp_path / "ids.npy")
+    arguments = (decoder, "--text", ids, "--step")
+    refused(4, "cannot be fed in steps", "no inputs of past keys", arguments=(*arguments, 4))
+    refused(2, "--step", arguments=(*arguments, 0))
+    cached = saved(tmp_path / "cached", llama(cached=True))
+    text = succeeded(cached, "--against", cached, "--text", ids, "--step", 5)
+    assert "KL            0 nats per token" in text
+
+
 def test_json_of_a_language_model(decoder, tmp_path):
     ids = calibration_ids(tmp_path / "ids.npy")
     found = json.loads(succeeded(decoder, "--text", ids, "--json"))

@@ -104,6 +104,20 @@ def test_predicts_the_peak(tmp_path, method, name, threads):
                          "--group-size", 32, *calibration, threads=threads))  # fmt: skip
 
 
+@pytest.mark.parametrize("length,threads", [(64, 2), (512, 1)])
+def test_predicts_the_peak_of_observed_caches(tmp_path, length, threads):
+    """Which is more than that of the run behind it: all samples go through the model at once."""
+    model = llama(hidden=512, ffn=768, layers=2, heads=8, cached=True)
+    source = save(model, tmp_path / "source", external=True)
+    calibration_ids(tmp_path / "ids.npy", rows=8192 // length, length=length)
+    options = ["--method", "rtn", "--exclude", "*", "--kv-cache", "int8", "--calib",
+               tmp_path / "ids.npy", "--seq-len", length]  # fmt: skip
+    plan = quantized(source, tmp_path / "out", *options, "--dry-run", threads=threads)
+    done = quantized(source, tmp_path / "out", *options, threads=threads)
+    check_peak(done)
+    check_peak({**done, "predicted_peak_bytes": plan["predicted_peak_bytes"]})
+
+
 @pytest.mark.parametrize("options", [["--format", "qdq"], ["--float", "fp16"], ["--no-verify"],
                                      ["--lm-head", "keep"]])  # fmt: skip
 def test_predicts_the_peak_of_what_is_written_and_verified(tmp_path, options):

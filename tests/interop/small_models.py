@@ -87,9 +87,10 @@ class Builder:
 
 
 def llama(dtype="float32", stored=None, constants_as_nodes=False, tied=False, hidden=64, ffn=96,
-          heads=4, layers=1, opset=21, vocabulary=VOCABULARY):
+          heads=4, layers=1, opset=21, vocabulary=VOCABULARY, cached=False):
     """input_ids [batch, length] -> logits: RMSNorm, attention, SwiGLU, with `model.layers.N` names.
 
+    cached: new keys and values go behind past ones, which are inputs, and are outputs then.
     tied: the embedding is the head, read through Transpose. Smaller tables than 256 rows get no
     codes, unless a rule names them."""
     b = Builder(dtype, stored, constants_as_nodes)
@@ -100,13 +101,23 @@ def llama(dtype="float32", stored=None, constants_as_nodes=False, tied=False, hi
     b.constant(np.array((hidden // heads) ** -0.5, np.float32), "attention_scale")
     table = b.weight((vocabulary, hidden), "model.embed_tokens.weight", 1.0)
     x = b.node("Gather", [table, "input_ids"])
+    past, present = [], []
     for layer in range(layers):
         name = f"model.layers.{layer}"
         h = b.rms_norm(x, hidden, f"{name}.input_layernorm")
         parts = []
         for part, perm in (("q", (0, 2, 1, 3)), ("k", (0, 2, 3, 1)), ("v", (0, 2, 1, 3))):
             y = b.linear(h, hidden, hidden, f"{name}.self_attn.{part}_proj")
-            parts.append(b.node("Transpose", [b.node("Reshape", [y, "split_heads"])], perm=perm))
+            y = b.node("Reshape", [y, "split_heads"])
+            if cached and part != "q":
+                rows = b.node("Transpose", [y], perm=(0, 2, 1, 3))
+                past.append(f"past_key_values.{layer}.{'key' if part == 'k' else 'value'}")
+                present.append(past[-1].replace("past_key_values", "present"))
+                b.nodes.append(helper.make_node("Concat", [past[-1], rows], present[-1:], axis=2))
+                turned = (0, 1, 3, 2) if part == "k" else (0, 1, 2, 3)
+                parts.append(b.node("Transpose", present[-1:], perm=turned))
+                continue
+            parts.append(b.node("Transpose", [y], perm=perm))
         scores = b.node("Mul", [b.node("MatMul", parts[:2]), "attention_scale"])
         mixed = b.node("MatMul", [b.node("Softmax", [scores], axis=-1), parts[2]])
         merged = b.node("Reshape", [b.node("Transpose", [mixed], perm=(0, 2, 1, 3)), "merge_heads"])
@@ -124,7 +135,11 @@ def llama(dtype="float32", stored=None, constants_as_nodes=False, tied=False, hi
     b.nodes.append(helper.make_node("MatMul", [x, weight], ["logits"], name="/lm_head/MatMul"))
     ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "length"])
     logits = helper.make_tensor_value_info("logits", TYPES[dtype], ["batch", "length", vocabulary])
-    return b.model([ids], [logits], opset)
+    caches = [
+        [helper.make_tensor_value_info(n, TYPES[dtype], ["batch", heads, "rows", hidden // heads])
+         for n in names] for names in (past, present)
+    ]  # fmt: skip
+    return b.model([ids, *caches[0]], [logits, *caches[1]], opset)
 
 
 def encoder(hidden=64, ffn=96, seed=5):

@@ -176,6 +176,27 @@ def test_scales_hold_far_beyond_the_calibrated_length(source, tmp_path, bits):
     assert beyond <= 1.2 * inside
 
 
+def test_a_result_is_up_to_date_while_the_samples_of_its_scales_are_the_same(source, tmp_path):
+    def run(*more):
+        return quantize("run", source, tmp_path / "out", "--json", *options_of(8)[:-4], *more)
+
+    made = run("--calib-samples", 4, "--seq-len", 32)
+    assert made.returncode == 0, made.stderr
+    samples = check_metadata(tmp_path / "out")["cache_samples"]
+    assert samples["samples"] == 4 and check_metadata(tmp_path / "out")["calibration"] is None
+    again = run("--calib-samples", 4, "--seq-len", 32)
+    assert json.loads(again.stdout)["up_to_date"]
+    text = tmp_path / "texts.txt"
+    text.write_text((DEMO / "calibration.txt").read_text(encoding="utf-8"), encoding="utf-8")
+    other = ("--method", "rtn", "--exclude", "*", "--kv-cache", "int8", "--calib", text,
+             "--calib-samples", 4, "--seq-len", 32)  # fmt: skip
+    done = quantized(source, tmp_path / "own", *other)
+    assert not done["up_to_date"] and quantized(source, tmp_path / "own", *other)["up_to_date"]
+    text.write_text("One other text.\n\n" + text.read_text(encoding="utf-8"), encoding="utf-8")
+    refused = quantize("run", source, tmp_path / "own", *other)
+    assert refused.returncode == 5 and "samples of caches" in refused.stderr, refused.stderr
+
+
 def test_scales_are_the_same_for_any_number_of_threads(source, tmp_path):
     files = []
     for threads in (1, 2):

@@ -72,6 +72,7 @@ struct Metadata {
   std::vector<std::pair<Table, Outcome>> tables;        ///< of the plan, and what became of them
   std::vector<std::pair<Constant, Outcome>> constants;  ///< the same
   std::optional<QuantizedCaches> caches;                ///< of the plan
+  nlohmann::ordered_json cache_samples;    ///< what their scales are from; null without caches
   std::map<std::string, int64_t> islands;  ///< FP32 nodes of a graph that computes in FP16, by why
   Sidecars sidecars;                       ///< files copied beside the model, and left out
   std::vector<WrittenFile> files;          ///< what the result consists of, but for this file

@@ -16,10 +16,11 @@ namespace ptq {
 /// Holds the weights as float32. Only the steps that the judged output needs are run.
 class ModelRunner {
  public:
-  /// `task`, `output` and `by_token` are ChooseOutput's. Throws what Model::Load, ChooseOutput and
-  /// Feeder throw.
+  /// `task`, `output` and `by_token` are ChooseOutput's. `step`: tokens of a text that are fed at a
+  /// time, those before them through the caches that the model hands out; 0: all at once. Throws
+  /// what Model::Load, ChooseOutput and Feeder throw, and with a step what Continuations throws.
   explicit ModelRunner(const std::filesystem::path& source, EvalTask task = EvalTask::kAuto,
-                       const std::string& output = "", bool by_token = false);
+                       const std::string& output = "", bool by_token = false, int64_t step = 0);
   ~ModelRunner();
   ModelRunner(const ModelRunner&) = delete;
   ModelRunner& operator=(const ModelRunner&) = delete;
@@ -37,6 +38,8 @@ class ModelRunner {
 
  private:
   struct State;
+  [[nodiscard]] Tensor RunInSteps(const std::vector<int64_t>& ids) const;
+  [[nodiscard]] Tensor Checked(const Tensor& given, int64_t length) const;
   std::unique_ptr<State> state_;
 };
 

@@ -23,6 +23,7 @@ struct EvaluationRequest {
   std::filesystem::path text;
   std::filesystem::path tokenizer;  ///< empty: the one beside the model
   int64_t seq_len = 512;            ///< tokens of a text at most; the rest is cut off
+  int64_t step = 0;  ///< tokens of a language model's text that are fed at a time; 0: all at once
   EvalTask task = EvalTask::kAuto;
   std::string output;              ///< to judge; empty: the one that users consume
   std::optional<Pooling> pooling;  ///< of states of tokens; none: as modules.json says, else mean

@@ -88,7 +88,7 @@ struct QuantizedNode {
 struct QuantizedWeights {
   std::vector<QuantizedNode> nodes;
   int64_t float_products = 0;
-  int64_t caches = 0;  ///< attentions that keep codes of past keys and values
+  int64_t caches = 0;  ///< that hold codes of past keys or values
 };
 
 /// Plain nodes that stand for one node of the file: a product with a weight that hid behind another

@@ -16,6 +16,7 @@
 #include "ptq/plan/outcome.h"
 #include "ptq/plan/plan.h"
 #include "ptq/plan/recipe.h"
+#include "ptq/text/calibration.h"
 
 namespace ptq {
 
@@ -49,7 +50,8 @@ struct RunReport {
   int ranks = 1;
   int64_t samples = 0;
   int64_t tokens = 0;
-  size_t resumed_segments = 0;  ///< taken over from an interrupted run
+  std::optional<CalibrationProvenance> cache_samples;  ///< those that told the caches' scales
+  size_t resumed_segments = 0;                         ///< taken over from an interrupted run
   Timings timings;
   Verification verification;
   FileBytes bytes;                         ///< of a plan: predicted

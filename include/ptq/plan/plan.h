@@ -153,11 +153,32 @@ struct CacheCodes {
   bool per_channel = true;  ///< a scale for each channel of each head; else one for the tensor
 };
 
+/// A MatMul whose second operand is what a cache holds: of queries by keys [.., head_size, tokens],
+/// or of probabilities by values [.., tokens, head_size].
+struct CacheProduct {
+  int node = 0;
+  Shape by_head;  ///< scales of each channel of each head as the product's other side takes them:
+                  ///< [.., heads, .., 1, head_size]; empty: it is not known where the heads are
+  int64_t repeats = 1;  ///< of each head there, one after the other
+};
+
+/// Where a graph without an operator for it puts new rows behind those of a cache: in the main
+/// graph, or in a branch, or only hands them out, in a branch that knows no past.
+struct CacheRows {
+  int node = 0;                 ///< the Concat, or what makes the rows
+  bool concatenated = false;    ///< `node` is a Concat of past and rows
+  ValueId rows = kNoValue;      ///< new rows [batch, heads, tokens, head_size]
+  ValueId present = kNoValue;   ///< what is handed out; not concatenated: the rows
+  std::vector<Use> readers;     ///< who reads the elements of `present`
+  std::vector<int> twins = {};  ///< Transposes of what `node`, a Transpose, reads: read by products
+  std::vector<CacheProduct> products = {};
+};
+
 /// Keys or values of past tokens [batch, heads, tokens, head_size], which the model hands out and
 /// is given back with the next tokens.
 struct Cache {
   std::string name;  ///< of the output
-  int node = 0;      ///< the attention
+  int node = 0;      ///< that makes it: the attention, a Concat, or an If
   bool keys = false;
   ValueId past = kNoValue;
   ValueId present = kNoValue;
@@ -167,13 +188,16 @@ struct Cache {
   bool interleaved = false;  ///< a pair is 2i, 2i + 1; else i, i + rotated / 2
   /// Angles by which some positions turn each pair, as far as a table tells; else empty.
   std::vector<std::vector<float>> turns;
-  std::vector<float> scales;  ///< one, or [heads · head_size]; empty before samples were seen
+  std::vector<float> scales;    ///< one, or [heads · head_size]; empty before samples were seen
+  std::vector<CacheRows> rows;  ///< where the graph concatenates; empty: `node` is an attention
 };
 
 /// What becomes of the caches of a model.
 struct QuantizedCaches {
   CacheCodes codes;
   std::vector<Cache> caches;  ///< in the order of the graph's nodes, keys before values
+  int64_t tokens = 0;   ///< of the samples that tell the scales; at most, before they are read
+  int64_t longest = 0;  ///< of these samples, in tokens
 };
 
 struct Plan {

@@ -46,6 +46,18 @@ struct TokenShape {
 /// Whether the graph reads batches whose rows are padded: a mask, no caches, open dimensions.
 [[nodiscard]] bool ReadsPadding(const Graph& graph);
 
+/// An input that takes what the model has handed out before, and the output that it is.
+struct Continuation {
+  ValueId past = kNoValue;
+  ValueId present = kNoValue;
+};
+
+/// Those of a decoder that goes on behind a text it has read, by the names that exporters give:
+/// past_key_values.0.key and present.0.key. Throws UnsupportedError for a graph without such
+/// inputs, for an input without such an output, and for one that reads a text only as a whole
+/// (fixed dimensions, masks of other than two).
+[[nodiscard]] std::vector<Continuation> Continuations(const Graph& graph);
+
 /// Turns a batch of token ids into the graph's inputs: input_ids (and decoder_input_ids),
 /// attention_mask of ones, position_ids 0…T−1, token_type_ids 0, zero-length past_key_values,
 /// use_cache_branch false, other integers 0. Fixed dimensions are kept: ids are cut or repeated,
@@ -62,6 +74,10 @@ class Feeder {
   /// row.
   [[nodiscard]] Values MakePadded(const std::vector<int64_t>& ids, int64_t batch, int64_t length,
                                   const std::vector<int64_t>& real) const;
+  /// The same for new tokens of one text behind `seen` others, of which `caches` holds what the
+  /// model has handed out, by input; all that Continuations names when `seen` is not 0.
+  [[nodiscard]] Values MakeNext(const std::vector<int64_t>& ids, int64_t seen,
+                                const Values& caches) const;
 
  private:
   const Graph* graph_;

@@ -1,8 +1,9 @@
-// Has attentions keep codes of past keys and values instead of floats.
+// Has a model keep codes of past keys and values instead of floats.
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ptq/transform/transform.h"
 
@@ -11,7 +12,7 @@ namespace ptq {
 /// Gives every com.microsoft GroupQueryAttention of the plan's caches its scales and the attributes
 /// that go with them, and declares the model's inputs and outputs as int8
 /// [batch, heads, tokens, head_size], or as uint8 [batch, heads, tokens, head_size / 2] with two
-/// 4-bit codes in a byte.
+/// 4-bit codes in a byte. Of caches that the graph concatenates ConcatCacheCodes does the first.
 class CacheCodesPass : public Transform {
  public:
   CacheCodesPass(OutputGraph& graph, const TransformRequest& request)
@@ -23,9 +24,9 @@ class CacheCodesPass : public Transform {
   void Apply() override;
 
  private:
-  /// The name of the stored scales.
-  std::string StoreScales(const Cache& cache);
-  void Declare(const std::string& name, int64_t head_size);
+  [[nodiscard]] std::vector<float> ScalesOf(const Cache& cache) const;
+  void GiveAttention(const Cache& cache, onnx::NodeProto& attention);
+  void Declare(ValueId id, int64_t head_size);
 
   OutputGraph& graph_;
   const ptq::Plan* plan_;

@@ -62,6 +62,7 @@ class DequantizeRewriter {
   /// A value that is given to the model, or by it, has another type; its last dimension grows by
   /// `factor`.
   void Declare(const std::string& value, DType dtype, int64_t factor);
+  [[nodiscard]] bool Declared(const std::string& value) const { return declared_.contains(value); }
   /// Whoever reads the value reads the other one instead.
   void Rename(const std::string& value, const std::string& other) { renamed_[value] = other; }
   /// The producer of the value goes when nobody reads it any more.
@@ -90,6 +91,7 @@ class DequantizeRewriter {
   UniqueNames known_;
   std::optional<ValueTypes> types_;  ///< when somebody has asked
   std::set<std::string> retired_;
+  std::set<std::string> declared_;  ///< values that have another type now
   std::map<std::string, std::string> renamed_;
   const Scope* scope_ = nullptr;
   std::vector<onnx::NodeProto>* heirs_ = nullptr;

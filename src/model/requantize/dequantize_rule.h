@@ -68,4 +68,13 @@ bool QLinearMatMul(const Rule& rule);
 bool LinearWithBias(const Rule& rule);
 bool QAttention(const Rule& rule);
 
+// rules_cache.cc: past keys and values.
+/// An attention that keeps codes of past keys and values keeps floats.
+bool QuantizedCache(const Rule& rule);
+/// The same where the graph makes codes of new rows and puts them behind past ones, and floats of
+/// all of them.
+bool CastOfCache(const Rule& rule);
+/// What branches hand out is of another type then.
+bool BranchesWithCaches(const Rule& rule);
+
 }  // namespace ptq::dequantize

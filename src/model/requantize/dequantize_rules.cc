@@ -44,33 +44,6 @@ bool FloatProduct(const Rule& rule) {
   return false;
 }
 
-/// An attention that keeps codes of past keys and values keeps floats.
-bool QuantizedCache(const Rule& rule) {
-  if (rule.node.String("k_quant_type", "NONE") == "NONE") return false;
-  rule.to.CountCache();
-  if (!rule.to.changes()) return false;
-  onnx::NodeProto attention = rule.node.proto();
-  auto& attributes = *attention.mutable_attribute();
-  for (int i = attributes.size() - 1; i >= 0; --i) {
-    const std::string& name = attributes.Get(i).name();
-    if (name != "k_quant_type" && name != "v_quant_type" && name != "kv_cache_bit_width") continue;
-    attributes.DeleteSubrange(i, 1);
-  }
-  constexpr int kKeyScale = 12;
-  const int factor = rule.node.Int("kv_cache_bit_width", 8) == 4 ? 2 : 1;
-  const bool half = rule.to.TypeOf(rule.in(0)) == DType::kFloat16;
-  const DType dtype = half ? DType::kFloat16 : DType::kFloat32;
-  for (const int i : {0, 1}) {
-    rule.to.Retire(rule.in(kKeyScale + i));
-    if (attention.input_size() > kKeyScale + i) attention.set_input(kKeyScale + i, "");
-    rule.to.Declare(rule.in(3 + i), dtype, factor);
-    rule.to.Declare(attention.output(1 + i), dtype, factor);
-  }
-  while (attention.input().rbegin()->empty()) attention.mutable_input()->RemoveLast();
-  rule.to.Emit(std::move(attention));
-  return true;
-}
-
 }  // namespace
 
 bool DequantizeNode(DequantizeRewriter& rewriter, const Node& node) {
@@ -83,7 +56,9 @@ bool DequantizeNode(DequantizeRewriter& rewriter, const Node& node) {
       {"QLinearMatMul", dequantize::QLinearMatMul},
       {"QLinearConv", dequantize::LinearWithBias},
       {"MatMul", FloatProduct},
-      {"Gemm", FloatProduct}};
+      {"Gemm", FloatProduct},
+      {"Cast", dequantize::CastOfCache},
+      {"If", dequantize::BranchesWithCaches}};
   static const std::map<std::string, Function, std::less<>> kContrib = {
       {"DequantizeLinear", dequantize::DequantizeLinear},
       {"MatMulNBits", dequantize::MatMulNBits},
@@ -95,7 +70,7 @@ bool DequantizeNode(DequantizeRewriter& rewriter, const Node& node) {
       {"QGemm", dequantize::LinearWithBias},
       {"QAttention", dequantize::QAttention},
       {"FusedMatMul", FloatProduct},
-      {"GroupQueryAttention", QuantizedCache},
+      {"GroupQueryAttention", dequantize::QuantizedCache},
       {"QLinearConv", Opaque},
       {"DynamicQuantizeLSTM", Opaque},
       {"QEmbedLayerNormalization", Opaque},

@@ -46,9 +46,6 @@ Json SamplesOf(const Json& provenance) {
 /// `then`: what the metadata says of the calibration; null without one.
 std::vector<std::string> SampleChanges(const Json& then, const Recipe& recipe, const Source& source,
                                        const RunContext& context) {
-  if (!NeedsStatistics(recipe) && recipe.kv_cache != Precision::kKeep) {
-    return {"samples that the caches' scales are from, which are not compared"};
-  }
   // Inputs that nobody can make, or codes that were found for another model.
   if (!NeedsStatistics(recipe) || then.is_null()) return {};
   const auto& files = recipe.calibration.files;
@@ -64,6 +61,21 @@ std::vector<std::string> SampleChanges(const Json& then, const Recipe& recipe, c
       now = ToJson(ReadSamplesFor(source, recipe, alone, context.inputs).provenance);
     }
     return Differences(SamplesOf(then), SamplesOf(now), "samples");
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const Error& error) {
+    return {std::string("samples cannot be read (") + error.what() + ")"};
+  }
+}
+
+/// `then`: what the metadata says of the samples that the caches' scales are from.
+std::vector<std::string> CacheSampleChanges(const Json& then, const Recipe& recipe,
+                                            const Source& source, const RunContext& context) {
+  if (recipe.kv_cache == Precision::kKeep) return {};
+  try {
+    Ranks alone = Ranks::Alone();
+    const Json now = ToJson(ReadSamplesFor(source, recipe, alone, context.inputs).provenance);
+    return Differences(SamplesOf(then), SamplesOf(now), "samples of caches");
   } catch (const Interrupted&) {
     throw;
   } catch (const Error& error) {
@@ -111,6 +123,9 @@ std::vector<std::string> FinishedResult::ModelChanges(const Json& part, const fs
   }
   if (changes.empty())
     changes = SampleChanges(MemberOrNull(part, "calibration"), recipe, source, context);
+  if (changes.empty()) {
+    changes = CacheSampleChanges(MemberOrNull(part, "cache_samples"), recipe, source, context);
+  }
   return changes;
 }
 

@@ -1,5 +1,5 @@
 // Which caches are found, how their keys turn, and what is refused.
-#include "find_caches.h"
+#include "caches/find_caches.h"
 
 #include <cmath>
 

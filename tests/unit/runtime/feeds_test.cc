@@ -33,6 +33,46 @@ TEST(Feeder, MakesTheInputsOfADecoder) {
   EXPECT_EQ(at("past_key_values.0.key").shape(), (Shape{2, 4, 0, 8}));
 }
 
+/// A decoder's inputs; its output is of that name.
+GraphBuilder Continued(const std::string& present) {
+  GraphBuilder b;
+  b.Input("input_ids", {-1, -1}, DType::kInt64).Input("attention_mask", {-1, -1}, DType::kInt64);
+  b.Input("position_ids", {-1, -1}, DType::kInt32).Input("use_cache_branch", {1}, DType::kBool);
+  b.Input("past_key_values.0.key", {-1, 1, -1, 2}, DType::kInt8);
+  b.Op("Identity", {"past_key_values.0.key"}, present).Output(present, {-1, 1, -1, 2});
+  return b;
+}
+
+TEST(Feeder, GoesOnBehindWhatTheModelHasHandedOut) {
+  const Model model = Continued("present.0.key").Build();
+  const Graph graph(model);
+  const auto found = Continuations(graph);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(graph.value(found[0].present).name, "present.0.key");
+  const Feeder feeder(graph, {});
+  const Tensor rows(DType::kInt8, {1, 1, 3, 2});
+  const Values next = feeder.MakeNext({7, 8}, 3, {{found[0].past, rows}});
+  const auto at = [&](const char* name) { return next.at(graph.Find(name)); };
+  EXPECT_THAT(at("attention_mask").data<int64_t>(), ElementsAre(1, 1, 1, 1, 1));
+  EXPECT_THAT(at("position_ids").data<int32_t>(), ElementsAre(3, 4));
+  EXPECT_TRUE(at("use_cache_branch").data<bool>()[0]);
+  EXPECT_EQ(at("past_key_values.0.key").shape(), (Shape{1, 1, 3, 2}));
+  const Values first = feeder.MakeNext({7, 8}, 0, {});
+  EXPECT_FALSE(first.at(graph.Find("use_cache_branch")).data<bool>()[0]);
+  EXPECT_EQ(first.at(found[0].past).dim(2), 0);
+}
+
+TEST(Feeder, RefusesToGoOnWhereNothingIsHandedOut) {
+  const Model other = Continued("cache").Build();
+  EXPECT_THROW((void)Continuations(Graph(other)), UnsupportedError);
+  GraphBuilder fixed = Continued("present.0.key");
+  fixed.Input("other_mask", {1, 1, -1, -1}, DType::kInt64);
+  const Model masked = fixed.Build();
+  EXPECT_THROW((void)Continuations(Graph(masked)), UnsupportedError);
+  const Model plain = testing::ToyDecoder(1).Build();
+  EXPECT_THROW((void)Continuations(Graph(plain)), UnsupportedError);
+}
+
 TEST(Feeder, KeepsWhatTheModelFixes) {
   GraphBuilder b;
   b.Input("input_ids", {2, 3}, DType::kInt64).Input("attention_mask", {2, 5}, DType::kInt64);

@@ -1,13 +1,14 @@
 // Looks at each attention that has a cache, and says why it cannot have codes.
 #include "find_caches.h"
 
-#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "concat_caches.h"
+#include "key_rotation.h"
+
 #include "ptq/base/error.h"
-#include "ptq/runtime/feeds.h"
 
 namespace ptq {
 namespace {
@@ -16,13 +17,6 @@ constexpr int kPast[] = {3, 4};  ///< inputs of a GroupQueryAttention: keys, val
 constexpr int kKey = 1;
 constexpr int kCosine = 7;
 constexpr int64_t kHeadUnit = 8;  ///< ONNX Runtime takes heads of multiples of it
-
-/// How a value turns with the position: channels of a head, and whether pairs lie side by side.
-struct Rotation {
-  int64_t channels = 0;
-  bool interleaved = false;
-  std::vector<std::vector<float>> turns = {};
-};
 
 class CacheFinder {
  public:
@@ -43,10 +37,11 @@ class CacheFinder {
                              " takes no quantized cache in ONNX Runtime; com.microsoft "
                              "GroupQueryAttention does, which ONNX Runtime GenAI's builder writes");
     }
+    if (found_.caches.empty()) found_.caches = FindConcatCaches(graph_, found_.codes);
     if (found_.caches.empty()) {
       throw UnsupportedError(
-          "--kv-cache: the model has no com.microsoft GroupQueryAttention with a cache, the only "
-          "operator that takes a quantized one; ONNX Runtime GenAI's builder writes it");
+          "--kv-cache: the model has no com.microsoft GroupQueryAttention with a cache, and no "
+          "inputs of past keys and values that it puts new ones behind; export it with its cache");
     }
     return std::move(found_);
   }
@@ -77,7 +72,7 @@ class CacheFinder {
       Refuse(node, "it is quantized already; --requantize makes floats of it first");
     }
     if (graph_.ScopeOf(node) != 0) Refuse(node, "the attention stands in a branch or a body");
-    const Rotation rotation = RotationOf(node);
+    const KeyRotation rotation = RotationOf(node);
     for (const int i : {0, 1}) {
       Cache cache;
       cache.node = node;
@@ -109,13 +104,7 @@ class CacheFinder {
       Refuse(cache.node, "'" + present.name + "' is no output of the model alone");
     }
     cache.name = present.name;
-    for (const ValueId id : {cache.past, cache.present}) {
-      const auto shape = graph_.DeclaredType(id).shape;
-      if (shape.has_value() && shape->size() == 4 && cache.head_size <= 0) {
-        cache.head_size = shape->back();
-      }
-    }
-    if (cache.head_size <= 0) cache.head_size = ReadFeedHints(graph_.model().directory()).head_size;
+    FindHeadSize(graph_, cache);
     if (cache.head_size <= 0) {
       Refuse(cache.node, "the size of a head stands neither in the shape of '" + past.name +
                              "' nor in a config.json or genai_config.json beside the model");
@@ -130,49 +119,13 @@ class CacheFinder {
   }
 
   /// That of a node's keys: its own, or of a RotaryEmbedding in front of it.
-  [[nodiscard]] Rotation RotationOf(int node) const {
+  [[nodiscard]] KeyRotation RotationOf(int node) const {
     const Node& attention = graph_.nodes()[size_t(node)];
     if (attention.Int("do_rotary", 0) != 0) {
-      return ReadRotation(node, kCosine, attention.Int("rotary_interleaved", 0) != 0);
+      return ReadKeyRotation(graph_, node, kCosine, attention.Int("rotary_interleaved", 0) != 0);
     }
-    const int producer =
-        attention.has_input(kKey) ? graph_.value(graph_.inputs(node)[kKey]).producer : -1;
-    if (producer < 0) return {};
-    const Node& rotary = graph_.nodes()[size_t(producer)];
-    if (rotary.op_type() != "RotaryEmbedding") return {};
-    return ReadRotation(producer, rotary.domain().empty() ? 1 : 2,
-                        rotary.Int("interleaved", 0) != 0);
-  }
-
-  /// By the tables of cosines and sines [positions, pairs] that are the inputs `first` and behind.
-  /// Where there are none all channels may turn by any angle.
-  [[nodiscard]] Rotation ReadRotation(int node, size_t first, bool interleaved) const {
-    constexpr int64_t kAll = int64_t{1} << 30;
-    const auto& inputs = graph_.inputs(node);
-    const auto table = [&](size_t input) -> const StoredTensor* {
-      if (input >= inputs.size() || inputs[input] == kNoValue) return nullptr;
-      const StoredTensor* const stored = graph_.value(inputs[input]).constant;
-      return stored != nullptr && stored->dims_size() == 2 ? stored : nullptr;
-    };
-    const StoredTensor* const cosines = table(first);
-    const StoredTensor* const sines = table(first + 1);
-    if (cosines == nullptr || sines == nullptr || cosines->dims(0) != sines->dims(0) ||
-        cosines->dims(1) != sines->dims(1)) {
-      return {kAll, interleaved};
-    }
-    const Tensor c = graph_.model().weights().Read(*cosines).Widened();
-    const Tensor s = graph_.model().weights().Read(*sines).Widened();
-    const int64_t pairs = c.dim(1);
-    Rotation rotation{2 * pairs, interleaved};
-    constexpr int64_t kPositions = 4;
-    for (int64_t i = 0; i < kPositions; ++i) {
-      const int64_t row = i * c.dim(0) / kPositions;
-      auto& angles = rotation.turns.emplace_back();
-      for (int64_t at = row * pairs; at < (row + 1) * pairs; ++at) {
-        angles.push_back(std::atan2(s.data<float>()[size_t(at)], c.data<float>()[size_t(at)]));
-      }
-    }
-    return rotation;
+    return attention.has_input(kKey) ? RotationBehind(graph_, graph_.inputs(node)[kKey])
+                                     : KeyRotation{};
   }
 
   const Graph& graph_;
