@@ -212,7 +212,7 @@ int64_t OutputModel::Quantize(const Linear& linear, const QuantizedMatrix& q,
   if (StoredBits(q.spec.bits) != q.spec.bits) return Quantize(linear, AsStored(q), rounding);
   const int64_t before = state.store.bytes_written();
   if (linear.IsExpert()) {  // all of a node's are written with the last that comes
-    auto nodes = state.experts.Take(state.graph, linear, q, state.store);
+    auto nodes = state.experts.Take(state.graph, state.plan, linear, q, state.store);
     if (nodes.has_value()) state.Replace(nodes->first, std::move(nodes->second));
     return linear.decision.bytes;
   }
@@ -226,6 +226,8 @@ int64_t OutputModel::Quantize(const Linear& linear, const QuantizedMatrix& q,
   }
   return state.store.bytes_written() - before;
 }
+
+bool OutputModel::HoldsExperts() const { return state_->experts.IsWaiting(); }
 
 /// What is to be known of a product by the weight of `linear`, but for the codes.
 LinearToEmit OutputModel::State::Product(const Linear& linear, int node, ValueId bias) const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -63,12 +64,25 @@ struct StackToEmit {
   bool swapped = false;  ///< the output holds [K, N / experts]
 };
 
-/// All experts of a MoE node, with one specification of codes.
+/// Where codes of a row are.
+struct ExpertRow {
+  const QuantizedMatrix* matrix;
+  int64_t row;
+};
+/// One of the two products of all experts, W[N, K] each, with one specification of codes.
+struct ExpertStack {
+  int64_t experts = 0;
+  int64_t n = 0;
+  int64_t k = 0;
+  QuantSpec spec;
+  std::function<ExpertRow(int64_t expert, int64_t row)> row;
+};
+/// All experts of a MoE node. The stacks are read while the nodes are made.
 struct ExpertsToEmit {
-  const onnx::NodeProto* node;               ///< com.microsoft MoE
-  DType type;                                ///< of activations and scales
-  std::vector<const QuantizedMatrix*> up;    ///< first products, by expert
-  std::vector<const QuantizedMatrix*> down;  ///< second ones
+  const onnx::NodeProto* node;  ///< com.microsoft MoE
+  DType type;                   ///< of activations and scales
+  ExpertStack up;               ///< first products
+  ExpertStack down;             ///< second ones
 };
 
 class TableForm;

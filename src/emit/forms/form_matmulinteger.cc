@@ -77,7 +77,7 @@ class MatMulInteger : public LinearForm {
 
   // The same weights with activations as they are.
   [[nodiscard]] std::span<const std::string_view> Fallbacks() const override {
-    static constexpr std::string_view kForms[] = {"matmulnbits"};
+    static constexpr std::string_view kForms[] = {"matmulnbits", "qmoe"};
     return kForms;
   }
 
