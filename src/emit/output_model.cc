@@ -8,6 +8,7 @@
 #include "forms/form_nodes.h"
 #include "held_experts.h"
 #include "model_writer.h"
+#include "packed_attention.h"
 #include "transform_request.h"
 #include <spdlog/spdlog.h>
 
@@ -267,7 +268,10 @@ void OutputModel::State::QuantizeProduct(const Linear& linear, const Factors& fa
   emit.rounding = factors.rounding.value_or(StaticRounding());
   emit.is_matrix = product.op_type() == "Gemm";
   emit.rounded = &rounded[graph.ScopeOf(node)];
-  Replace(node, WriterOf(*linear.decision.form).Emit(emit, store));
+  emit.attention = FindPackedAttention(graph, *output.editor, node);
+  auto nodes = WriterOf(*linear.decision.form).Emit(emit, store);
+  const bool whole = emit.attention && nodes.back().output(0) == emit.attention->packed->output(0);
+  Replace(whole ? emit.attention->node : node, std::move(nodes));
 }
 
 void OutputModel::State::QuantizeStack(const Linear& linear, const QuantizedMatrix& q) {
