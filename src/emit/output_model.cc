@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "bias_divisor.h"
 #include "forms/form_nodes.h"
 #include "held_experts.h"
 #include "model_writer.h"
@@ -56,8 +57,6 @@ struct OutputModel::State {
   [[nodiscard]] DType BiasType(const Linear& linear) const {
     return plan.half.has_value() ? linear.operand_type : DType::kUndefined;
   }
-  [[nodiscard]] std::vector<float> BiasDivisor(const Site& site,
-                                               std::span<const float> scale) const;
   [[nodiscard]] LinearToEmit Product(const Linear& linear, int node, ValueId bias) const;
   void Replace(int node, std::vector<onnx::NodeProto> nodes);
   /// Codes of a weight, and the levels of what it is multiplied with where they are known.
@@ -111,25 +110,6 @@ std::string OutputModel::State::TensorName(const Linear& linear) const {
   return plan.linears[size_t(equal_codes[index])].name;
 }
 
-/// Per element of the bias: the scale of the channels that its row feeds.
-std::vector<float> OutputModel::State::BiasDivisor(const Site& site,
-                                                   std::span<const float> scale) const {
-  const auto& fold = site.fold;
-  const Linear& rows = plan.linears[static_cast<size_t>(fold.linear)];
-  std::vector<float> divisor(static_cast<size_t>(rows.n), 0.0f);
-  for (size_t channel = 0; channel < scale.size(); ++channel) {
-    const auto row = static_cast<size_t>(
-        fold.row_of_channel.empty() ? static_cast<int64_t>(channel) : fold.row_of_channel[channel]);
-    if (divisor[row] != 0.0f && divisor[row] != scale[channel]) {
-      throw InternalError("'" + rows.name + "': one row feeds channels of different scales");
-    }
-    divisor[row] = scale[channel];
-  }
-  // Rows that feed no channel of this site stay as they are.
-  std::ranges::replace(divisor, 0.0f, 1.0f);
-  return divisor;
-}
-
 std::string OutputModel::State::AddInverse(const std::string& name, std::span<const float> scale,
                                            DType dtype) {
   Tensor inverse(DType::kFloat32, {static_cast<int64_t>(scale.size())});
@@ -168,7 +148,7 @@ void OutputModel::State::InsertMul(const Site& site, std::span<const float> scal
 void OutputModel::State::DivideBias(const Site& site, std::span<const float> scale) {
   const Use& bias = site.fold.bias;
   if (bias.node < 0) return;
-  const auto divisor = BiasDivisor(site, scale);
+  const auto divisor = BiasDivisor(plan, site, scale);
   if (graph.value(graph.inputs(bias.node)[static_cast<size_t>(bias.input)]).constant != nullptr) {
     passes->folded_constants.Divide(bias, divisor,
                                     BiasType(plan.linears[static_cast<size_t>(site.fold.linear)]));
