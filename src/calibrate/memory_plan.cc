@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ptq/base/error.h"
@@ -64,6 +66,7 @@ struct SegmentSize {
   int64_t site = 0;      ///< weight elements of its largest site
   int64_t tables = 0;    ///< bytes that rows are gathered from where they are mapped
   int64_t copies = 0;    ///< ... of tables that lie misaligned in the file, which are copied
+  int64_t held = 0;      ///< ... of codes of experts that wait for the others of their node
   int64_t inputs = 0;    ///< widths of its sites' activations, and of its linears' outputs
   int64_t outputs = 0;
 };
@@ -100,6 +103,33 @@ void AddWeight(const Graph& graph, const Linear& linear, SegmentSize& size) {
   size.results += mapped(linear.decision.halves() ? linear.decision.bytes : stored);
 }
 
+/// Codes of experts, which are there once more until those of all are packed: from the first to the
+/// last segment that has some.
+void AddHeld(const Executor& executor, const Plan& plan, std::vector<SegmentSize>& sizes) {
+  struct Held {
+    size_t first, last;
+    int64_t bytes = 0;
+  };
+  std::map<std::pair<int, int>, Held> nodes;
+  for (const Linear& linear : plan.linears) {
+    if (!linear.IsExpert() || !linear.decision.quantizes()) continue;
+    const size_t segment = executor.plan().SegmentOfStep(linear.node);
+    Held& held =
+        nodes.try_emplace({linear.place.form, linear.place.mixture}, Held{segment, segment})
+            .first->second;
+    held.first = std::min(held.first, segment);
+    held.last = std::max(held.last, segment);
+    const int64_t groups = linear.n * linear.spec().GroupsFor(linear.k);
+    held.bytes += linear.n * linear.k + groups * int64_t(sizeof(float) + 1);
+    if (linear.place.part != ExpertPart::kDown) {  // in the order of the node, and packed
+      held.bytes += linear.n * linear.k * (8 + StoredBits(linear.spec().bits)) / 8;
+    }
+  }
+  for (const auto& [node, held] : nodes) {
+    for (size_t i = held.first; i <= held.last; ++i) sizes[i].held += held.bytes;
+  }
+}
+
 std::vector<SegmentSize> SizesOf(const Executor& executor, const Plan& plan) {
   const Graph& graph = executor.graph();
   std::vector<SegmentSize> sizes(executor.plan().segments().size());
@@ -132,6 +162,7 @@ std::vector<SegmentSize> SizesOf(const Executor& executor, const Plan& plan) {
       if (copied == 0) sizes[i].tables += StoredBytes(graph, id);
     }
   }
+  AddHeld(executor, plan, sizes);
   return sizes;
 }
 
@@ -162,6 +193,7 @@ int64_t LargestSegment(const std::vector<SegmentSize>& sizes, const MemoryPlan& 
     // A factor in double, what is made of it, tiles of rows at work, and the corrected weights.
     if (factorises) search += 3 * size.largest_gram + threads * kRowBuffers * size.row_tile;
     if (method.propagate) search += 4 * size.site + 4 * size.elements;
+    search += size.held;
     // The sample is carried along while the codes are there.
     const int64_t carry =
         calibration.verifies ? size.searched + size.codes + size.kept + size.copies : 0;

@@ -16,21 +16,26 @@
 
 namespace ptq {
 
-/// Products of one node come within one segment, so nothing waits when a checkpoint is made.
+/// Those of a node of the source come within one segment, those of a Mixture in several.
 class HeldExperts {
  public:
   /// A node of the graph, and what replaces it.
   using Replacement = std::pair<int, std::vector<onnx::NodeProto>>;
+  /// Codes by part and number of the expert.
+  using Codes = std::map<std::pair<ExpertPart, int64_t>, QuantizedMatrix>;
 
   /// Holds an expert's codes. When they were the last that their node was missing, its tensors are
   /// written, and what computes all experts takes the place of the plain node that gives the
   /// result.
-  [[nodiscard]] std::optional<Replacement> Take(const Graph& graph, const Linear& linear,
-                                                const QuantizedMatrix& q, TensorSink& sink);
+  [[nodiscard]] std::optional<Replacement> Take(const Graph& graph, const Plan& plan,
+                                                const Linear& linear, const QuantizedMatrix& q,
+                                                TensorSink& sink);
+  /// Whether any are held.
+  [[nodiscard]] bool IsWaiting() const { return !held_.empty(); }
 
  private:
-  using Place = std::pair<bool, int64_t>;  ///< whether it is the second product; the expert
-  std::map<int, std::map<Place, QuantizedMatrix>> held_;  ///< by the node's number
+  using Owner = std::pair<int, int>;  ///< form and mixture of an ExpertPlace
+  std::map<Owner, Codes> held_;
 };
 
 }  // namespace ptq

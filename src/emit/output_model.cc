@@ -5,9 +5,11 @@
 #include <map>
 #include <utility>
 
+#include "bias_divisor.h"
 #include "forms/form_nodes.h"
 #include "held_experts.h"
 #include "model_writer.h"
+#include "packed_attention.h"
 #include "transform_request.h"
 #include <spdlog/spdlog.h>
 
@@ -55,8 +57,6 @@ struct OutputModel::State {
   [[nodiscard]] DType BiasType(const Linear& linear) const {
     return plan.half.has_value() ? linear.operand_type : DType::kUndefined;
   }
-  [[nodiscard]] std::vector<float> BiasDivisor(const Site& site,
-                                               std::span<const float> scale) const;
   [[nodiscard]] LinearToEmit Product(const Linear& linear, int node, ValueId bias) const;
   void Replace(int node, std::vector<onnx::NodeProto> nodes);
   /// Codes of a weight, and the levels of what it is multiplied with where they are known.
@@ -110,25 +110,6 @@ std::string OutputModel::State::TensorName(const Linear& linear) const {
   return plan.linears[size_t(equal_codes[index])].name;
 }
 
-/// Per element of the bias: the scale of the channels that its row feeds.
-std::vector<float> OutputModel::State::BiasDivisor(const Site& site,
-                                                   std::span<const float> scale) const {
-  const auto& fold = site.fold;
-  const Linear& rows = plan.linears[static_cast<size_t>(fold.linear)];
-  std::vector<float> divisor(static_cast<size_t>(rows.n), 0.0f);
-  for (size_t channel = 0; channel < scale.size(); ++channel) {
-    const auto row = static_cast<size_t>(
-        fold.row_of_channel.empty() ? static_cast<int64_t>(channel) : fold.row_of_channel[channel]);
-    if (divisor[row] != 0.0f && divisor[row] != scale[channel]) {
-      throw InternalError("'" + rows.name + "': one row feeds channels of different scales");
-    }
-    divisor[row] = scale[channel];
-  }
-  // Rows that feed no channel of this site stay as they are.
-  std::ranges::replace(divisor, 0.0f, 1.0f);
-  return divisor;
-}
-
 std::string OutputModel::State::AddInverse(const std::string& name, std::span<const float> scale,
                                            DType dtype) {
   Tensor inverse(DType::kFloat32, {static_cast<int64_t>(scale.size())});
@@ -167,7 +148,7 @@ void OutputModel::State::InsertMul(const Site& site, std::span<const float> scal
 void OutputModel::State::DivideBias(const Site& site, std::span<const float> scale) {
   const Use& bias = site.fold.bias;
   if (bias.node < 0) return;
-  const auto divisor = BiasDivisor(site, scale);
+  const auto divisor = BiasDivisor(plan, site, scale);
   if (graph.value(graph.inputs(bias.node)[static_cast<size_t>(bias.input)]).constant != nullptr) {
     passes->folded_constants.Divide(bias, divisor,
                                     BiasType(plan.linears[static_cast<size_t>(site.fold.linear)]));
@@ -212,7 +193,7 @@ int64_t OutputModel::Quantize(const Linear& linear, const QuantizedMatrix& q,
   if (StoredBits(q.spec.bits) != q.spec.bits) return Quantize(linear, AsStored(q), rounding);
   const int64_t before = state.store.bytes_written();
   if (linear.IsExpert()) {  // all of a node's are written with the last that comes
-    auto nodes = state.experts.Take(state.graph, linear, q, state.store);
+    auto nodes = state.experts.Take(state.graph, state.plan, linear, q, state.store);
     if (nodes.has_value()) state.Replace(nodes->first, std::move(nodes->second));
     return linear.decision.bytes;
   }
@@ -226,6 +207,8 @@ int64_t OutputModel::Quantize(const Linear& linear, const QuantizedMatrix& q,
   }
   return state.store.bytes_written() - before;
 }
+
+bool OutputModel::HoldsExperts() const { return state_->experts.IsWaiting(); }
 
 /// What is to be known of a product by the weight of `linear`, but for the codes.
 LinearToEmit OutputModel::State::Product(const Linear& linear, int node, ValueId bias) const {
@@ -265,7 +248,10 @@ void OutputModel::State::QuantizeProduct(const Linear& linear, const Factors& fa
   emit.rounding = factors.rounding.value_or(StaticRounding());
   emit.is_matrix = product.op_type() == "Gemm";
   emit.rounded = &rounded[graph.ScopeOf(node)];
-  Replace(node, WriterOf(*linear.decision.form).Emit(emit, store));
+  emit.attention = FindPackedAttention(graph, *output.editor, node);
+  auto nodes = WriterOf(*linear.decision.form).Emit(emit, store);
+  const bool whole = emit.attention && nodes.back().output(0) == emit.attention->packed->output(0);
+  Replace(whole ? emit.attention->node : node, std::move(nodes));
 }
 
 void OutputModel::State::QuantizeStack(const Linear& linear, const QuantizedMatrix& q) {

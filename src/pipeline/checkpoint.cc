@@ -111,6 +111,7 @@ Values Checkpoint::LoadExpectation() const {
 
 void Checkpoint::Remove() {
   std::error_code ignored;
+  std::filesystem::remove(directory_ / kIdentity, ignored);  // first: what is left then is nothing
   std::filesystem::remove_all(directory_, ignored);
 }
 

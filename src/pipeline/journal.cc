@@ -60,7 +60,7 @@ void Journal::QuantizeFilters(int constant, const QuantizedMatrix& q, const Outc
 
 bool Journal::WorthKeeping() const {
   const std::chrono::duration<double> lost = std::chrono::steady_clock::now() - saved_;
-  return lost.count() >= seconds_;
+  return lost.count() >= seconds_ && !output_.HoldsExperts();
 }
 
 void Journal::Save(size_t segments, const CutStore* cuts, const Values* expectation, bool behind) {

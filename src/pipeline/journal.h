@@ -58,7 +58,8 @@ class Journal {
   void QuantizeTable(int table, const TableRows& rows, Outcome& outcome);
   void QuantizeFilters(int constant, const QuantizedMatrix& q, const Outcome& outcome);
 
-  /// Whether doing again what was done since the last step takes longer than making it durable.
+  /// Whether a step can be made now: nothing waits in the output model, and doing again what was
+  /// done since the last one takes longer than making it durable.
   [[nodiscard]] bool WorthKeeping() const;
   /// Makes a step of all commands so far, which finish `segments`. With it goes what the next
   /// segment starts from: `cuts` and `expectation`, null where there are none. With `behind` this

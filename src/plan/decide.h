@@ -9,10 +9,10 @@
 
 namespace ptq {
 
-/// Gives every linear a form, or keeps it with a reason. Throws UsageError for a pattern that
-/// matches nothing, UnsupportedError when all that are to be quantized are refused.
-void DecideLinears(const ExecutionPlan& execution, const PlanOptions& options,
-                   std::vector<Linear>& linears);
+/// Gives every linear a form, or keeps it with a reason; those of the plan's mixtures that become
+/// one node get their place. Throws UsageError for a pattern that matches nothing, UnsupportedError
+/// when all that are to be quantized are refused.
+void DecideLinears(const ExecutionPlan& execution, const PlanOptions& options, Plan& plan);
 
 /// What is asked for a table.
 struct TableRequest {
@@ -57,6 +57,8 @@ bool ChooseForm(const Graph& graph, const PlanOptions& options, const Form& form
 /// Whether FP16 holds every element of a float32 constant; read once and let go.
 [[nodiscard]] bool FitsHalf(const Graph& graph, ValueId stored);
 
+/// Why the experts of one node cannot have codes together; empty when they can.
+[[nodiscard]] std::string WhyExpertsDiffer(const std::vector<Linear*>& all);
 /// The experts of a node stay as they are, with the reason, unless all of them get codes of one
 /// specification: the node that holds these has them all.
 void UniteExperts(const Graph& graph, std::vector<Linear>& linears);

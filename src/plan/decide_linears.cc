@@ -2,11 +2,12 @@
 // for.
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "decide.h"
 #include "find_tensors.h"
 #include "head.h"
-#include "router.h"
+#include "mixtures/router.h"
 
 #include "ptq/base/error.h"
 #include "ptq/plan/known_codes.h"
@@ -84,6 +85,31 @@ class LinearDecider {
     }
   }
 
+  /// Has the experts of a mixture decided about as those of one node, where that is asked for or
+  /// better, and all of them can be in it.
+  void DecideMixture(int index, const Mixture& mixture, std::vector<Linear>& linears) {
+    std::vector<Linear*> all;
+    for (const auto& [member, place] : mixture.members) all.push_back(&linears[size_t(member)]);
+    if (!std::ranges::all_of(all, [&](auto* one) { return JoinsMixture(*one); })) return;
+    std::vector<Decision> alone;
+    for (size_t i = 0; i < all.size(); ++i) {
+      alone.push_back(std::exchange(all[i]->decision, Decision()));
+      all[i]->place = mixture.members[i].second;
+      all[i]->place.mixture = index;
+      Decide(*all[i]);
+    }
+    const auto refused =
+        std::ranges::find_if(all, [](auto* one) { return !one->decision.quantizes(); });
+    const std::string why =
+        refused == all.end() ? WhyExpertsDiffer(all) : (*refused)->decision.reason;
+    if (why.empty()) return;
+    for (size_t i = 0; i < all.size(); ++i) {
+      all[i]->decision = std::move(alone[i]);
+      all[i]->decision.reason = "not with the other experts in one node: " + why;
+      all[i]->place = ExpertPlace();
+    }
+  }
+
   /// A run in which nothing can be done is a mistake that scripts should see.
   void RequireAccepted() const {
     if (refused_ == 0 || accepted_ > 0) return;
@@ -93,6 +119,20 @@ class LinearDecider {
   }
 
  private:
+  /// Whether a linear that was decided about alone had better be in a node with the other experts:
+  /// gathered matrices where the form says so, others where that form was asked for.
+  [[nodiscard]] bool JoinsMixture(const Linear& linear) const {
+    if (!linear.decision.quantizes() || linear.reused || linear.decision.known ||
+        !linear.constant_products.empty() || options_.half_compute) {
+      return false;
+    }
+    const Rule* const rule = rules_.For(linear);
+    const bool named = rule != nullptr && !rule->form.empty();
+    const Form& asked = named ? FindForm(options_, rule->form) : *options_.codes;
+    if (asked.ForMixtures() == asked.name()) return true;
+    return linear.gather >= 0 && !named && !linear.decision.form->ForMixtures().empty();
+  }
+
   /// Whether the linear keeps the codes of the grid that it lies on; else why not, where it might.
   bool TakesGrid(Linear& linear, const std::string& named, std::string& why) {
     const Form& form = named.empty() ? *options_.codes : FindForm(options_, named);
@@ -203,17 +243,19 @@ void UniteReused(std::vector<Linear>& linears) {
 
 }  // namespace
 
-void DecideLinears(const ExecutionPlan& execution, const PlanOptions& options,
-                   std::vector<Linear>& linears) {
-  LinearDecider decider(execution, options, linears);
-  for (Linear& linear : linears) {
+void DecideLinears(const ExecutionPlan& execution, const PlanOptions& options, Plan& plan) {
+  LinearDecider decider(execution, options, plan.linears);
+  for (Linear& linear : plan.linears) {
     // What has a reason was found to be none that can be quantized.
     if (linear.decision.reason.empty()) decider.Decide(linear);
   }
+  for (size_t i = 0; i < plan.mixtures.size(); ++i) {
+    decider.DecideMixture(int(i), plan.mixtures[i], plan.linears);
+  }
   decider.RequireAccepted();
-  UniteReused(linears);
-  UniteExperts(execution.graph(), linears);
-  ShareHalves(linears);
+  UniteReused(plan.linears);
+  UniteExperts(execution.graph(), plan.linears);
+  ShareHalves(plan.linears);
 }
 
 bool Matches(const NamePattern& pattern, const Linear& linear) {

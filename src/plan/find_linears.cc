@@ -266,8 +266,9 @@ class Finder {
     if (original.op_type() != "MoE") return;
     const auto view = ViewConstant(graph_, linear.operand);
     if (!view || !view->placement) return;
-    linear.place = {form, view->placement->offset / (linear.n * linear.k),
-                    graph_.value(linear.stored).name == original.input(4)};
+    const bool down = graph_.value(linear.stored).name == original.input(4);
+    linear.place = {form, -1, view->placement->offset / (linear.n * linear.k),
+                    down ? ExpertPart::kDown : ExpertPart::kUp};
   }
 
   /// The parts of one stored weight (the experts of a stack) are numbered from 0; other linears of

@@ -11,6 +11,7 @@
 #include "decide.h"
 #include "find_linears.h"
 #include "folds.h"
+#include "mixtures/find_mixtures.h"
 
 #include "ptq/base/error.h"
 
@@ -114,7 +115,10 @@ Plan MakePlan(const ExecutionPlan& execution, const PlanOptions& options) {
     throw UnsupportedError("'" + execution.graph().model().path().string() +
                            "' holds no product with a constant weight: nothing to quantize");
   }
-  DecideLinears(execution, options, plan.linears);
+  if (options.codes->storage() == Storage::kCodes) {
+    plan.mixtures = FindMixtures(execution, plan.linears);
+  }
+  DecideLinears(execution, options, plan);
   DecideConvolutions(execution, options, plan);
   DecideTables(execution, options, plan);
   DecideConstantProducts(execution, plan.linears);

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "attention_fusion.h"
+#include "gathered_product.h"
 #include "segments.h"
 
 #include "ptq/base/error.h"
@@ -58,6 +59,7 @@ ExecutionPlan::ExecutionPlan(const Graph& graph) : graph_(&graph) {
   }
   MarkConstants();
   FuseAttention(graph, constant_, steps_);
+  FuseGatheredProducts(graph, constant_, steps_);
   MarkAmbient();
   segments_ = CutIntoSegments(*graph_, steps_, constant_, ambient_);
 }

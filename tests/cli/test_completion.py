@@ -59,7 +59,7 @@ def test_values():
     assert complete("run", "--method", "aw") == ["awq", "awq-gptq"]
     assert complete("run", "--method", "=", "be") == ["best"]
     assert complete("run", "--bits", "") == ["2", "3", "4", "7", "8"]
-    assert complete("run", "--format", "q") == ["qdq"]
+    assert complete("run", "--format", "q") == ["qdq", "qmoe"]
     assert complete("eval", "--task", "e") == ["embed"]
     assert complete("completion", "f") == ["fish"]
     assert complete("run", "--seq-len", "") == []
@@ -98,7 +98,7 @@ def test_syntax(tmp_path, shell):
 def test_scripts_hold_commands_options_and_values(shell):
     text = script(shell)
     long = "-l " if shell == "fish" else "--"
-    for word in ("inspect", f"{long}method", "awq-gptq", f"{long}json", "matmulnbits qdq matmulinteger fake-quant nf4 fp4", ".onnx"):
+    for word in ("inspect", f"{long}method", "awq-gptq", f"{long}json", "matmulnbits qdq matmulinteger fake-quant nf4 fp4 qmoe", ".onnx"):
         assert word in text, word
     assert text.count("'") % 2 == 0 or shell == "fish"
 

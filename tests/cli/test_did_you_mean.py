@@ -83,7 +83,7 @@ def test_an_option_of_another_command():
         ("--scaling", "x", "none, awq, awq-duo, smooth"),
         ("--grid", "x", "minmax, clip, search, block"),
         ("--rounding", "x", "nearest, gptq, descent, adaround"),
-        ("--format", "x", "matmulnbits, qdq, matmulinteger, fake-quant, nf4, fp4"),
+        ("--format", "x", "matmulnbits, qdq, matmulinteger, fake-quant, nf4, fp4, qmoe"),
         ("--lm-head", "x", "fp16, int8, int4, keep"),
         ("--bias-correction", "x", "none, present, all"),
         ("--calib-long", "x", "window, truncate"),

@@ -8,7 +8,18 @@ import pytest
 from onnx import numpy_helper
 
 ort = pytest.importorskip("onnxruntime")
-from quantize_cli import QUANTIZE, forward, metadata, quantized, relative_error, run_session, session  # noqa: E402
+from expert_models import Mixture  # noqa: E402
+from quantize_cli import (  # noqa: E402
+    QUANTIZE,
+    SHARED,
+    check_metadata,
+    forward,
+    metadata,
+    quantized,
+    relative_error,
+    run_session,
+    session,
+)
 from small_models import mixture_of_experts, save  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
@@ -217,3 +228,141 @@ def test_results_can_be_quantized_again(tmp_path, normalize):
     expected = run_session(session(source / "model.onnx"), rows())["y"]
     distance = [np.linalg.norm(y - expected) for y in (actual, direct)]
     assert distance[0] < 1.2 * distance[1]
+
+
+# --- mixtures that are spelled out in plain operators (expert_models.py) ---
+
+SPELLINGS = ["looped", "gathered"]
+AS_QMOE = ["--rule", "mlp.experts*: form=qmoe"]
+AS_LINEARS = ["--rule", "mlp.experts*: form=matmulnbits"]
+
+
+def spelled(folder, spelling, *, shared=True, up_first=None, **named):
+    extra = {} if up_first is None else {"up_first": up_first}
+    return save(Mixture(**named).model(spelling, shared=shared, **extra), folder)
+
+
+def tokens(dtype=np.float32, batch=2, count=7):
+    return {"x": np.random.default_rng(8).standard_normal((batch, count, K)).astype(dtype)}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("normalize", [False, True], ids=["plain", "normalized"])
+@pytest.mark.parametrize("bits, group", [(4, 32), (3, 32), (2, 32), (8, "channel")])
+def test_one_node_computes_what_a_mixture_of_the_same_codes_does(tmp_path, spelling, normalize, bits, group):
+    source = spelled(tmp_path / "source", spelling, normalize=normalize)
+    options = ["--method", "rtn", "--bits", bits, "--group-size", group, "--accuracy-level", 0]
+    report = quantized(source, tmp_path / "out", *options, "--asymmetric", *AS_QMOE)
+    quantized(source, tmp_path / "apart", *options, "--asymmetric", *AS_LINEARS)
+    assert "QMoE" not in nodes_of(tmp_path / "apart" / "model.onnx")
+    nodes = nodes_of(tmp_path / "out" / "model.onnx")
+    assert "MatMulNBits" in nodes, "the shared expert"
+    assert not {"NonZero", "ScatterElements", "GatherBlockQuantized", "TopK"} & set(nodes)
+    node = nodes["QMoE"]
+    assert (len(node.input) == 15 and node.input[14] != "") == (not normalize)
+    experts = [one for one in report["linears"] if one["name"].startswith("mlp.experts")]
+    assert len(experts) == (3 * E if spelling == "looped" else 2)
+    for feeds in (tokens(), tokens(batch=1, count=1)):
+        expected = run_session(session(tmp_path / "apart" / "model.onnx"), feeds)["y"]
+        actual = run_session(session(tmp_path / "out" / "model.onnx"), feeds)["y"]
+        assert relative_error(actual, expected) <= TOLERANCE[bits, group]
+        ours = forward(tmp_path / "out", feeds, tmp_path)["y"]
+        assert relative_error(ours, expected) <= 1e-5
+    stored = weights_of(tmp_path / "out")
+    names = [n for n in stored if n.startswith("mlp.experts.") and "_q" in n]
+    assert sorted(names) == [f"mlp.experts.{part}.weight_q{4 if bits == 3 else bits}" for part in ("down", "gate_up")]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_mixture_in_8_bits_is_close_to_the_source(tmp_path, spelling):
+    source = spelled(tmp_path / "source", spelling)
+    quantized(source, tmp_path / "out", "--method", "rtn", "--bits", 8, "--group-size", 32, *AS_QMOE)
+    expected = run_session(session(source / "model.onnx"), tokens())["y"]
+    assert relative_error(run_session(session(tmp_path / "out" / "model.onnx"), tokens())["y"], expected) < 0.05
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_mixture_of_fp16_activations(tmp_path, spelling):
+    source = spelled(tmp_path / "source", spelling, dtype=np.float16)
+    options = ["--method", "rtn", "--bits", 4, "--group-size", 32, "--accuracy-level", 0]
+    quantized(source, tmp_path / "out", *options, *AS_QMOE)
+    stored = weights_of(tmp_path / "out")
+    assert stored["mlp.experts.gate_up.weight_scales"].dtype == np.float16
+    feeds = tokens(np.float16)
+    ours = forward(tmp_path / "out", feeds, tmp_path)["y"]
+    assert relative_error(run_session(session(tmp_path / "out" / "model.onnx"), feeds)["y"], ours) <= 2e-2
+
+
+def test_gathered_experts_become_one_node_unasked_and_those_of_a_loop_do_not(tmp_path):
+    for spelling in SPELLINGS:
+        source = spelled(tmp_path / spelling, spelling)
+        quantized(source, tmp_path / f"{spelling}-out", *RTN, "--group-size", 32)
+        nodes = nodes_of(tmp_path / f"{spelling}-out" / "model.onnx")
+        assert ("QMoE" in nodes) == (spelling == "gathered")
+        assert ("NonZero" in nodes) == (spelling == "looped")
+    quantized(tmp_path / "looped", tmp_path / "all", *RTN, "--group-size", 32, "--format", "qmoe")
+    assert {"QMoE", "MatMulNBits"} <= set(nodes_of(tmp_path / "all" / "model.onnx"))
+
+
+@pytest.mark.parametrize("change", [{"activation": "relu"}, {"activation": "sigmoid"}, {"up_first": True}])
+def test_what_is_no_such_mixture_is_left_in_its_operators(tmp_path, change):
+    source = spelled(tmp_path / "source", "gathered", **change)
+    options = ["--method", "rtn", "--bits", 8, "--group-size", 32, "--accuracy-level", 0]
+    report = quantized(source, tmp_path / "out", *options, *AS_QMOE)
+    assert "QMoE" not in nodes_of(tmp_path / "out" / "model.onnx")
+    assert "not qmoe" in json.dumps(report)
+    expected = run_session(session(source / "model.onnx"), tokens())["y"]
+    assert relative_error(run_session(session(tmp_path / "out" / "model.onnx"), tokens())["y"], expected) < 0.05
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_mixture_whose_groups_do_not_fit_stays_in_its_operators(tmp_path, spelling):
+    source = spelled(tmp_path / "source", spelling, inner=40)
+    report = quantized(source, tmp_path / "out", *RTN, "--group-size", 32, *AS_QMOE)
+    assert "QMoE" not in nodes_of(tmp_path / "out" / "model.onnx")
+    assert "not with the other experts in one node" in json.dumps(report)
+
+
+def test_experts_of_a_loop_are_calibrated_with_their_own_tokens(tmp_path):
+    source = spelled(tmp_path / "source", "looped")
+    path = tmp_path / "feeds.npz"
+    np.savez(path, x=np.random.default_rng(6).standard_normal((4, 32, K)).astype(np.float32))
+    options = ["--bits", 4, "--group-size", 32, *AS_QMOE]
+    quantized(source, tmp_path / "out", "--method", "gptq", "--calib", path, *options)
+    quantized(source, tmp_path / "rtn", *RTN, *options)
+    experts = [one for one in metadata(tmp_path / "out")["linears"] if one["name"].startswith("mlp.experts")]
+    assert sum(one["quantized"]["calibration_tokens"] for one in experts) == 3 * 2 * 4 * 32
+    assert {one["quantized"]["form"] for one in experts} == {"qmoe"}
+    x = tokens(count=128)
+    expected = run_session(session(source / "model.onnx"), x)["y"]
+    errors = {
+        name: np.linalg.norm(run_session(session(tmp_path / name / "model.onnx"), x)["y"] - expected)
+        for name in ("out", "rtn")
+    }
+    assert errors["out"] < errors["rtn"]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_mixture_in_one_node_can_be_quantized_again(tmp_path, spelling):
+    source = spelled(tmp_path / "source", spelling)
+    options = ["--method", "rtn", "--group-size", 32, "--accuracy-level", 0]
+    quantized(source, tmp_path / "first", *options, "--bits", 8, *AS_QMOE)
+    quantized(tmp_path / "first", tmp_path / "out", *options, "--bits", 4, "--requantize")
+    assert "QMoE" in nodes_of(tmp_path / "out" / "model.onnx")
+    check_metadata(tmp_path / "out")
+
+
+@pytest.mark.parametrize("export", ["qwen2moe-ts17", "qwen2moe-ts17-torch24"])
+def test_layers_of_a_real_export_become_one_node_each(tmp_path, export):
+    source = SHARED / "onnx" / "exports" / export
+    if not source.exists():
+        pytest.skip(f"{source} is absent")
+    options = ["--method", "rtn", "--bits", 8, "--group-size", "channel", "--accuracy-level", 0]
+    quantized(source, tmp_path / "out", *options, "--format", "qmoe")
+    model = onnx.load(tmp_path / "out" / "model.onnx", load_external_data=False)
+    assert [node.op_type for node in model.graph.node].count("QMoE") == 2
+    with np.load(source / "io.npz") as stored:
+        feeds = {name.removeprefix("in."): stored[name] for name in stored.files if name.startswith("in.")}
+        expected = stored["out.logits"]
+    logits = run_session(session(tmp_path / "out" / "model.onnx"), feeds)["logits"]
+    assert np.linalg.norm(logits - expected) <= 0.05 * np.linalg.norm(expected)

@@ -6,8 +6,9 @@ import collections
 import numpy as np
 import onnx
 import pytest
+from layer_forms import packed_attention, packed_attention_with_past
 from onnx import numpy_helper
-from quantize_cli import (QUANTIZE, check_metadata, forward, hashes, quantize, quantized,
+from quantize_cli import (QUANTIZE, SHARED, check_metadata, forward, hashes, quantize, quantized,
                           relative_error, run_session, session)  # fmt: skip
 from small_models import (VOCABULARY, calibration_ids, encoder, feeds_of, linear_forms, llama, save,
                           with_branches)  # fmt: skip
@@ -205,6 +206,63 @@ def test_what_is_quantized_to_int8_can_be_quantized_again(tmp_path):
     report = quantized(tmp_path / "int8", tmp_path / "int4", "--requantize", "--method", "rtn",
                        "--group-size", 16)  # fmt: skip
     assert report["verification"]["done"]
+
+
+PACKED = {
+    "no mask": lambda: packed_attention(0),
+    "flags": lambda: packed_attention(2),
+    "lengths": lambda: packed_attention(1),
+    "causal": lambda: packed_attention(0, causal=True),
+    "equal sizes": lambda: packed_attention(0, (64, 64, 64)),
+}
+
+
+@pytest.mark.parametrize("weights", [["--asymmetric"], ["--symmetric", "--bits", 7]])
+@pytest.mark.parametrize("name", PACKED)
+def test_a_packed_attention_is_one_node_of_integers(tmp_path, name, weights):
+    source = save(PACKED[name]()[0], tmp_path / "source")
+    ids = calibration_ids(tmp_path / "ids.npy")
+    report = quantized(source, tmp_path / "out", "--method", "int8", "--lm-head", "int8",
+                       "--embeddings", "keep", "--calib", ids, *weights)  # fmt: skip
+    assert report["verification"]["done"]
+    model = onnx.load(tmp_path / "out" / "model.onnx")
+    found = operators(model)
+    assert found["QAttention"] == 1 and found["DynamicQuantizeLinear"] == 1
+    assert not {"Attention", "MultiHeadAttention", "MatMulInteger", "Split"} & set(found)
+    feeds = feeds_of(model)
+    from_source, from_ours = errors(source, tmp_path / "out", feeds)
+    assert from_source < 0.05 and from_ours < ROUNDING
+    quantized(tmp_path / "out", tmp_path / "again", "--requantize", "--method", "rtn",
+              "--bits", 8, "--group-size", 32, "--lm-head", "int8", "--embeddings", "keep")  # fmt: skip
+    again = operators(onnx.load(tmp_path / "again" / "model.onnx"))
+    assert again["MatMulNBits"] == 1 and again["QAttention"] == 0
+
+
+@pytest.mark.parametrize("name, build", [("sizes", lambda: packed_attention(0, (32, 32, 64))),
+                                         ("past", lambda: packed_attention_with_past(17))])  # fmt: skip
+def test_other_packed_attentions_have_a_product_of_integers(tmp_path, name, build):
+    source = save(build()[0], tmp_path / "source")
+    quantized(source, tmp_path / "out", "--method", "int8", "--scaling", "none", "--embeddings", "keep",
+              "--bias-correction", "none", "--lm-head", "int8")  # fmt: skip
+    found = operators(onnx.load(tmp_path / "out" / "model.onnx"))
+    assert found["MatMulInteger"] == 1 and found["QAttention"] == 0
+
+
+def test_a_fused_encoder_as_an_optimizer_writes_it(tmp_path):
+    source = SHARED / "onnx" / "exports" / "bert-ortfused"
+    if not source.exists():
+        pytest.skip(f"{source} is absent")
+    quantized(source, tmp_path / "out", "--method", "int8", "--scaling", "none", "--embeddings", "keep",
+              "--bias-correction", "none")  # fmt: skip
+    written = onnx.load(tmp_path / "out" / "model.onnx")
+    assert operators(written)["QAttention"] == 2
+    assert not {"Range", "Less", "Split"} & set(operators(written))
+    feeds = feeds_of(written)
+    for name in feeds:
+        if name != "input_ids":
+            feeds[name] = np.full_like(feeds[name], 1 if "mask" in name else 0)
+    from_source, from_ours = errors(source, tmp_path / "out", feeds)
+    assert from_source < 0.1 and from_ours < ROUNDING
 
 
 def test_other_bits_and_groups_are_refused(tmp_path):

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,6 +36,13 @@ struct RoundedInput {
 /// share one rounding.
 using RoundedInputs = std::map<std::string, RoundedInput>;
 
+/// The com.microsoft Attention that a projection was taken out of.
+struct PackedAttention {
+  const onnx::NodeProto* packed;  ///< as the source has it
+  int node;                       ///< of the graph: what gives its result
+  std::string bias;               ///< [N] behind the projection, as the graph has it now, or ""
+};
+
 /// One quantized linear to be written.
 struct LinearToEmit {
   std::string name;       ///< base of the new tensors' names; with equal codes the first's
@@ -49,6 +58,7 @@ struct LinearToEmit {
   StaticRounding rounding = {};      ///< where the activations are static
   bool is_matrix = false;            ///< the activation has two dimensions for sure
   RoundedInputs* rounded = nullptr;  ///< of nodes that stand where this one can see them
+  std::optional<PackedAttention> attention = {};  ///< where it is the projection of one
 };
 
 /// A stack of quantized matrices, of which the graph gathers some by index.
@@ -63,12 +73,25 @@ struct StackToEmit {
   bool swapped = false;  ///< the output holds [K, N / experts]
 };
 
-/// All experts of a MoE node, with one specification of codes.
+/// Where codes of a row are.
+struct ExpertRow {
+  const QuantizedMatrix* matrix;
+  int64_t row;
+};
+/// One of the two products of all experts, W[N, K] each, with one specification of codes.
+struct ExpertStack {
+  int64_t experts = 0;
+  int64_t n = 0;
+  int64_t k = 0;
+  QuantSpec spec;
+  std::function<ExpertRow(int64_t expert, int64_t row)> row;
+};
+/// All experts of a MoE node. The stacks are read while the nodes are made.
 struct ExpertsToEmit {
-  const onnx::NodeProto* node;               ///< com.microsoft MoE
-  DType type;                                ///< of activations and scales
-  std::vector<const QuantizedMatrix*> up;    ///< first products, by expert
-  std::vector<const QuantizedMatrix*> down;  ///< second ones
+  const onnx::NodeProto* node;  ///< com.microsoft MoE
+  DType type;                   ///< of activations and scales
+  ExpertStack up;               ///< first products
+  ExpertStack down;             ///< second ones
 };
 
 class TableForm;
@@ -89,7 +112,8 @@ class LinearForm : public Form {
       std::span<const QuantSpec> /*specs*/) const {
     return {};
   }
-  /// The nodes that replace the linear. Scales must be finite in the linear's type.
+  /// The nodes that replace the linear; or the attention of which it is a part, when the last of
+  /// them gives what that gives. Scales must be finite in the linear's type.
   [[nodiscard]] virtual std::vector<onnx::NodeProto> Emit(const LinearToEmit& linear,
                                                           TensorSink& sink) const = 0;
   /// The nodes that replace a Gather of matrices.

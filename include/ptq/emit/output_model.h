@@ -47,6 +47,8 @@ class OutputModel {
   /// Returns the bytes written. `rounding`: of activations whose levels are found beforehand.
   int64_t Quantize(const Linear& linear, const QuantizedMatrix& q,
                    std::optional<StaticRounding> rounding = {});
+  /// Whether codes of experts wait for the others of their node: these are not durable yet.
+  [[nodiscard]] bool HoldsExperts() const;
   /// Replaces a table's lookups, and the nodes of the linears that read its codes; appends codes,
   /// which `rows` gives, scales and zero points to the data file. In front of ScaleSite. Returns
   /// the bytes written.

@@ -53,11 +53,21 @@ struct Subject {
   [[nodiscard]] const QuantSpec& spec() const { return decision.spec(); }
 };
 
+/// What of an expert's two products a weight is.
+enum class ExpertPart {
+  kUp,     ///< the first product: of a gated expert that is a MoE's, gate and values in turn
+  kGate,   ///< the gate's half of the first product
+  kValue,  ///< what the gate multiplies
+  kBoth,   ///< the rows of the gate above the others
+  kDown,   ///< the second product
+};
+
 /// Which product of a mixture of experts a linear is.
 struct ExpertPlace {
   int form = -1;       ///< index into Model::spelled_out() of the node that holds it; -1: none
-  int64_t expert = 0;  ///< number of the expert
-  bool down = false;   ///< its second product
+  int mixture = -1;    ///< else, index into Plan::mixtures
+  int64_t expert = 0;  ///< number of the expert; 0 when the weight is a stack of all
+  ExpertPart part = ExpertPart::kUp;
 };
 
 /// How one weight product looks in the graph.
@@ -82,7 +92,22 @@ struct Linear : Subject {
   int table = -1;  ///< index into Plan::tables of the table whose codes it reads; -1: its own
 
   /// Whether the file holds its codes among those of all experts of a node.
-  [[nodiscard]] bool IsExpert() const { return place.form >= 0; }
+  [[nodiscard]] bool IsExpert() const { return place.form >= 0 || place.mixture >= 0; }
+};
+
+/// A mixture of experts that the graph spells out, one after the other or with matrices gathered
+/// from stacks. For each row x of `rows` and the `chosen` largest of its `logits` it computes the
+/// sum of w · (SiLU(x · gate) * (x · value)) · down, w from the softmax over all logits.
+struct Mixture {
+  std::string name;           ///< what the names of its linears begin with
+  ValueId rows = kNoValue;    ///< [T, K]
+  ValueId logits = kNoValue;  ///< [T, experts]
+  ValueId output = kNoValue;  ///< [T, K]
+  int64_t experts = 0;
+  int64_t chosen = 0;
+  bool normalizes = false;  ///< the weights of those that are chosen are divided by their sum
+  bool gathered = false;    ///< from stacks
+  std::vector<std::pair<int, ExpertPlace>> members;  ///< by index into Plan::linears
 };
 
 /// Rows that the graph picks by index, as those of an embedding.
@@ -205,6 +230,7 @@ struct Plan {
   std::vector<Site> sites;                ///< in graph order; only those with a quantized linear
   std::vector<Table> tables;              ///< in the order of the graph's values
   std::vector<Constant> constants;        ///< the same
+  std::vector<Mixture> mixtures;          ///< places of linears tell which become a node
   std::optional<HalfCompute> half;        ///< the graph computes in FP16
   std::optional<QuantizedCaches> caches;  ///< past keys and values become codes
 };

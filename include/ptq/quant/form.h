@@ -109,6 +109,10 @@ class Form {
   /// The forms, by name, that a tensor takes instead when this one refuses it: the first of them
   /// that does not. One that all refuse keeps the source's elements.
   [[nodiscard]] virtual std::span<const std::string_view> Fallbacks() const { return {}; }
+  /// The form, by name, that experts of this one change to where the graph is seen to compute what
+  /// a node for all of them does: those of a stack from which some are gathered, and all of a form
+  /// that names itself. Empty: none.
+  [[nodiscard]] virtual std::string_view ForMixtures() const { return {}; }
   /// What the file holds for it, in bytes: codes, scales, zero points.
   [[nodiscard]] virtual int64_t Bytes(const TensorFacts& tensor,
                                       const FormParameters& parameters) const = 0;

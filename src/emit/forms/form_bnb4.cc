@@ -75,7 +75,7 @@ class Bnb4 : public LinearForm {
 
   // The same bits and groups, of uniform levels.
   [[nodiscard]] std::span<const std::string_view> Fallbacks() const override {
-    static constexpr std::string_view kForms[] = {"matmulnbits"};
+    static constexpr std::string_view kForms[] = {"matmulnbits", "qmoe"};
     return kForms;
   }
 

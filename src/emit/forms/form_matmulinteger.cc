@@ -11,6 +11,7 @@
 #include "bit_packing.h"
 #include "form_nodes.h"
 #include "forms.h"
+#include "quantized_attention.h"
 
 #include "ptq/base/error.h"
 #include "ptq/emit/stored_codes.h"
@@ -77,7 +78,7 @@ class MatMulInteger : public LinearForm {
 
   // The same weights with activations as they are.
   [[nodiscard]] std::span<const std::string_view> Fallbacks() const override {
-    static constexpr std::string_view kForms[] = {"matmulnbits"};
+    static constexpr std::string_view kForms[] = {"matmulnbits", "qmoe"};
     return kForms;
   }
 
@@ -111,6 +112,10 @@ class MatMulInteger : public LinearForm {
     }
     const std::string scales = AddFloats(sink, linear.name + ".weight_scales", DType::kFloat32,
                                          {q.n}, [&] { return q.scales; });
+    if (IsWholeAttention(linear)) {
+      nodes.push_back(QAttentionNode(linear, x, operands, scales));
+      return nodes;
+    }
     const auto at = [&](const char* what) { return linear.output + what; };
     const auto add = [&](const char* type, const char* part, const std::vector<std::string>& inputs,
                          const std::string& output) {

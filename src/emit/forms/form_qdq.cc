@@ -85,7 +85,7 @@ class Qdq : public LinearForm {
 
   // The same codes, in an operator that only ONNX Runtime has.
   [[nodiscard]] std::span<const std::string_view> Fallbacks() const override {
-    static constexpr std::string_view kForms[] = {"matmulnbits"};
+    static constexpr std::string_view kForms[] = {"matmulnbits", "qmoe"};
     return kForms;
   }
 

@@ -71,6 +71,18 @@ TEST_F(MemoryPlanTest, CountsGramMatricesThatComeFromAFile) {
   EXPECT_GT(PlanMemory(executor_, plan_, {true, 0, 0, {}}, 0).peak_bytes, none);
 }
 
+TEST_F(MemoryPlanTest, CountsCodesOfExpertsThatWaitForOthers) {
+  const auto peak = [&] { return PlanMemory(executor_, plan_, {true, 0, 0, {}}, 0).peak_bytes; };
+  const int64_t alone = peak();
+  int64_t bytes = 0;
+  for (Linear& linear : plan_.linears) {
+    if (!linear.decision.quantizes()) continue;
+    linear.place = {0, -1, 0, ExpertPart::kDown};
+    bytes += linear.n * linear.k + linear.n * linear.spec().GroupsFor(linear.k) * 5;
+  }
+  EXPECT_EQ(peak() - alone, bytes);
+}
+
 TEST_F(MemoryPlanTest, AddsToWhatTheProcessHolds) {
   CalibrationSize size{true, 1024, 512, {}};
   const int64_t before = PlanMemory(executor_, plan_, size, 0).peak_bytes;

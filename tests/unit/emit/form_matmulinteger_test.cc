@@ -1,4 +1,6 @@
 // Products of integers: what the nodes compute, run by our kernels, and how siblings share.
+#include <functional>
+
 #include "emit_testing.h"
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -121,6 +123,64 @@ TEST(MatMulInteger, RefusesWhatItCannotHold) {
   EXPECT_THAT(IntegerForm().Refusal(facts, parameters), ::testing::HasSubstr("stack"));
   facts.kind = SubjectKind::kLinear;
   EXPECT_NE(IntegerForm().Refusal(facts, {{8, 32, false, ScaleType::kFloat32}, 4}), "");
+}
+
+/// A packed attention of 2 heads of 2, whose projection has 12 outputs.
+onnx::NodeProto Packed() {
+  onnx::NodeProto packed;
+  testing::FillNode(packed, "Attention", {"x", "w", "b", "mask"}, {"attended"}, "attention");
+  testing::SetInt(packed, "num_heads", 2);
+  return packed;
+}
+
+TEST(MatMulInteger, WritesAPackedAttentionAsAWhole) {
+  std::mt19937 random(8);
+  for (const bool symmetric : {false, true}) {
+    const QuantizedMatrix q = RandomMatrix(12, 8, 8, 0, symmetric, random);
+    const onnx::NodeProto packed = Packed();
+    LinearToEmit linear = IntegerProduct(q);
+    linear.attention = PackedAttention{&packed, 5, "bias_now"};
+    FakeSink sink;
+    const auto nodes = IntegerForm().Emit(linear, sink);
+    ASSERT_THAT(TypesOf(nodes), ::testing::ElementsAre("DynamicQuantizeLinear", "QAttention"));
+    const onnx::NodeProto& node = nodes.back();
+    EXPECT_EQ(node.domain(), "com.microsoft");
+    EXPECT_EQ(node.output(0), "attended");
+    EXPECT_EQ(testing::IntOf(node, "num_heads"), 2);
+    std::vector<std::string> inputs = {nodes[0].output(0), "layer.weight_q8",     "bias_now",
+                                       nodes[0].output(1), "layer.weight_scales", "mask",
+                                       nodes[0].output(2)};
+    if (!symmetric) inputs.push_back("layer.weight_zero_points");
+    EXPECT_THAT(std::vector<std::string>(node.input().begin(), node.input().end()),
+                ::testing::ElementsAreArray(inputs));
+  }
+}
+
+TEST(MatMulInteger, LeavesAnAttentionThatQAttentionCannotComputeAProductOfItsOwn) {
+  std::mt19937 random(9);
+  const QuantizedMatrix q = RandomMatrix(12, 8, 8, 0, false, random);
+  const auto last_type = [&](const std::function<void(LinearToEmit&, onnx::NodeProto&)>& change) {
+    onnx::NodeProto packed = Packed();
+    LinearToEmit linear = IntegerProduct(q);
+    linear.attention = PackedAttention{&packed, 5, "b"};
+    change(linear, packed);
+    FakeSink sink;
+    return IntegerForm().Emit(linear, sink).back().op_type();
+  };
+  EXPECT_EQ(last_type([](auto&, auto&) {}), "QAttention");
+  EXPECT_EQ(last_type([](auto&, auto& packed) {
+              testing::SetInts(packed, "qkv_hidden_sizes", {4, 4, 4});
+            }),
+            "QAttention");
+  EXPECT_EQ(last_type([](auto&, auto& packed) {
+              testing::SetInts(packed, "qkv_hidden_sizes", {2, 2, 8});
+            }),
+            "Mul");
+  EXPECT_EQ(last_type([](auto&, auto& packed) { packed.add_input("past"); }), "Mul");
+  EXPECT_EQ(last_type([](auto&, auto& packed) { packed.add_output("present"); }), "Mul");
+  EXPECT_EQ(last_type([](auto& linear, auto&) { linear.attention->bias.clear(); }), "Mul");
+  EXPECT_EQ(last_type([](auto& linear, auto&) { linear.bias = "correction"; }), "Add");
+  EXPECT_EQ(last_type([](auto& linear, auto&) { linear.type = DType::kFloat16; }), "Cast");
 }
 
 }  // namespace

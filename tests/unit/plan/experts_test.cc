@@ -31,9 +31,9 @@ TEST(Experts, EachHasProductsAndSitesOfItsOwn) {
     ++experts;
     EXPECT_TRUE(linear.decision.quantizes());
     EXPECT_EQ(linear.node_name, "mixture");
-    const std::string stack = linear.place.down ? "moe.down." : "moe.up.";
+    const std::string stack = linear.place.part == ExpertPart::kDown ? "moe.down." : "moe.up.";
     EXPECT_EQ(linear.name, stack + std::to_string(linear.place.expert));
-    EXPECT_EQ(linear.n, linear.place.down ? 32 : 64);
+    EXPECT_EQ(linear.n, linear.place.part == ExpertPart::kDown ? 32 : 64);
   }
   EXPECT_EQ(experts, 6);
   EXPECT_EQ(planned.plan.sites.size(), 6);

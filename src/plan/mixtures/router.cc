@@ -1,5 +1,5 @@
 // Follows a linear's output to a TopK or to the operator that mixes experts.
-#include "router.h"
+#include "mixtures/router.h"
 
 #include <set>
 #include <utility>

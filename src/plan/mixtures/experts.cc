@@ -13,12 +13,10 @@ bool HaveOneForm(const Decision& a, const Decision& b) {
          a.spec().group_size == b.spec().group_size && a.spec().symmetric == b.spec().symmetric;
 }
 
-/// Why the experts of a node stay; empty when they get codes.
-std::string WhyExpertsStay(const Graph& graph, const std::vector<Linear*>& all) {
+}  // namespace
+
+std::string WhyExpertsDiffer(const std::vector<Linear*>& all) {
   const Linear& first = *all.front();
-  if (int64_t(all.size()) != 2 * graph.value(first.stored).constant->dims(0)) {
-    return "weights of several experts in one node that are not read where they are stored";
-  }
   for (const Linear* linear : all) {
     if (!linear->decision.quantizes()) {
       return "QMoE holds all experts of a node, and '" + linear->name + "' gets no codes";
@@ -31,15 +29,17 @@ std::string WhyExpertsStay(const Graph& graph, const std::vector<Linear*>& all) 
   return "";
 }
 
-}  // namespace
-
 void UniteExperts(const Graph& graph, std::vector<Linear>& linears) {
   std::map<int, std::vector<Linear*>> nodes;
   for (Linear& linear : linears) {
-    if (linear.IsExpert()) nodes[linear.place.form].push_back(&linear);
+    if (linear.place.form >= 0) nodes[linear.place.form].push_back(&linear);
   }
   for (const auto& [form, all] : nodes) {
-    const std::string why = WhyExpertsStay(graph, all);
+    const bool are_all =
+        int64_t(all.size()) == 2 * graph.value(all.front()->stored).constant->dims(0);
+    const std::string why = are_all ? WhyExpertsDiffer(all)
+                                    : "weights of several experts in one node that are not read "
+                                      "where they are stored";
     if (why.empty()) continue;
     for (Linear* linear : all) {
       if (linear->decision.quantizes()) Keep(*linear, why);
