@@ -64,8 +64,8 @@ std::string ConcatCacheCodes::AddConstant(const std::string& name, const Shape& 
   if (type_ == DType::kFloat32) {
     return graph_.store.Add(name, type_, shape, std::as_bytes(std::span(values)));
   }
-  std::vector<Half> halves;
-  for (const float value : values) halves.push_back(ToHalf(value));
+  std::vector<Half> halves(values.size());
+  Convert(values, halves);
   return graph_.store.Add(name, type_, shape, std::as_bytes(std::span(halves)));
 }
 
