@@ -62,6 +62,7 @@ struct SegmentSize {
   int64_t widest = 0;    ///< elements of the largest quantized weight
   int64_t grams = 0;     ///< bytes
   int64_t largest_gram = 0;
+  int64_t sample = 0;    ///< ... of the tokens that are kept of its widest site
   int64_t row_tile = 0;  ///< bytes of the rows that are quantized together
   int64_t site = 0;      ///< weight elements of its largest site
   int64_t tables = 0;    ///< bytes that rows are gathered from where they are mapped
@@ -150,6 +151,7 @@ std::vector<SegmentSize> SizesOf(const Executor& executor, const Plan& plan) {
     for (const int linear : site.linears) elements += plan.linears[size_t(linear)].n * k;
     size.site = std::max(size.site, elements);
     const int64_t sample = TokenSample::kMost * k * 4;
+    size.sample = std::max(size.sample, sample);
     size.grams += k * k * 4 + sample;
     size.largest_gram = std::max(size.largest_gram, k * k * 4 + sample);
     size.row_tile = std::max(size.row_tile, std::clamp<int64_t>(k / 4, 64, 512) * k * 4);
@@ -192,6 +194,8 @@ int64_t LargestSegment(const std::vector<SegmentSize>& sizes, const MemoryPlan& 
     int64_t search = size.searched + size.codes + size.site + (calibration.statistics ? grams : 0);
     // A factor in double, what is made of it, tiles of rows at work, and the corrected weights.
     if (factorises) search += 3 * size.largest_gram + threads * kRowBuffers * size.row_tile;
+    // The tokens of one site under its scale, and how far two ranges are from them.
+    if (method.activation_range.needs_sample()) search += 3 * size.sample;
     if (method.propagate) search += 4 * size.site + 4 * size.elements;
     search += size.held;
     // The sample is carried along while the codes are there.

@@ -29,7 +29,8 @@ Json QuantizedJson(const LinearMetadata& linear) {
                {"stored_bits", StoredBits(linear.decision.spec().bits)},
                {"group_size", linear.decision.spec().group_size},
                {"symmetric", linear.decision.spec().symmetric},
-               {"activations", ActivationsName(linear.decision.activations())}};
+               {"activations", ActivationsName(linear.decision.activations(),
+                                               linear.decision.parameters.activation_bits)}};
   const bool leveled = linear.outcome.activation_scale.has_value();
   json["activation_scale"] = leveled ? Json(*linear.outcome.activation_scale) : Json(nullptr);
   json["activation_zero_point"] =

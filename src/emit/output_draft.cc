@@ -102,7 +102,7 @@ class Drafter {
     q.spec = one.spec();
     q.n = one.n;
     q.k = one.k;
-    (void)output_.Quantize(one, q, StaticRounding());
+    (void)output_.Quantize(one, q, ActivationLevels());
   }
 
   /// Those of one weight come together, when the last of their sites has come.

@@ -9,7 +9,7 @@
 #include "forms/form_nodes.h"
 #include "held_experts.h"
 #include "model_writer.h"
-#include "packed_attention.h"
+#include "product_writer.h"
 #include "transform_request.h"
 #include <spdlog/spdlog.h>
 
@@ -40,6 +40,7 @@ struct OutputModel::State {
     }
     passes->Apply(TransformStage::kCopied);
     output.TakeNodes();
+    products = std::make_unique<ProductWriter>(output, plan, passes->folded_constants);
   }
 
   /// All edits are made: everything but the files.
@@ -57,14 +58,9 @@ struct OutputModel::State {
   [[nodiscard]] DType BiasType(const Linear& linear) const {
     return plan.half.has_value() ? linear.operand_type : DType::kUndefined;
   }
-  [[nodiscard]] LinearToEmit Product(const Linear& linear, int node, ValueId bias) const;
   void Replace(int node, std::vector<onnx::NodeProto> nodes);
-  /// Codes of a weight, and the levels of what it is multiplied with where they are known.
-  struct Factors {
-    const QuantizedMatrix& q;
-    std::optional<StaticRounding> rounding;
-  };
-  void QuantizeProduct(const Linear& linear, const Factors& factors, int node, ValueId bias);
+  int64_t QuantizeProducts(const Linear& linear, const QuantizedMatrix& q,
+                           const std::optional<ActivationLevels>& levels);
   void QuantizeStack(const Linear& linear, const QuantizedMatrix& q);
   void InsertMul(const Site& site, std::span<const float> scale);
 
@@ -78,8 +74,8 @@ struct OutputModel::State {
   std::unique_ptr<Transforms> passes;
   std::vector<std::pair<int, std::vector<onnx::NodeProto>>> replaced;  ///< for TakeEdits
   HeldExperts experts;
-  std::map<int, RoundedInputs> rounded;   ///< by scope
-  std::map<int, std::string> own_biases;  ///< of nodes that had none
+  std::unique_ptr<ProductWriter> products;
+  std::map<ValueId, std::vector<float>> addend_errors;  ///< for TakeAddendErrors
   std::vector<int> equal_codes;  ///< FirstWithEqualCodes of a draft, whose codes nobody sees
 };
 
@@ -180,17 +176,18 @@ void OutputModel::AddBias(const Linear& linear, std::span<const float> bias) {
   Tensor own(DType::kFloat32, {linear.n});
   std::ranges::copy(bias, own.mutable_data<float>().begin());
   const Tensor stored = own.Cast(linear.operand_type);
-  state.own_biases[linear.node] = state.store.Add(linear.name + "_bias_correction",
-                                                  linear.operand_type, own.shape(), stored.bytes());
+  const std::string name = state.store.Add(linear.name + "_bias_correction", linear.operand_type,
+                                           own.shape(), stored.bytes());
+  state.products->SetOwnBias(linear.node, name, {bias.begin(), bias.end()});
 }
 
 int64_t OutputModel::Quantize(const Linear& linear, const QuantizedMatrix& q,
-                              std::optional<StaticRounding> rounding) {
+                              std::optional<ActivationLevels> levels) {
   State& state = *state_;
   if (q.n != linear.n || q.k != linear.k) {
     throw InternalError("'" + linear.name + "': codes of another shape");
   }
-  if (StoredBits(q.spec.bits) != q.spec.bits) return Quantize(linear, AsStored(q), rounding);
+  if (StoredBits(q.spec.bits) != q.spec.bits) return Quantize(linear, AsStored(q), levels);
   const int64_t before = state.store.bytes_written();
   if (linear.IsExpert()) {  // all of a node's are written with the last that comes
     auto nodes = state.experts.Take(state.graph, state.plan, linear, q, state.store);
@@ -201,57 +198,34 @@ int64_t OutputModel::Quantize(const Linear& linear, const QuantizedMatrix& q,
     state.QuantizeStack(linear, q);
     return state.store.bytes_written() - before;
   }
-  state.QuantizeProduct(linear, {q, rounding}, linear.node, linear.bias);
-  for (const ConstantProduct& product : linear.constant_products) {
-    state.QuantizeProduct(linear, {q, rounding}, product.node, product.bias);
-  }
-  return state.store.bytes_written() - before;
+  const int64_t aside = state.QuantizeProducts(linear, q, levels);
+  return state.store.bytes_written() - before - aside;
 }
 
 bool OutputModel::HoldsExperts() const { return state_->experts.IsWaiting(); }
-
-/// What is to be known of a product by the weight of `linear`, but for the codes.
-LinearToEmit OutputModel::State::Product(const Linear& linear, int node, ValueId bias) const {
-  const Node& product = graph.nodes()[static_cast<size_t>(node)];
-  LinearToEmit emit;
-  emit.name = linear.name;
-  emit.input = output.editor->InputOf(node, 0);
-  emit.output = product.output(0);
-  if (bias != kNoValue) emit.bias = output.editor->InputOf(node, 2);
-  if (const auto own = own_biases.find(node); own != own_biases.end()) emit.bias = own->second;
-  emit.node_name = product.proto().name();
-  if (emit.node_name.empty()) emit.node_name = linear.name;
-  emit.type = linear.operand_type;
-  emit.q = nullptr;
-  emit.accuracy_level = linear.decision.parameters.FirstLevel();
-  return emit;
-}
 
 void OutputModel::State::Replace(int node, std::vector<onnx::NodeProto> nodes) {
   replaced.emplace_back(node, nodes);
   output.editor->Replace(node, std::move(nodes));
 }
 
-/// Replaces a product by the weight of `linear`. Equal codes are stored once.
-void OutputModel::State::QuantizeProduct(const Linear& linear, const Factors& factors, int node,
-                                         ValueId bias) {
-  LinearToEmit emit = Product(linear, node, bias);
-  const Node& product = graph.nodes()[static_cast<size_t>(node)];
-  emit.name = TensorName(linear);
-  emit.own_name = linear.name;
-  emit.q = &factors.q;
-  emit.activations = linear.decision.activations();
-  // Levels that calibration could not find would cut everything off.
-  if (emit.activations == Activations::kStatic && !factors.rounding.has_value()) {
-    emit.activations = Activations::kFloat;
+/// Replaces the products by a weight. Returns the bytes that are no part of its form.
+int64_t OutputModel::State::QuantizeProducts(const Linear& linear, const QuantizedMatrix& q,
+                                             const std::optional<ActivationLevels>& levels) {
+  const std::string name = TensorName(linear);
+  int64_t aside = 0;
+  const auto quantize = [&](int node, ValueId bias) {
+    ProductWriter::Written written = products->Quantize(linear, {name, q, levels}, node, bias);
+    for (auto& [replaced_node, nodes] : written.heirs) Replace(replaced_node, std::move(nodes));
+    aside += written.aside;
+    if (written.addend_error.empty()) return;
+    addend_errors[graph.outputs(node)[0]] = std::move(written.addend_error);
+  };
+  quantize(linear.node, linear.bias);
+  for (const ConstantProduct& product : linear.constant_products) {
+    quantize(product.node, product.bias);
   }
-  emit.rounding = factors.rounding.value_or(StaticRounding());
-  emit.is_matrix = product.op_type() == "Gemm";
-  emit.rounded = &rounded[graph.ScopeOf(node)];
-  emit.attention = FindPackedAttention(graph, *output.editor, node);
-  auto nodes = WriterOf(*linear.decision.form).Emit(emit, store);
-  const bool whole = emit.attention && nodes.back().output(0) == emit.attention->packed->output(0);
-  Replace(whole ? emit.attention->node : node, std::move(nodes));
+  return aside;
 }
 
 void OutputModel::State::QuantizeStack(const Linear& linear, const QuantizedMatrix& q) {
@@ -285,7 +259,7 @@ int64_t OutputModel::QuantizeTable(const Table& table, const TableRows& rows) {
   }
   for (const int index : table.linears) {
     const Linear& linear = state.plan.linears[size_t(index)];
-    emit.linears.push_back(state.Product(linear, linear.node, linear.bias));
+    emit.linears.push_back(state.products->Product(linear, linear.node, linear.bias));
   }
   TableNodes nodes = TableWriterOf(*table.decision.form).Emit(emit, state.store);
   for (size_t i = 0; i < nodes.lookups.size(); ++i) {
@@ -331,6 +305,10 @@ int64_t OutputModel::StoreAsHalf(const Linear& linear) {
   const auto bytes = state_->passes->half_storage.Store(linear.stored);
   if (bytes.has_value()) return *bytes;
   return BytesOf(linear.stored_type, linear.n * linear.k);
+}
+
+std::map<ValueId, std::vector<float>> OutputModel::TakeAddendErrors() {
+  return std::exchange(state_->addend_errors, {});
 }
 
 nlohmann::json OutputModel::TakeEdits() {

@@ -42,7 +42,7 @@ void Journal::AddBias(int linear, std::vector<float> bias) {
 }
 
 int64_t Journal::Quantize(int linear, const QuantizedMatrix& q, Outcome outcome) {
-  const int64_t bytes = output_.Quantize(plan_.linears[size_t(linear)], q, outcome.Rounding());
+  const int64_t bytes = output_.Quantize(plan_.linears[size_t(linear)], q, outcome.Levels());
   outcome.bytes_after = bytes;
   unsaved_.outcomes.emplace_back(linear, std::move(outcome));
   return bytes;

@@ -44,6 +44,15 @@
 namespace ptq {
 namespace {
 
+/// One more vector [N] to add to a value's rows.
+void AddTo(Tensor& addition, std::vector<float> more) {
+  if (addition.defined()) {
+    const auto known = addition.data<float>();
+    for (size_t i = 0; i < more.size(); ++i) more[i] += known[i];
+  }
+  addition = Tensor::From<float>({std::ssize(more)}, more);
+}
+
 constexpr char kGoesOn[] = " are kept, and the same command goes on from there";
 
 /// Whether rules store tables as FP16, whose rows the expectation does not round.
@@ -253,6 +262,9 @@ class Road {
       const auto linear = size_t(found.linear);
       report_.outcomes[linear].bytes_after =
           journal_.Quantize(found.linear, *found.q, search_.quantizer().outcomes()[linear]);
+    }
+    for (auto& [value, error] : output_.TakeAddendErrors()) {
+      AddTo(result.edits.additions[value], std::move(error));
     }
     witness_.Take(std::move(result.operands), result.edits);
   }

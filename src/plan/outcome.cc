@@ -19,9 +19,16 @@ Json Shown(const T& value) {
 
 }  // namespace
 
-std::optional<StaticRounding> Outcome::Rounding() const {
+void Outcome::SetLevels(const ActivationLevels& levels) {
+  activation_scale = levels.scale;
+  activation_zero_point = levels.zero_point;
+  activation_bits = levels.bits;
+}
+
+std::optional<ActivationLevels> Outcome::Levels() const {
   if (!activation_scale.has_value()) return std::nullopt;
-  return StaticRounding{float(*activation_scale), uint8_t(activation_zero_point)};
+  return ActivationLevels{float(*activation_scale), int(activation_zero_point),
+                          int(activation_bits)};
 }
 
 std::optional<double> Outcome::Relative(double loss) const {

@@ -45,6 +45,7 @@ Method MethodOf(const Recipe& recipe) {
   const bool foreign = recipe.calibration.files.empty() && recipe.statistics.empty();
   method.shrinkage = recipe.shrinkage.value_or(foreign ? kForeignShrinkage : 0.0);
   method.propagate = recipe.propagate.value_or(method.propagate);
+  if (recipe.activations == Activations::kStatic) method.activation_range = recipe.activation_range;
   return method;
 }
 
@@ -70,6 +71,7 @@ PlanOptions PlanOptionsOf(const Recipe& recipe, const Form& codes) {
   options.codes = IsHalfMethod(recipe) ? &HalfForm() : &codes;
   options.parameters.accuracy_level = recipe.accuracy_level;
   options.parameters.activations = recipe.activations;
+  options.parameters.activation_bits = recipe.activation_bits;
   options.parameters.spec.bits = recipe.bits;
   options.parameters.spec.group_size = recipe.group_size;
   options.parameters.spec.symmetric = recipe.symmetric;
@@ -122,7 +124,11 @@ nlohmann::ordered_json ToJson(const Recipe& recipe) {
   }
   json["format"] = recipe.format;
   json["accuracy_level"] = AccuracyLevelJson(recipe.accuracy_level);
-  if (recipe.activations == Activations::kStatic) json["activations"] = "static";
+  if (recipe.activations == Activations::kStatic) {
+    json["activations"] = "static";
+    json["activation_bits"] = recipe.activation_bits;
+    json["activation_range"] = ActivationRangeName(recipe.activation_range);
+  }
   json["layout"] = LayoutName(recipe.layout);
   if (recipe.max_file_size > 0) json["max_file_size"] = recipe.max_file_size;
   json["include"] = recipe.include;

@@ -53,11 +53,11 @@ class Unwritten : public Form {
 
 }  // namespace
 
-std::string_view ActivationsName(Activations activations) {
+std::string_view ActivationsName(Activations activations, int bits) {
   switch (activations) {
     case Activations::kFloat: return "float";
     case Activations::kDynamic: return "uint8 dynamic";
-    case Activations::kStatic: return "uint8 static";
+    case Activations::kStatic: return bits == 16 ? "uint16 static" : "uint8 static";
   }
   return "";
 }

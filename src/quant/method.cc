@@ -2,6 +2,7 @@
 #include "ptq/quant/method.h"
 
 #include <algorithm>
+#include <sstream>
 
 #include "pieces.h"
 
@@ -84,6 +85,18 @@ const ScalingEntry& FindScaling(std::string_view name) { return Find(kScalings, 
 const GridEntry& FindGrid(std::string_view name) { return Find(kGrids, name, "grid"); }
 const RoundingEntry& FindRounding(std::string_view name) {
   return Find(kRoundings, name, "rounding");
+}
+
+std::vector<std::string> ActivationRangeNames() {
+  return {"minmax", "percentile", "mse", "entropy"};
+}
+
+std::string ActivationRangeName(const ActivationRange& range) {
+  const std::string name = ActivationRangeNames()[size_t(range.rule)];
+  if (range.rule != ActivationRange::Rule::kPercentile) return name;
+  std::ostringstream number;
+  number << range.percentile;
+  return name + ":" + number.str();
 }
 
 Method MethodFromPreset(std::string_view name) {

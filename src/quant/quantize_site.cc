@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "activation_range.h"
 #include "bias.h"
 #include "correction.h"
 #include "linear_quantizer.h"
@@ -105,13 +106,16 @@ void Validate(const SiteProblem& problem) {
                                problem.shift_sum.size() != problem.sum.size())) {
     throw InternalError("quantize: the sums are not K");
   }
-  if (problem.activation_block > 0 &&
-      (problem.sample.empty() || int64_t(problem.sample.size()) % problem.k != 0)) {
+  const bool whole = problem.sample.empty() || int64_t(problem.sample.size()) % problem.k == 0;
+  if (!whole || (problem.activation_block > 0 && problem.sample.empty())) {
     throw InternalError("quantize: the tokens are not [rows, K]");
   }
   const bool rounded = problem.activation_levels > 0;
   if (rounded && (problem.lowest.empty() || problem.highest.empty())) {
     throw InternalError("quantize: the range of rounded activations is missing");
+  }
+  if (problem.finds_levels && !rounded) {
+    throw InternalError("quantize: nothing says how many levels are to be found");
   }
   for (const std::span<const float> magnitudes :
        {problem.mean_abs, problem.max_abs, problem.lowest, problem.highest}) {
@@ -352,6 +356,9 @@ SiteResult QuantizeCorrected(const SiteProblem& problem, const Method& method) {
 SiteResult QuantizeSite(const SiteProblem& problem, const Method& method) {
   Validate(problem);
   SiteResult result = QuantizeCorrected(problem, method);
+  if (problem.finds_levels) {
+    result.levels = FindLevels(problem, method.activation_range, result);
+  }
   if (problem.sum.empty()) return result;
   for (size_t i = 0; i < result.linears.size(); ++i) {
     result.linears[i].bias =

@@ -9,7 +9,7 @@
 #include "divide_rows.h"
 #include "effective_weight.h"
 #include "known_linear.h"
-#include "rounded_activation.h"
+#include "site_activations.h"
 #include <spdlog/spdlog.h>
 
 #include "ptq/base/format.h"
@@ -20,12 +20,6 @@
 
 namespace ptq {
 namespace {
-
-/// Channels of the activations that runtimes round together for it; 0: none.
-int64_t BlockOf(const Linear& linear) {
-  const bool is_product = linear.gather < 0 && !linear.IsExpert() && linear.decision.quantizes();
-  return is_product ? linear.decision.form->RoundedBlock(linear.decision.parameters, linear.k) : 0;
-}
 
 /// Folded constants and scaled activations stay this far below the largest binary16 number.
 constexpr float kHalfHeadroom = 0.25f * kHalfMax;
@@ -96,21 +90,6 @@ bool SegmentQuantizer::CorrectsBias(const Site& site) const {
   });
 }
 
-/// The linear, and the products of constants by its weight, read a rounded activation.
-void SegmentQuantizer::AddRounding(const Linear& linear,
-                                   const std::optional<StaticRounding>& levels,
-                                   const std::shared_ptr<const std::vector<float>>& scale,
-                                   ValueEdits& edits) {
-  const Activations activations = linear.decision.activations();
-  if (activations == Activations::kFloat) return;
-  if (activations == Activations::kStatic && !levels.has_value()) return;  // none could be found
-  const auto rounding = std::make_shared<RoundedActivation>(scale, levels);
-  edits.first_inputs[linear.node] = rounding;
-  for (const ConstantProduct& product : linear.constant_products) {
-    edits.first_inputs[product.node] = rounding;
-  }
-}
-
 void SegmentQuantizer::AddOperands(SegmentResult& result) const {
   std::map<int, std::shared_ptr<const std::vector<float>>> scales;
   for (const ScaledSite& scaled : result.scaled) {
@@ -121,7 +100,7 @@ void SegmentQuantizer::AddOperands(SegmentResult& result) const {
     const Linear& linear = plan_.linears[size_t(quantized.linear)];
     const auto& scale = scales[quantized.linear];
     result.operands[linear.operand] = std::make_shared<EffectiveWeight>(quantized.q, scale, linear);
-    AddRounding(linear, outcomes_[size_t(quantized.linear)].Rounding(), scale, result.edits);
+    AddRounding(linear, outcomes_[size_t(quantized.linear)].Levels(), scale, result.edits);
     for (const ConstantProduct& product : linear.constant_products) {
       Linear there = linear;
       there.operand_is_nk = product.operand_is_nk;
@@ -210,14 +189,7 @@ void SegmentQuantizer::SearchOthers(const Site& site, const std::vector<int>& li
     mean_abs = statistics->MeanAbs();
     problem.mean_abs = mean_abs;
     problem.max_abs = statistics->max_abs();
-    if (RoundsActivations(linears)) {
-      problem.activation_levels = kActivationLevels;
-      problem.lowest = statistics->lowest();
-      problem.highest = statistics->highest();
-      range = LargestMagnitudes(problem.lowest, problem.highest);
-      problem.max_abs = range;
-    }
-    AddBlocks(linears, *statistics, problem);
+    AddActivations(plan_, linears, *statistics, range, problem);
     if (CorrectsBias(site)) {
       statistics->Center();
       problem.sum = statistics->sum();
@@ -247,7 +219,7 @@ void SegmentQuantizer::SearchOthers(const Site& site, const std::vector<int>& li
   for (size_t i = 0; i < linears.size(); ++i) {
     LinearResult& own = found.linears[i];
     Record(linears[i], found, own, seen);
-    RecordLevels(linears[i], problem, found.scale);
+    RecordLevels(linears[i], found.levels);
     result.linears.push_back(
         {linears[i], std::make_shared<const QuantizedMatrix>(std::move(own.q)), own.bias});
   }
@@ -272,36 +244,10 @@ Method SegmentQuantizer::MethodOf(const std::vector<int>& linears) const {
   return method;
 }
 
-/// What runtimes round by themselves; it counts where its cost decides.
-void SegmentQuantizer::AddBlocks(const std::vector<int>& linears, const SiteStatistics& statistics,
-                                 SiteProblem& problem) const {
-  if (problem.activation_levels > 0 || statistics.sample().count() == 0) return;
-  problem.counts_activations = false;
-  for (const int index : linears) {
-    const Linear& linear = plan_.linears[size_t(index)];
-    problem.activation_block = std::max(problem.activation_block, BlockOf(linear));
-    if (linear.decision.parameters.accuracy_level == kChosenLevel) {
-      problem.counts_activations = true;
-    }
-  }
-  if (problem.activation_block > 0) problem.sample = statistics.sample().rows();
-}
-
-void SegmentQuantizer::RecordLevels(int linear, const SiteProblem& problem,
-                                    std::span<const float> scale) {
+void SegmentQuantizer::RecordLevels(int linear, const std::optional<ActivationLevels>& levels) {
   const Activations activations = plan_.linears[size_t(linear)].decision.activations();
-  if (activations != Activations::kStatic || problem.lowest.empty()) return;
-  const StaticRounding levels = LevelsFor(problem.lowest, problem.highest, scale);
-  Outcome& outcome = outcomes_[size_t(linear)];
-  outcome.activation_scale = levels.scale;
-  outcome.activation_zero_point = levels.zero_point;
-}
-
-/// Siblings share what they read.
-bool SegmentQuantizer::RoundsActivations(const std::vector<int>& linears) const {
-  return std::ranges::any_of(linears, [&](int linear) {
-    return plan_.linears[size_t(linear)].decision.activations() != Activations::kFloat;
-  });
+  if (activations != Activations::kStatic || !levels.has_value()) return;
+  outcomes_[size_t(linear)].SetLevels(*levels);
 }
 
 /// For --verbose: what was tried at a site, what was chosen, and what that costs.
@@ -373,7 +319,7 @@ void SegmentQuantizer::Record(int linear, const SiteResult& site_result,
   outcome.bias_corrected = !linear_result.bias.empty();
   const Linear& recorded = plan_.linears[size_t(linear)];
   outcome.activation_loss.reset();
-  if (seen.statistics != nullptr && BlockOf(recorded) > 0) {
+  if (seen.statistics != nullptr && RoundedBlockOf(recorded) > 0) {
     outcome.activation_loss = linear_result.activation_loss;
   }
   outcome.tokens = seen.statistics != nullptr ? seen.statistics->count() : 0;

@@ -92,6 +92,11 @@ void SegmentSearch::OpenStatistics(const std::string& sha256) {
     throw InputError("'" + recipe_.statistics.string() + "' was collected on another model than '" +
                      source_.model.path().string() + "'; collect again with quantize stats");
   }
+  if (method_.activation_range.needs_sample() && !statistics_->has_tokens()) {
+    spdlog::warn("'" + recipe_.statistics.string() +
+                 "' holds no tokens as they are, so the levels of all end at the extremes "
+                 "(--activation-range minmax); collect again with quantize stats");
+  }
 }
 
 nlohmann::ordered_json SegmentSearch::Provenance() const {

@@ -19,11 +19,17 @@ constexpr int64_t kChannelTile = 64;
 /// Numbers of a Gram matrix that are copied to be sent together, about.
 constexpr int64_t kSentTogether = int64_t{1} << 22;
 
+/// A matrix of tokens, [rows, stride].
+struct Rows {
+  const float* x;
+  size_t rows;
+  size_t stride;
+};
+
 /// Takes the columns [0, width) of each row into ranges.
-PTQ_VECTOR_CLONES void WidenColumns(const float* x, size_t rows, size_t stride, size_t width,
-                                    float* lowest, float* highest) {
-  for (size_t row = 0; row < rows; ++row) {
-    const float* values = x + row * stride;
+PTQ_VECTOR_CLONES void WidenColumns(const Rows& part, size_t width, float* lowest, float* highest) {
+  for (size_t row = 0; row < part.rows; ++row) {
+    const float* values = part.x + row * part.stride;
     for (size_t j = 0; j < width; ++j) {
       lowest[j] = values[j] < lowest[j] ? values[j] : lowest[j];
       highest[j] = highest[j] < values[j] ? values[j] : highest[j];
@@ -31,14 +37,25 @@ PTQ_VECTOR_CLONES void WidenColumns(const float* x, size_t rows, size_t stride, 
   }
 }
 
-/// Adds x and |x| of the columns [0, width) of each row to sums.
-PTQ_VECTOR_CLONES void AddColumns(const float* x, size_t rows, size_t stride, size_t width,
-                                  float* sums, float* abs_sums) {
-  for (size_t row = 0; row < rows; ++row) {
-    const float* values = x + row * stride;
+/// What one task sums of a part: few enough tokens for float.
+struct ColumnSums {
+  std::array<float, kChannelTile> sums{}, abs_sums{};
+  std::array<float, kChannelTile> lowest{}, highest{};
+};
+
+/// Adds x and |x| of the columns [0, width) of each row to sums, and takes x into ranges.
+PTQ_VECTOR_CLONES void AddColumns(const Rows& part, size_t width, ColumnSums& to) {
+  float* const sums = to.sums.data();
+  float* const abs_sums = to.abs_sums.data();
+  float* const lowest = to.lowest.data();
+  float* const highest = to.highest.data();
+  for (size_t row = 0; row < part.rows; ++row) {
+    const float* values = part.x + row * part.stride;
     for (size_t j = 0; j < width; ++j) {
       sums[j] += values[j];
       abs_sums[j] += std::abs(values[j]);
+      lowest[j] = values[j] < lowest[j] ? values[j] : lowest[j];
+      highest[j] = highest[j] < values[j] ? values[j] : highest[j];
     }
   }
 }
@@ -109,26 +126,23 @@ void SiteStatistics::Add(std::span<const std::span<const float>> parts,
     count_ += static_cast<int64_t>(part.size()) / k_;
   }
   ParallelForTiles(k_, kChannelTile, [&](int64_t begin, int64_t end) {
-    std::array<float, kChannelTile> sums, abs_sums;  // of one part: short enough for float
-    std::array<float, kChannelTile> lowest{}, highest{};
+    ColumnSums tile;
     const auto width = static_cast<size_t>(end - begin);
+    const auto stride = static_cast<size_t>(k_);
     for (const auto& part : parts) {
-      sums.fill(0.0f);
-      abs_sums.fill(0.0f);
-      const auto stride = static_cast<size_t>(k_);
-      const size_t rows = part.size() / stride;
-      AddColumns(part.data() + begin, rows, stride, width, sums.data(), abs_sums.data());
-      WidenColumns(part.data() + begin, rows, stride, width, lowest.data(), highest.data());
+      tile.sums.fill(0.0f);
+      tile.abs_sums.fill(0.0f);
+      AddColumns({part.data() + begin, part.size() / stride, stride}, width, tile);
       for (size_t j = 0; j < width; ++j) {
-        sum_[static_cast<size_t>(begin) + j] += sums[j];
-        abs_sum_[static_cast<size_t>(begin) + j] += abs_sums[j];
+        sum_[static_cast<size_t>(begin) + j] += tile.sums[j];
+        abs_sum_[static_cast<size_t>(begin) + j] += tile.abs_sums[j];
       }
     }
     for (size_t j = 0; j < width; ++j) {
       const size_t channel = static_cast<size_t>(begin) + j;
-      max_abs_[channel] = std::max({max_abs_[channel], -lowest[j], highest[j]});
-      lowest_[channel] = std::min(lowest_[channel], lowest[j]);
-      highest_[channel] = std::max(highest_[channel], highest[j]);
+      max_abs_[channel] = std::max({max_abs_[channel], -tile.lowest[j], tile.highest[j]});
+      lowest_[channel] = std::min(lowest_[channel], tile.lowest[j]);
+      highest_[channel] = std::max(highest_[channel], tile.highest[j]);
     }
   });
   if (!gram_.empty()) AccumulateGram(parts, k_, gram_.data());
@@ -156,10 +170,13 @@ void SiteStatistics::AddWithOriginal(std::span<const std::span<const float>> par
 }
 
 void SiteStatistics::Widen(std::span<const std::span<const float>> parts) {
-  for (const auto& part : parts) {
-    const auto k = static_cast<size_t>(k_);
-    WidenColumns(part.data(), part.size() / k, k, k, lowest_.data(), highest_.data());
-  }
+  ParallelForTiles(k_, kChannelTile, [&](int64_t begin, int64_t end) {
+    const auto stride = static_cast<size_t>(k_);
+    for (const auto& part : parts) {
+      WidenColumns({part.data() + begin, part.size() / stride, stride}, size_t(end - begin),
+                   lowest_.data() + begin, highest_.data() + begin);
+    }
+  });
 }
 
 void SiteStatistics::Merge(const SiteStatistics& other) {

@@ -159,6 +159,12 @@ std::span<const std::byte> StatisticsFile::Find(const std::string& tensor, std::
   return {};
 }
 
+bool StatisticsFile::has_tokens() const {
+  return std::ranges::all_of(sites_, [&](const StoredSite& site) {
+    return header_.contains(Prefix(site.name) + "token_count");
+  });
+}
+
 SiteStatistics StatisticsFile::Read(const std::string& site) const {
   const auto own = std::ranges::find(sites_, site, &StoredSite::name);
   if (own == sites_.end()) {

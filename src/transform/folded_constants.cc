@@ -47,6 +47,20 @@ void FoldedConstants::Apply() {
   for (const Change& change : std::exchange(asked_, {})) ApplyOne(change);
 }
 
+Tensor FoldedConstants::Now(const Use& use) const {
+  const auto known = changed_.find({use.node, use.input});
+  if (known != changed_.end()) return known->second;
+  const Graph& source = graph_.source;
+  const Value& value = source.value(source.inputs(use.node)[static_cast<size_t>(use.input)]);
+  if (value.constant == nullptr) throw InternalError("'" + value.name + "' is not a constant");
+  return source.model().weights().Read(*value.constant).ToFloat32();
+}
+
+std::vector<float> FoldedConstants::DivisorOf(const Use& use) const {
+  const auto known = divisors_.find({use.node, use.input});
+  return known == divisors_.end() ? std::vector<float>() : known->second;
+}
+
 void FoldedConstants::ApplyOne(const Change& change) {
   const auto& [use, operation, operand, type] = change;
   const Graph& source = graph_.source;
@@ -54,11 +68,7 @@ void FoldedConstants::ApplyOne(const Change& change) {
   if (value.constant == nullptr) throw InternalError("'" + value.name + "' is not a constant");
   const auto dtype =
       type != DType::kUndefined ? type : static_cast<DType>(value.constant->data_type());
-  const auto key = std::make_pair(use.node, use.input);
-  const auto known = changed_.find(key);
-  const Tensor before = known != changed_.end()
-                            ? known->second
-                            : source.model().weights().Read(*value.constant).ToFloat32();
+  const Tensor before = Now(use);
   if (static_cast<size_t>(before.size()) != operand.size()) {
     throw InternalError("'" + value.name + "' has " + std::to_string(before.size()) +
                         " elements, what it takes up has " + std::to_string(operand.size()));
@@ -74,7 +84,11 @@ void FoldedConstants::ApplyOne(const Change& change) {
   graph_.editor->SetInput(
       use.node, use.input,
       graph_.store.Add(value.name + "_scaled", dtype, stored.shape(), stored.bytes()));
-  changed_[key] = after;
+  changed_[{use.node, use.input}] = after;
+  if (operation != Operation::kDivide) return;
+  auto& divisor = divisors_[{use.node, use.input}];
+  divisor.resize(operand.size(), 1.0f);
+  for (size_t i = 0; i < operand.size(); ++i) divisor[i] *= operand[i];
 }
 
 }  // namespace ptq

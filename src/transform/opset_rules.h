@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "tensor_ranks.h"
 #include <onnx/onnx_pb.h>
 
 #include "ptq/model/unique_names.h"
+#include "ptq/transform/tensor_ranks.h"
 
 namespace ptq {
 

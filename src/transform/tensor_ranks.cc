@@ -1,5 +1,5 @@
 // Derives numbers of dimensions from declared shapes, constants and the operators between them.
-#include "tensor_ranks.h"
+#include "ptq/transform/tensor_ranks.h"
 
 #include <algorithm>
 #include <set>

@@ -88,6 +88,9 @@ def test_an_option_of_another_command():
         ("--bias-correction", "x", "none, present, all"),
         ("--calib-long", "x", "window, truncate"),
         ("--accuracy-level", "5", "auto, 0, 1, 2, 3, 4"),
+        ("--weights", "int8", "u8, s8"),
+        ("--activation-bits", "4", "8, 16"),
+        ("--activation-range", "kl", "minmax, percentile, mse, entropy"),
     ],
 )
 def test_choices(option, value, choices):
@@ -189,3 +192,37 @@ def test_options_stand_anywhere(source, tmp_path):
     assert (done.returncode, done.stderr) == (0, "") and "int8" in done.stdout
     done = quantize("run", source, "--dry-run", "-qv", "--json=false", "--method=rtn")
     assert done.returncode == 0 and done.stdout.startswith("linear")
+
+
+@pytest.mark.parametrize(
+    "value,words",
+    [
+        ("percentile:200", "a number from 50 to 100"),
+        ("percentile:", "a number from 50 to 100"),
+        ("mse:99", "only percentile has a number behind it"),
+    ],
+)
+def test_ranges_of_activations(value, words):
+    assert words in usage("run", ABSENT, "--activation-range", value)
+
+
+def test_names_of_the_runtimes_quantizer(tmp_path):
+    """--weights and --reduce-range say what --symmetric and --bits say, and contradict them."""
+    source = save(llama(), tmp_path / "source")
+    ids = calibration_ids(tmp_path / "ids.npy")
+
+    def recipe(*options):
+        folder = tmp_path / "-".join(options)
+        done = quantize("run", source, folder, *options, "--calib", ids)
+        assert done.returncode == 0, done.stderr
+        wrote = metadata(folder)["recipe"]
+        return wrote["symmetric"], wrote["bits"]
+
+    assert recipe("--method", "int8") == (False, 8)
+    assert recipe("--method", "int8", "--weights", "s8") == (True, 8)
+    assert recipe("--method", "int8", "--weights", "s8", "--reduce-range") == (True, 7)
+    assert recipe("--method", "int8", "--activations", "static", "--weights", "u8") == (False, 8)
+    for options in (["--weights", "u8", "--symmetric"], ["--reduce-range", "--bits", "8"]):
+        assert "exclude each other" in usage("run", ABSENT, "--method", "int8", *options)
+    assert "did you mean --asymmetric?" in usage("run", ABSENT, "--bits", "4", "--weights", "u8")
+    assert "did you mean --symmetric?" in usage("run", ABSENT, "--weights", "s8")

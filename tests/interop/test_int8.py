@@ -1,11 +1,10 @@
 """Products of 8-bit integers (--method int8) in ONNX Runtime: what is fused, what is computed, and that
 activations with outliers and padding keep their answers."""
 
-import collections
-
 import numpy as np
 import onnx
 import pytest
+from fused_products import ROUNDING, errors, operators, optimized
 from layer_forms import packed_attention, packed_attention_with_past
 from onnx import numpy_helper
 from quantize_cli import (QUANTIZE, SHARED, check_metadata, forward, hashes, quantize, quantized,
@@ -17,37 +16,7 @@ pytestmark = pytest.mark.skipif(
     not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it, or set PTQ_BUILD_DIR"
 )
 
-# Two programs that round activations may choose other codes where a value lies between two of them, and
-# what follows then differs by steps of 1/255; sums in float32 alone differ by 1e-6.
-ROUNDING = 0.03
 FUSED = ("DynamicQuantizeMatMul", "MatMulIntegerToFloat")
-
-
-def operators(model):
-    return collections.Counter(node.op_type for node in model.graph.node)
-
-
-def optimized(model, folder):
-    """The operators that are left when ONNX Runtime has fused what it can."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    return operators(onnx.load(folder / "optimized.onnx", load_external_data=False))
-
-
-def errors(source, result, feeds):
-    """Of ONNX Runtime against the source, and of ONNX Runtime against our own executor."""
-    got = run_session(session(result / "model.onnx"), feeds)
-    wanted = run_session(session(source / "model.onnx"), feeds)
-    own = forward(result / "model.onnx", feeds, result.parent)
-    assert got.keys() == wanted.keys()
-    return (max(relative_error(got[name], wanted[name]) for name in got),
-            max(relative_error(own[name], got[name]) for name in got))  # fmt: skip
-
-
 MODELS = {
     "llama": (lambda: llama(layers=2), 15),
     "llama fp16": (lambda: llama("float16"), 8),
@@ -273,33 +242,6 @@ def test_other_bits_and_groups_are_refused(tmp_path):
         assert done.returncode == 2 and words in done.stderr, done.stderr
 
 
-# Of 7 bits, since signed weights of 8 saturate in ONNX Runtime on processors without VNNI.
-STATIC = ["--method", "int8", "--activations", "static", "--bits", "7"]
-
-
-@pytest.mark.parametrize("name", ["llama", "llama fp16", "encoder"])
-def test_static_levels_are_those_of_calibration_and_everything_is_fused(tmp_path, name):
-    build, linears = MODELS[name]
-    model = build()
-    source = save(model, tmp_path / "source")
-    # What lies outside of the range that was seen is cut off: many tokens.
-    ids = calibration_ids(tmp_path / "ids.npy", rows=128)
-    report = quantized(source, tmp_path / "out", *STATIC, "--calib", ids)
-    assert report["verification"]["done"]
-    for linear in check_metadata(tmp_path / "out")["linears"]:
-        assert linear["quantized"]["activations"] == "uint8 static"
-        assert linear["quantized"]["activation_scale"] > 0
-    left = optimized(tmp_path / "out" / "model.onnx", tmp_path)
-    fused = left["MatMulIntegerToFloat"] + left["QLinearMatMul"]  # the second with what is behind it
-    assert fused == linears and left["DynamicQuantizeLinear"] == 0, left
-    feeds = feeds_of(model)
-    if "attention_mask" in feeds:
-        feeds["attention_mask"][:] = 1
-    against_source, against_own = errors(source, tmp_path / "out", feeds)
-    assert against_own < ROUNDING
-    assert against_source < 0.1
-
-
 def matrices():
     """x [6, 64] through two Gemms, one with a bias."""
     rng = np.random.default_rng(8)
@@ -319,49 +261,14 @@ def matrices():
     )
 
 
-@pytest.mark.parametrize("activations", ["dynamic", "static"])
-def test_products_of_matrices_with_a_bias_are_fused(tmp_path, activations):
+def test_products_of_matrices_with_a_bias_are_fused(tmp_path):
     source = save(matrices(), tmp_path / "source")
     x = np.random.default_rng(9).standard_normal((256, 64)).astype(np.float32)
     np.savez(tmp_path / "x.npz", x=x)
-    options = STATIC if activations == "static" else ["--method", "int8"]
-    report = quantized(source, tmp_path / "out", *options, "--calib", tmp_path / "x.npz")
+    report = quantized(source, tmp_path / "out", "--method", "int8", "--calib", tmp_path / "x.npz")
     left = optimized(tmp_path / "out" / "model.onnx", tmp_path)
     assert left["Gemm"] == left["MatMul"] == left["MatMulInteger"] == 0, left
     assert len(report["linears"]) == 2
     against_source, against_own = errors(source, tmp_path / "out", {"x": x[:6]})
     assert against_own < ROUNDING
     assert against_source < 0.05
-
-
-def test_static_levels_need_samples_and_a_form_that_has_them(tmp_path):
-    source = save(llama(), tmp_path / "source")
-    for options, words in (
-        (["--method", "rtn", "--format", "matmulnbits", "--activations", "static"],
-         "'matmulnbits' cannot have uint8 static activations"),
-        (["--method", "awq", "--format", "qdq", "--activations", "static"], "--bits 8"),
-        (["--method", "int8", "--format", "matmulnbits"], "'matmulnbits' cannot have"),
-    ):  # fmt: skip
-        done = quantize("run", source, tmp_path / "out", *options)
-        assert done.returncode == 2 and words in done.stderr, done.stderr
-
-
-def test_a_layer_that_no_token_reaches_keeps_its_activations(tmp_path):
-    """Levels that nobody has seen would cut everything off; here a branch is never taken."""
-    model = with_branches()
-    (choice,) = [node for node in model.graph.node if node.op_type == "If"]
-    (other,) = [a.g for a in choice.attribute if a.name == "else_branch"]
-    other.node[1].input[1] = "other.weight"
-    weight = np.random.default_rng(4).standard_normal((64, 32)).astype(np.float32) * 0.2
-    model.graph.initializer.append(numpy_helper.from_array(weight, "other.weight"))
-    source = save(model, tmp_path / "source")
-    feeds = feeds_of(model)
-    np.savez(tmp_path / "x.npz", **{name: array[None] if array.ndim == 0 else array
-                                    for name, array in feeds.items()})  # fmt: skip
-    report = quantized(source, tmp_path / "out", *STATIC, "--calib", tmp_path / "x.npz")
-    assert len(report["linears"]) == 3
-    for value in (True, False):
-        feeds = {name: np.array(value) if array.dtype == bool else array
-                 for name, array in feeds.items()}  # fmt: skip
-        against_source, against_own = errors(source, tmp_path / "out", feeds)
-        assert against_source < 0.1 and against_own < ROUNDING

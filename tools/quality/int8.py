@@ -36,6 +36,10 @@ METHODS = {
     "int8 weights": ["--symmetric"],
     "7 bits": ["--symmetric", "--bits", "7"],
     "static": ["--activations", "static"],
+    "static minmax": ["--activations", "static", "--activation-range", "minmax"],
+    "static percentile": ["--activations", "static", "--activation-range", "percentile"],
+    "static entropy": ["--activations", "static", "--activation-range", "entropy"],
+    "static 16 bits": ["--activations", "static", "--activation-bits", "16"],
 }
 SAMPLES = {"demo": "passages", "tinystories": "stories 300+128", "outliers": "stories 300+128",
            "minilm": "sentences"}  # fmt: skip
@@ -99,10 +103,17 @@ def nodes_of(graph):
 
 
 def unfused(result, folder):
+    """Products whose weights are codes still, or made floats again at each run, and the others."""
     session(result, folder / "optimized.onnx")
     left = onnx.load(folder / "optimized.onnx", load_external_data=False)
-    found = collections.Counter(node.op_type for node in nodes_of(left.graph))
-    return found["MatMulInteger"], sum(found[kind] for kind in FUSED)
+    nodes = list(nodes_of(left.graph))
+    found = collections.Counter(node.op_type for node in nodes)
+    matrices = {t.name for t in left.graph.initializer if len(t.dims) == 2}
+    floats = {o for n in nodes if n.op_type == "DequantizeLinear" and n.input[0] in matrices
+              for o in n.output}  # fmt: skip
+    expanded = sum(1 for n in nodes if "Gemm" in n.op_type or "MatMul" in n.op_type
+                   if floats.intersection(n.input))  # fmt: skip
+    return found["MatMulInteger"] + expanded, sum(found[kind] for kind in FUSED)
 
 
 def accepted(source, result, interpreters, folder):

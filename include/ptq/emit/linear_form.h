@@ -17,6 +17,7 @@
 #include "ptq/model/model.h"
 #include "ptq/quant/form.h"
 #include "ptq/quant/spec.h"
+#include "ptq/tensor/activation_levels.h"
 #include "ptq/tensor/dtype.h"
 #include "ptq/transform/tensor_sink.h"
 
@@ -32,8 +33,8 @@ struct RoundedInput {
   std::string zero_point;
 };
 
-/// The activations that earlier linears of a graph have had rounded, by what they read; siblings
-/// share one rounding.
+/// The activations that earlier linears of a graph have had rounded, by what they read and the
+/// levels; siblings share one rounding.
 using RoundedInputs = std::map<std::string, RoundedInput>;
 
 /// The com.microsoft Attention that a projection was taken out of.
@@ -55,10 +56,11 @@ struct LinearToEmit {
   int accuracy_level = 4;
   std::string own_name = {};  ///< instead of `name`, for tensors that no other node may read
   Activations activations = Activations::kFloat;
-  StaticRounding rounding = {};      ///< where the activations are static
+  ActivationLevels levels = {};      ///< where the activations are static
   bool is_matrix = false;            ///< the activation has two dimensions for sure
   RoundedInputs* rounded = nullptr;  ///< of nodes that stand where this one can see them
   std::optional<PackedAttention> attention = {};  ///< where it is the projection of one
+  bool own_bias = false;             ///< `bias` is what EmitAddend gives
 };
 
 /// A stack of quantized matrices, of which the graph gathers some by index.
@@ -94,6 +96,12 @@ struct ExpertsToEmit {
   ExpertStack down;             ///< second ones
 };
 
+/// Constants that are added to a product, as a form writes them.
+struct EmittedAddend {
+  std::vector<onnx::NodeProto> nodes;  ///< the last gives them; none: they stay as they are
+  std::vector<float> values;           ///< what they have become
+};
+
 class TableForm;
 
 /// A form of codes, and what writes it.
@@ -110,6 +118,13 @@ class LinearForm : public Form {
   /// what needs it; 0 for none. `specs` as there.
   [[nodiscard]] virtual std::pair<int64_t, std::string> OpsetNeeded(
       std::span<const QuantSpec> /*specs*/) const {
+    return {};
+  }
+  /// The constants [N] that are added to the linear's product, as the form would rather have them.
+  /// `addend` is empty in a draft, which takes them for such that the form can have.
+  [[nodiscard]] virtual EmittedAddend EmitAddend(const LinearToEmit& /*linear*/,
+                                                 std::span<const float> /*addend*/,
+                                                 TensorSink& /*sink*/) const {
     return {};
   }
   /// The nodes that replace the linear; or the attention of which it is a part, when the last of

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -44,9 +45,12 @@ class OutputModel {
   /// ScaleSite, in front of Quantize.
   void AddBias(const Linear& linear, std::span<const float> bias);
   /// Replaces a linear's node; appends codes, scales and zero points to the data file.
-  /// Returns the bytes written. `rounding`: of activations whose levels are found beforehand.
+  /// Returns the bytes written. `levels`: of activations where they are found beforehand.
   int64_t Quantize(const Linear& linear, const QuantizedMatrix& q,
-                   std::optional<StaticRounding> rounding = {});
+                   std::optional<ActivationLevels> levels = {});
+  /// What Quantize has made the outputs of products too large by since the last call, [N] in the
+  /// source's coordinates: it rounds what is added to them.
+  [[nodiscard]] std::map<ValueId, std::vector<float>> TakeAddendErrors();
   /// Whether codes of experts wait for the others of their node: these are not durable yet.
   [[nodiscard]] bool HoldsExperts() const;
   /// Replaces a table's lookups, and the nodes of the linears that read its codes; appends codes,

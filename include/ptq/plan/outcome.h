@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "ptq/quant/form.h"
+#include "ptq/tensor/activation_levels.h"
 
 namespace ptq {
 
@@ -20,9 +20,11 @@ struct Outcome {
   double loss_after = 0;   ///< the same of what was written
   double energy = 0;       ///< tr(WHWᵀ) or ‖W‖²: losses relative to it are comparable
   int64_t tokens = 0;      ///< calibration tokens seen at its site
-  /// Of activations whose levels are found beforehand: the distance of two, and the code of 0.
+  /// Of activations whose levels are found beforehand: the distance of two, the code of 0, and the
+  /// bits of a code.
   std::optional<double> activation_scale;
   int64_t activation_zero_point = 0;
+  int64_t activation_bits = 8;
   /// What runtimes lose, besides, by rounding the activations of a product of codes; nothing where
   /// they do not, or nothing is known of them. In `loss_after` only where levels are chosen.
   std::optional<double> activation_loss;
@@ -31,7 +33,8 @@ struct Outcome {
   int64_t bytes_before = 0;
   int64_t bytes_after = 0;
 
-  [[nodiscard]] std::optional<StaticRounding> Rounding() const;
+  void SetLevels(const ActivationLevels& levels);
+  [[nodiscard]] std::optional<ActivationLevels> Levels() const;
   /// Losses as parts of the energy; nothing where that is none.
   [[nodiscard]] std::optional<double> RelativeLoss() const { return Relative(loss_after); }
   [[nodiscard]] std::optional<double> RelativeLossBefore() const { return Relative(loss_before); }
@@ -60,6 +63,7 @@ void ForEachField(Visit&& visit) {
   visit("energy", &Outcome::energy, FieldUse::kRecord);
   visit("activation_scale", &Outcome::activation_scale, FieldUse::kRecord);
   visit("activation_zero_point", &Outcome::activation_zero_point, FieldUse::kRecord);
+  visit("activation_bits", &Outcome::activation_bits, FieldUse::kRecord);
   visit("activation_loss", &Outcome::activation_loss, FieldUse::kRecord);
   visit("accuracy_level", &Outcome::accuracy_level, FieldUse::kRecord);
   visit("note", &Outcome::note, FieldUse::kRecord);

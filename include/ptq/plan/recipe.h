@@ -52,6 +52,8 @@ struct Recipe {
   int accuracy_level = 4;  ///< or kChosenLevel
   /// Dynamic: the form is one that has them so; static: forms that leave it open.
   Activations activations = Activations::kFloat;
+  int activation_bits = 8;  ///< of static ones, as their range
+  ActivationRange activation_range;
   Layout layout = Layout::kKeep;
   int64_t max_file_size = 0;  ///< bytes of a data file at most; 0: one takes all
   std::vector<std::string> include;

@@ -39,20 +39,11 @@ struct TensorFacts {
 enum class Activations {
   kFloat,    ///< not at all
   kDynamic,  ///< to 256 levels between the least and the largest value of each run
-  kStatic,   ///< to 256 levels that are found beforehand
+  kStatic,   ///< to levels that are found beforehand
 };
 
-/// "float", "uint8 dynamic", "uint8 static".
-[[nodiscard]] std::string_view ActivationsName(Activations activations);
-
-/// Levels of an activation of 8 bits.
-inline constexpr int kActivationLevels = 256;
-
-/// Levels (code − zero point) · scale for codes of 8 bits.
-struct StaticRounding {
-  float scale = 1;
-  uint8_t zero_point = 0;
-};
+/// "float", "uint8 dynamic", "uint8 static", "uint16 static".
+[[nodiscard]] std::string_view ActivationsName(Activations activations, int bits);
 
 /// An accuracy level of MatMulNBits that calibration chooses: 4, but 0 where 4 costs most.
 inline constexpr int kChosenLevel = -1;
@@ -62,6 +53,7 @@ struct FormParameters {
   QuantSpec spec;                                 ///< of codes
   int accuracy_level = 4;                         ///< of MatMulNBits, or kChosenLevel
   Activations activations = Activations::kFloat;  ///< of forms that leave it open
+  int activation_bits = 8;                        ///< of rounded activations
 
   /// The level as long as none is chosen.
   [[nodiscard]] int FirstLevel() const {

@@ -1,12 +1,14 @@
 // A method is three choices: how weights are scaled, on which grid they lie, how they are rounded.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "ptq/quant/spec.h"
+#include "ptq/tensor/activation_levels.h"
 #include "ptq/tensor/matrix_rows.h"
 
 namespace ptq {
@@ -18,6 +20,21 @@ enum class BiasCorrection {
   kAll,      ///< all that may be given one
 };
 
+/// Between which values the levels of an activation lie that are found beforehand.
+struct ActivationRange {
+  enum class Rule {
+    kMinmax,      ///< all that were seen
+    kPercentile,  ///< a part of them; half of the others is above, half below
+    kMse,         ///< where the products lose least: what is cut off against the levels' distance
+    kEntropy,     ///< where the distribution changes least (KL divergence)
+  };
+  Rule rule = Rule::kMse;
+  double percentile = 99.999;  ///< percent of the values, for kPercentile
+
+  /// Whether single tokens have to be seen, not only the extremes of channels.
+  [[nodiscard]] bool needs_sample() const { return rule != Rule::kMinmax; }
+};
+
 struct Method {
   std::string scaling = "none";      ///< a name of Scalings()
   std::string grid = "minmax";       ///< a name of Grids()
@@ -26,7 +43,14 @@ struct Method {
   BiasCorrection bias = BiasCorrection::kNone;
   double shrinkage = 0;    ///< least part by which the Gram matrix' off-diagonal is shrunk
   bool propagate = false;  ///< whether weights are corrected for the errors of earlier layers
+  /// Of activations whose levels are found beforehand.
+  ActivationRange activation_range = {ActivationRange::Rule::kMinmax};
 };
+
+/// "minmax", "percentile:99.999", "mse", "entropy".
+[[nodiscard]] std::string ActivationRangeName(const ActivationRange& range);
+/// The names of the rules.
+[[nodiscard]] std::vector<std::string> ActivationRangeNames();
 
 /// The method behind a preset name (rtn, awq …). Throws UsageError that lists the presets.
 [[nodiscard]] Method MethodFromPreset(std::string_view name);
@@ -57,6 +81,8 @@ struct SiteProblem {
   int activation_levels = 0;
   std::span<const float> lowest = {};
   std::span<const float> highest = {};
+  /// Whether these levels are to be found: for all runs, not by each. Looks at the `sample`, too.
+  bool finds_levels = false;
   /// Instead, the x / s of each token are rounded in blocks of so many channels, to 255 levels
   /// evenly between ± the largest magnitude (accuracy level 4 of MatMulNBits), which costs what it
   /// costs for the `sample` of tokens, [rows, K]; 0: not rounded so.
@@ -97,6 +123,7 @@ struct SiteResult {
   std::string scaling = "none";  ///< what was kept: none, awq, awq-duo …
   double alpha = 0;
   std::vector<LinearResult> linears;
+  std::optional<ActivationLevels> levels;  ///< of x / s, where they are to be found
 };
 
 /// Quantizes every linear of a site by a method: the scaling is found for all of them together,
@@ -110,8 +137,9 @@ struct SiteResult {
 ///  * The scale is shared by the siblings, so it is kept or dropped for all of them: it must lower
 ///    Σ loss/energy by a margin, and leave no linear above its own unscaled round-to-nearest. The
 ///    next best scale is tried when one does; after a few, the site stays unscaled.
-/// Statistics that are not finite count as none: no scaling, and without a Gram matrix the loss is
-/// ‖Δ‖².
+/// levels of activations that are found from a sample are never worse than those between the
+/// extremes on what the products lose on these rows. Statistics that are not finite count as none:
+/// no scaling, and without a Gram matrix the loss is ‖Δ‖².
 [[nodiscard]] SiteResult QuantizeSite(const SiteProblem& problem, const Method& method);
 
 /// Throws the InputError of QuantizeSite for a weight with a NaN or an infinite value.

@@ -75,14 +75,8 @@ class SegmentQuantizer {
   /// Of a linear, and of linears that are scaled together.
   [[nodiscard]] const Method& MethodOf(const Linear& linear) const;
   [[nodiscard]] Method MethodOf(const std::vector<int>& linears) const;
-  static void AddRounding(const Linear& linear, const std::optional<StaticRounding>& levels,
-                          const std::shared_ptr<const std::vector<float>>& scale,
-                          ValueEdits& edits);
   /// Those of activations that are found beforehand.
-  void RecordLevels(int linear, const SiteProblem& problem, std::span<const float> scale);
-  void AddBlocks(const std::vector<int>& linears, const SiteStatistics& statistics,
-                 SiteProblem& problem) const;
-  [[nodiscard]] bool RoundsActivations(const std::vector<int>& linears) const;
+  void RecordLevels(int linear, const std::optional<ActivationLevels>& levels);
   [[nodiscard]] float SmallestScale(const Site& site, const SiteStatistics& statistics) const;
 
   const Executor& executor_;

@@ -55,6 +55,8 @@ class StatisticsFile {
   [[nodiscard]] const nlohmann::ordered_json& provenance() const { return provenance_; }
   /// In the file's order.
   [[nodiscard]] const std::vector<StoredSite>& sites() const { return sites_; }
+  /// Whether some of the tokens are there, which older versions have not kept.
+  [[nodiscard]] bool has_tokens() const;
   /// Throws InputError when the file does not hold the site.
   [[nodiscard]] SiteStatistics Read(const std::string& site) const;
 

@@ -27,6 +27,11 @@ class FoldedConstants : public Transform {
   /// Asks for addend[c] added to element [.., c].
   void Add(const Use& use, std::span<const float> addend, DType type = DType::kUndefined);
 
+  /// What the node reads there, as float32, with all changes that have been applied.
+  [[nodiscard]] Tensor Now(const Use& use) const;
+  /// By what its elements have been divided altogether; empty: by nothing.
+  [[nodiscard]] std::vector<float> DivisorOf(const Use& use) const;
+
   [[nodiscard]] std::string_view name() const override { return "folded constants"; }
   [[nodiscard]] TransformStage stage() const override { return TransformStage::kEdited; }
   [[nodiscard]] std::string Plan() const override;
@@ -48,6 +53,7 @@ class FoldedConstants : public Transform {
   int64_t foldable_ = 0;  ///< constants that the request's sites may fold into
   std::vector<Change> asked_;
   std::map<std::pair<int, int>, Tensor> changed_;  ///< by node and input, as float32
+  std::map<std::pair<int, int>, std::vector<float>> divisors_;
 };
 
 /// Throws UnsupportedError when `after`, which was `before`, leaves the range of a type, or comes

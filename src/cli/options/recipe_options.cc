@@ -8,6 +8,7 @@
 #include "rule_option.h"
 #include "values.h"
 
+#include "ptq/base/error.h"
 #include "ptq/emit/linear_form.h"
 #include "ptq/quant/form.h"
 #include "ptq/quant/method_names.h"
@@ -17,6 +18,8 @@ namespace {
 
 /// Where large tensors begin; and the more files, the slower a model is fetched.
 constexpr int64_t kSmallestFileSize = int64_t{64} << 10;
+/// Sums of two products of such signed codes fit into 16 bits: no processor saturates.
+constexpr int kReducedBits = 7;
 
 std::vector<std::string> FormatNames() {
   std::vector<std::string> names;
@@ -51,6 +54,17 @@ void AddGroupSize(CLI::App& app, int64_t& target) {
       ->default_str("128");
 }
 
+/// What ONNX Runtime's own quantizer calls them.
+void AddOtherSpellings(CLI::App& app, Recipe& recipe) {
+  AddNames<bool>(app, "--weights", recipe.symmetric, {{"u8", false}, {"s8", true}},
+                 "Type of weights of 8 bits: u8, the same as --asymmetric, or s8, as --symmetric")
+      ->default_str("s8; u8 with --method int8")
+      ->excludes("--symmetric");
+  app.add_flag_callback(
+         "--reduce-range", [&recipe] { recipe.bits = kReducedBits; }, "The same as --bits 7")
+      ->excludes("--bits");
+}
+
 void AddMethodOptions(CLI::App& app, Recipe& recipe) {
   constexpr char kMethods[] = "the method's";
   app.option_defaults()->group("Method");
@@ -66,6 +80,7 @@ void AddMethodOptions(CLI::App& app, Recipe& recipe) {
   AddGroupSize(app, recipe.group_size);
   app.add_flag("--symmetric,!--asymmetric", recipe.symmetric,
                "Fixed zero point (default), or one zero point for each group");
+  AddOtherSpellings(app, recipe);
   AddPatterns(app, "--include", recipe.include,
               "Quantize only linears whose name, or whose ONNX node's name, matches: globs, or "
               "/regular expressions/");
@@ -112,6 +127,45 @@ void AddCacheOptions(CLI::App& app, Recipe& recipe) {
                   "Scales of a quantized cache: one for each channel of each head, or one");
 }
 
+/// A rule, of percentiles with a number behind it.
+ActivationRange ParseActivationRange(const std::string& text) {
+  const size_t colon = text.find(':');
+  ActivationRange range;
+  range.rule =
+      static_cast<ActivationRange::Rule>(FindName(text.substr(0, colon), ActivationRangeNames()));
+  if (colon == std::string::npos) return range;
+  if (range.rule != ActivationRange::Rule::kPercentile) {
+    throw BadValue(Quoted(text) +
+                   ": only percentile has a number behind it, as in "
+                   "percentile:99.99");
+  }
+  range.percentile = ParseReal(text.substr(colon + 1), {.least = 50, .most = 100});
+  return range;
+}
+
+void AddActivationOptions(CLI::App& app, Recipe& recipe) {
+  AddNames<Activations>(app, "--activations", recipe.activations,
+                        {{"float", Activations::kFloat},
+                         {"dynamic", Activations::kDynamic},
+                         {"static", Activations::kStatic}},
+                        "What linears multiply: floats, 8-bit codes of levels that each run finds "
+                        "(matmulinteger), or codes of levels that calibration finds (qdq)")
+      ->default_str("float; dynamic with --method int8");
+  AddNames<int>(app, "--activation-bits", recipe.activation_bits, {{"8", 8}, {"16", 16}},
+                "Bits of static activations: 16 for NPUs, for CPUs have no such products")
+      ->default_str("8");
+  app.add_option_function<std::string>(
+         "--activation-range",
+         [&recipe](const std::string& text) {
+           recipe.activation_range = ParseActivationRange(text);
+         },
+         "Where the levels of static activations end: at the extremes, at a percentile of what was "
+         "seen (percentile:99.999), where products lose least, or where the distribution changes "
+         "least")
+      ->type_name(CLI::detail::join(ActivationRangeNames(), "|"))
+      ->default_str(ActivationRangeName(recipe.activation_range));
+}
+
 void AddOutputOptions(CLI::App& app, Recipe& recipe) {
   app.option_defaults()->group("Output");
   AddName(app, "--format,--form", recipe.format, FormatNames(), "Operators written");
@@ -143,13 +197,7 @@ void AddOutputOptions(CLI::App& app, Recipe& recipe) {
                   "too, as it does with --method fp16");
   AddChoice<bool>(app, "--io-types", recipe.half_io, {{"keep", false}, {"fp16", true}},
                   "Float inputs and outputs of a graph that computes in FP16, caches included");
-  AddNames<Activations>(app, "--activations", recipe.activations,
-                        {{"float", Activations::kFloat},
-                         {"dynamic", Activations::kDynamic},
-                         {"static", Activations::kStatic}},
-                        "What linears multiply: floats, 8-bit codes of levels that each run finds "
-                        "(matmulinteger), or that calibration does (qdq)")
-      ->default_str("float; dynamic with --method int8");
+  AddActivationOptions(app, recipe);
   AddNames<int>(
       app, "--accuracy-level", recipe.accuracy_level, AccuracyLevels(),
       "MatMulNBits accuracy_level: 4 computes in int8 (fast), 0 in the activations' type; "
@@ -222,11 +270,18 @@ void AddRequantizeOption(CLI::App& app, bool& requantize) {
 }
 
 void CompleteRecipe(const CLI::App& app, Recipe& recipe) {
+  const auto given = [&](const std::string& option) { return app.get_option(option)->count() > 0; };
   TakeMethodDefaults(recipe, [&](std::string_view key) {
     std::string option = "--" + std::string(key);
     std::ranges::replace(option, '_', '-');
-    return app.get_option(option)->count() > 0;
+    return given(option) || (option == "--symmetric" && given("--weights")) ||
+           (option == "--bits" && given("--reduce-range"));
   });
+  if (given("--weights") && recipe.bits < kReducedBits) {
+    throw UsageError("--weights names types of 8 bits, and the weights have " +
+                     std::to_string(recipe.bits) + ": did you mean " +
+                     (recipe.symmetric ? "--symmetric?" : "--asymmetric?"));
+  }
 }
 
 void AddRecipeOptions(CLI::App& app, Recipe& recipe) {

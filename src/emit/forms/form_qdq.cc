@@ -115,6 +115,13 @@ class Qdq : public LinearForm {
     return {kUpgradedOpset, "the QDQ format"};
   }
 
+  [[nodiscard]] EmittedAddend EmitAddend(const LinearToEmit& linear, std::span<const float> addend,
+                                         TensorSink& sink) const override {
+    if (linear.activations != Activations::kStatic) return {};
+    AloneSink alone(sink, linear);
+    return IntegerAddend(linear, addend, alone);
+  }
+
   [[nodiscard]] std::vector<onnx::NodeProto> Emit(const LinearToEmit& linear,
                                                   TensorSink& sink) const override {
     const QuantizedMatrix& q = *linear.q;

@@ -79,13 +79,18 @@ void CheckForms(const Recipe& recipe) {
   if (recipe.activations != form.activations(parameters) && !IsHalfMethod(recipe) &&
       recipe.activations != Activations::kFloat) {
     throw UsageError("the format '" + recipe.format + "' cannot have " +
-                     std::string(ActivationsName(recipe.activations)) +
+                     std::string(ActivationsName(recipe.activations, recipe.activation_bits)) +
                      " activations: dynamic ones are those of matmulinteger, static ones of qdq");
   }
   if (recipe.activations == Activations::kStatic && (recipe.bits < 7 || recipe.group_size != 0)) {
     throw UsageError(
         "products of integers (--activations static) have weights of 8 bits with one scale a row: "
         "--bits 8 --group-size channel");
+  }
+  if (recipe.activation_bits != 8 && recipe.activations != Activations::kStatic) {
+    throw UsageError(
+        "levels of 16 bits are found beforehand (--activations static); those that each run finds "
+        "have 8");
   }
   if (recipe.from_qat && IsHalfMethod(recipe)) {
     throw UsageError(

@@ -2,6 +2,10 @@
 // take.
 #include "integer_product.h"
 
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <utility>
@@ -13,6 +17,9 @@
 
 namespace ptq {
 namespace {
+
+/// Of an activation's and a weight's code, less their zero points.
+constexpr double kLargestProduct = 255.0 * 255.0;
 
 /// Appends nodes whose names begin alike.
 class Nodes {
@@ -41,15 +48,21 @@ std::string AddScalar(TensorSink& sink, const std::string& name, DType dtype, T 
 std::string RoundedActivationOf(const LinearToEmit& linear, TensorSink& alone, Nodes& nodes) {
   const std::string base = linear.output + "_input";  // no other node's output has that name
   std::string rounded = base + "_rounded";
+  const ActivationLevels& levels = linear.levels;
   if (linear.rounded != nullptr) {
-    const auto [known, is_new] =
-        linear.rounded->try_emplace(linear.input, RoundedInput{rounded, "", ""});
+    // Linears that are calibrated apart from their siblings have levels of their own.
+    const std::string key = linear.input + '\n' + std::to_string(levels.zero_point) + '\n' +
+                            std::to_string(std::bit_cast<uint32_t>(levels.scale));
+    const auto [known, is_new] = linear.rounded->try_emplace(key, RoundedInput{rounded, "", ""});
     if (!is_new) return known->second.codes;
   }
   const std::string scale =
-      AddScalar(alone, linear.name + ".input_scale", DType::kFloat32, linear.rounding.scale);
-  const std::string zero = AddScalar(alone, linear.name + ".input_zero_point", DType::kUint8,
-                                     linear.rounding.zero_point);
+      AddScalar(alone, linear.name + ".input_scale", DType::kFloat32, levels.scale);
+  const std::string zero_name = linear.name + ".input_zero_point";
+  const std::string zero =
+      levels.bits == 16
+          ? AddScalar(alone, zero_name, DType::kUint16, static_cast<uint16_t>(levels.zero_point))
+          : AddScalar(alone, zero_name, DType::kUint8, static_cast<uint8_t>(levels.zero_point));
   std::string input = linear.input;
   if (linear.type != DType::kFloat32) {
     input = base + "_float";
@@ -78,12 +91,51 @@ std::vector<onnx::NodeProto> IntegerProduct(const LinearToEmit& linear, TensorSi
   const std::string floats = linear.output + "_weight_dequantized";
   SetInt(nodes.Add("DequantizeLinear", "/dequantize", weight, floats), "axis", 1);
   const bool casts = linear.type != DType::kFloat32;
-  const std::string product = linear.bias.empty() ? linear.output : linear.output + "_product";
+  const bool within = linear.is_matrix && linear.own_bias;
+  const bool behind = !linear.bias.empty() && !within;
+  const std::string product = behind ? linear.output + "_product" : linear.output;
   const std::string made = casts ? linear.output + "_float" : product;
-  nodes.Add(linear.is_matrix ? "Gemm" : "MatMul", "", {x, floats}, made);
+  std::vector<std::string> operands = {x, floats};
+  if (within) operands.push_back(linear.bias);
+  nodes.Add(linear.is_matrix ? "Gemm" : "MatMul", "", operands, made);
   if (casts) nodes.Cast("/output_cast", made, product, linear.type);
-  if (!linear.bias.empty()) nodes.Add("Add", "/bias", {product, linear.bias}, linear.output);
+  if (behind) nodes.Add("Add", "/bias", {product, linear.bias}, linear.output);
   return nodes.Take();
+}
+
+EmittedAddend IntegerAddend(const LinearToEmit& linear, std::span<const float> addend,
+                            TensorSink& alone) {
+  const QuantizedMatrix& q = *linear.q;
+  const auto steps = [&] {
+    std::vector<float> scales = q.scales;
+    for (float& scale : scales) scale *= linear.levels.scale;
+    return scales;
+  };
+  std::vector<int32_t> codes;
+  std::vector<float> values;
+  if (!addend.empty()) {
+    const std::vector<float> scales = steps();
+    // ONNX Runtime sums in 32 bits; no kernel does for activations of 16.
+    const double products = linear.levels.bits == 8 ? double(q.k) * kLargestProduct : 0;
+    for (size_t i = 0; i < addend.size(); ++i) {
+      const double code = std::nearbyint(double(addend[i]) / double(scales[i]));
+      if (!(std::abs(code) + products <= double(std::numeric_limits<int32_t>::max()))) return {};
+      codes.push_back(static_cast<int32_t>(code));
+      values.push_back(float(codes.back()) * scales[i]);  // as DequantizeLinear does
+    }
+  }
+  Nodes nodes(linear);
+  const std::vector<std::string> inputs = {
+      alone.AddPacked(linear.name + ".bias_q32", DType::kInt32, {q.n},
+                      [&] {
+                        const auto bytes = std::as_bytes(std::span(codes));
+                        return std::vector<std::byte>(bytes.begin(), bytes.end());
+                      }),
+      AddFloats(alone, linear.name + ".bias_scales", DType::kFloat32, {q.n}, steps)};
+  SetInt(nodes.Add("DequantizeLinear", "/dequantize_bias", inputs,
+                   linear.output + "_bias_dequantized"),
+         "axis", 0);
+  return {nodes.Take(), std::move(values)};
 }
 
 }  // namespace ptq

@@ -9,6 +9,8 @@
 #include "product/matmul_core.h"
 #include "strided.h"
 
+#include "ptq/tensor/activation_levels.h"
+
 namespace ptq {
 namespace {
 
@@ -48,23 +50,14 @@ struct DynamicQuantized {
 /// Asymmetric 8-bit codes of the whole tensor; the range always holds 0.
 DynamicQuantized QuantizeDynamically(const Tensor& x) {
   const auto values = x.data<float>();
-  float low = 0.0f;
-  float high = 0.0f;
-  for (const float v : values) {
-    low = std::min(low, v);
-    high = std::max(high, v);
-  }
-  DynamicQuantized result{Tensor(DType::kUint8, x.shape()), 1.0f, 0};
-  if (high > low) result.scale = (high - low) / 255.0f;
-  result.zero_point =
-      static_cast<uint8_t>(std::nearbyint(std::clamp(-low / result.scale, 0.0f, 255.0f)));
+  const ActivationLevels levels = LevelsOf(values);
+  DynamicQuantized result{Tensor(DType::kUint8, x.shape()), levels.scale,
+                          static_cast<uint8_t>(levels.zero_point)};
   uint8_t* codes = result.codes.mutable_data<uint8_t>().data();
-  const float zero = result.zero_point;
   ParallelForTiles(x.size(), kElementTile, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const float code = std::nearbyint(values[static_cast<size_t>(i)] / result.scale) + zero;
-      codes[i] = static_cast<uint8_t>(std::clamp(code, 0.0f, 255.0f));
-    }
+    std::vector<float> wide(static_cast<size_t>(end - begin));
+    CodesOf(values.subspan(static_cast<size_t>(begin), wide.size()), levels, wide.data());
+    std::ranges::transform(wide, codes + begin, [](float code) { return uint8_t(code); });
   });
   return result;
 }

@@ -22,7 +22,7 @@ LinearToEmit StaticProduct(const QuantizedMatrix& q, const std::string& name,
   linear.type = DType::kFloat32;
   linear.q = &q;
   linear.activations = Activations::kStatic;
-  linear.rounding = {0.5f, 7};
+  linear.levels = {0.5f, 7};
   linear.rounded = rounded;
   return linear;
 }
@@ -78,6 +78,70 @@ TEST(IntegerProduct, IsAGemmWhereTheActivationIsAMatrixForSure) {
   EXPECT_THAT(Operators(FindLinearForm("qdq").Emit(linear, sink)),
               ::testing::ElementsAre("Cast", "QuantizeLinear", "DequantizeLinear",
                                      "DequantizeLinear", "Gemm", "Cast", "Add"));
+}
+
+TEST(IntegerProduct, HasLevelsOfItsOwnWhereItsSiblingHasOthers) {
+  std::mt19937 random(34);
+  const QuantizedMatrix q = RandomMatrix(4, 8, 8, 0, false, random);
+  FakeSink sink;
+  RoundedInputs rounded;
+  (void)FindLinearForm("qdq").Emit(StaticProduct(q, "a", &rounded), sink);
+  LinearToEmit other = StaticProduct(q, "b", &rounded);
+  other.levels.zero_point = 8;
+  EXPECT_EQ(Operators(FindLinearForm("qdq").Emit(other, sink)).front(), "QuantizeLinear");
+}
+
+TEST(IntegerProduct, RoundsTheActivationToSixteenBits) {
+  std::mt19937 random(35);
+  const QuantizedMatrix q = RandomMatrix(4, 8, 8, 0, true, random);
+  FakeSink sink;
+  LinearToEmit linear = StaticProduct(q, "a", nullptr);
+  linear.levels = {0.5f, 40000, 16};
+  const auto nodes = FindLinearForm("qdq").Emit(linear, sink);
+  const Tensor& zero = sink.tensors.at(nodes[0].input(2));
+  EXPECT_EQ(zero.dtype(), DType::kUint16);
+  EXPECT_EQ(zero.data<uint16_t>()[0], 40000);
+}
+
+TEST(IntegerProduct, AddsThirtyTwoBitsInStepsOfBothScales) {
+  std::mt19937 random(36);
+  const QuantizedMatrix q = RandomMatrix(4, 8, 8, 0, true, random);
+  FakeSink sink;
+  LinearToEmit linear = StaticProduct(q, "a", nullptr);
+  const std::vector<float> bias = {1.5f, -0.25f, 0, 1000};
+  const auto [nodes, values] = FindLinearForm("qdq").EmitAddend(linear, bias, sink);
+  ASSERT_THAT(Operators(nodes), ::testing::ElementsAre("DequantizeLinear"));
+  const auto codes = sink.tensors.at(nodes[0].input(0)).data<int32_t>();
+  const auto steps = sink.tensors.at(nodes[0].input(1)).data<float>();
+  for (size_t n = 0; n < bias.size(); ++n) {
+    EXPECT_EQ(steps[n], 0.5f * q.scales[n]);
+    EXPECT_EQ(values[n], float(codes[n]) * steps[n]);
+    EXPECT_LE(std::abs(double(codes[n]) * double(steps[n]) - double(bias[n])),
+              0.5001 * std::abs(double(steps[n])));
+  }
+  linear.bias = nodes[0].output(0);
+  linear.own_bias = true;
+  const auto behind = FindLinearForm("qdq").Emit(linear, sink);
+  EXPECT_EQ(behind.back().op_type(), "Add");
+  linear.is_matrix = true;
+  const auto within = FindLinearForm("qdq").Emit(linear, sink);
+  EXPECT_EQ(within.back().op_type(), "Gemm");
+  EXPECT_EQ(within.back().input(2), linear.bias);
+  EXPECT_EQ(within.back().output(0), "a_y");
+}
+
+TEST(IntegerProduct, AddsFloatsWhereThirtyTwoBitsDoNotHoldTheSum) {
+  std::mt19937 random(37);
+  const QuantizedMatrix q = RandomMatrix(2, 8, 8, 0, true, random);
+  FakeSink sink;
+  const LinearToEmit linear = StaticProduct(q, "a", nullptr);
+  const float step = 0.5f * q.scales[0];
+  // Of 2³¹ − 1, the largest sum of 8 products takes 8 · 255².
+  for (const auto& [codes, fits] : {std::pair{2.1469e9f, true}, std::pair{2.1471e9f, false}}) {
+    const std::vector<float> bias = {codes * step, 0};
+    const auto emitted = FindLinearForm("qdq").EmitAddend(linear, bias, sink);
+    EXPECT_EQ(!emitted.nodes.empty(), fits) << codes;
+  }
 }
 
 TEST(IntegerProduct, TakesWholeRowsOfEightBits) {

@@ -22,6 +22,7 @@ Outcome Scaled() {
   outcome.activation_zero_point = 128;
   outcome.activation_loss = 0.5;
   outcome.accuracy_level = 4;
+  outcome.activation_bits = 16;
   outcome.note = "why";
   outcome.bytes_before = 7;
   outcome.bytes_after = 5;
@@ -38,7 +39,7 @@ TEST(Outcome, SurvivesABinaryRecordWithEveryField) {
     EXPECT_NE(Scaled().*field, Outcome().*field) << name << " is not tested";
     ++fields;
   });
-  EXPECT_EQ(fields, 15u);
+  EXPECT_EQ(fields, 16u);
   EXPECT_EQ(nlohmann::json(Outcome()).get<Outcome>().alpha, std::nullopt);
 }
 

@@ -54,18 +54,9 @@ TEST(RoundedActivation, RoundsInTheScaledCoordinates) {
 
 TEST(RoundedActivation, RoundsToLevelsThatAreGivenAndCutsOffWhatIsOutside) {
   const Tensor x = Tensor::From<float>({6}, {-9, -1.1f, 0.25f, 0.75f, 1.2f, 999});
-  const Tensor rounded = RoundedActivation(nullptr, StaticRounding{0.5f, 3}).Of(x);
+  const Tensor rounded = RoundedActivation(nullptr, ActivationLevels{0.5f, 3}).Of(x);
   const std::vector<float> expected = {-1.5f, -1, 0, 1, 1, 126};  // halves to even
   for (size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(rounded.data<float>()[i], expected[i]);
-}
-
-TEST(LevelsFor, SpansTheRangeOfAllChannels) {
-  const std::vector<float> lowest = {-1, 0, -3}, highest = {2, 8, 0}, s = {0.5f, 4, 1};
-  const StaticRounding plain = LevelsFor(lowest, highest, {});
-  EXPECT_FLOAT_EQ(plain.scale, 11.0f / 255);
-  EXPECT_EQ(plain.zero_point, 70);  // 3 / (11 / 255) = 69.5
-  EXPECT_FLOAT_EQ(LevelsFor(lowest, highest, s).scale, 7.0f / 255);
-  EXPECT_EQ(LevelsFor(std::vector<float>{0}, std::vector<float>{0}, {}).scale, 1);
 }
 
 TEST(RoundedActivation, LeavesZerosAlone) {

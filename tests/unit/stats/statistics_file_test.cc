@@ -65,6 +65,20 @@ TEST(StatisticsFile, GivesBackEveryBit) {
   EXPECT_THROW((void)file.Read("d"), InputError);
 }
 
+TEST(StatisticsFile, ReadsOlderFilesWithoutTokens) {
+  const TempDirectory directory;
+  WriteTwo(directory.path() / "s");
+  EXPECT_TRUE(StatisticsFile(directory.path() / "s").has_tokens());
+  std::string bytes = ReadTextFile(directory.path() / "s");
+  for (const std::string name : {"a/b/token_count", "c/token_count"}) {  // by no name that is known
+    bytes[bytes.find("\"" + name + "\"") + name.size()] = 'z';
+  }
+  const StatisticsFile older(directory.Write("older", bytes));
+  EXPECT_FALSE(older.has_tokens());
+  EXPECT_EQ(older.Read("c").count(), 4);
+  EXPECT_EQ(older.Read("c").sample().count(), 0);
+}
+
 TEST(StatisticsFile, AppearsWhenItIsComplete) {
   const TempDirectory directory;
   {

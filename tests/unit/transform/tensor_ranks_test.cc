@@ -1,5 +1,5 @@
 // Ranks are told where they are certain, and nowhere else.
-#include "tensor_ranks.h"
+#include "ptq/transform/tensor_ranks.h"
 
 #include <optional>
 
