@@ -3,11 +3,10 @@
 
 #include <algorithm>
 #include <limits>
-#include <map>
-#include <set>
 #include <string>
-#include <utility>
 #include <vector>
+
+#include "segment_sizes.h"
 
 #include "ptq/base/error.h"
 #include "ptq/base/format.h"
@@ -15,7 +14,6 @@
 #include "ptq/base/parallel.h"
 #include "ptq/emit/stored_codes.h"
 #include "ptq/model/constant_view.h"
-#include "ptq/stats/token_sample.h"
 
 namespace ptq {
 namespace {
@@ -32,8 +30,6 @@ constexpr int64_t kRowPages = 32 << 10;
 constexpr int64_t kMicroBatchTokens = 2048;
 /// Copies of a tile of rows that a thread makes of it.
 constexpr int64_t kRowBuffers = 8;
-/// Mapped bytes of a large weight that is multiplied as it is stored (runtime/run_once.cc).
-constexpr int64_t kStoredWindow = 32 << 20;
 /// Tokens of the sample that verifies (pipeline/witness_sample.cc), with calibration and without.
 constexpr int64_t kVerifiedTokens = 64;
 constexpr int64_t kMadeUpTokens = 16;
@@ -50,123 +46,6 @@ constexpr int64_t kGapsPart = 3;
 /// By how much two processes that do the same differ.
 constexpr int64_t kNoise = 1 << 20;
 constexpr int64_t kUnlimited = std::numeric_limits<int64_t>::max();
-
-/// Sizes of one segment.
-struct SegmentSize {
-  int64_t elements = 0;  ///< of the weights that calibration runs (not the head)
-  int64_t codes = 0;     ///< bytes of its linears' results before they are packed
-  int64_t stored = 0;    ///< bytes of all its linears' weights in the file
-  int64_t searched = 0;  ///< ... of those that are quantized
-  int64_t kept = 0;      ///< ... of the others, as far as they are mapped at once
-  int64_t results = 0;   ///< bytes of its weights in the written file, as far as they are mapped
-  int64_t widest = 0;    ///< elements of the largest quantized weight
-  int64_t grams = 0;     ///< bytes
-  int64_t largest_gram = 0;
-  int64_t sample = 0;    ///< ... of the tokens that are kept of its widest site
-  int64_t row_tile = 0;  ///< bytes of the rows that are quantized together
-  int64_t site = 0;      ///< weight elements of its largest site
-  int64_t tables = 0;    ///< bytes that rows are gathered from where they are mapped
-  int64_t copies = 0;    ///< ... of tables that lie misaligned in the file, which are copied
-  int64_t held = 0;      ///< ... of codes of experts that wait for the others of their node
-  int64_t inputs = 0;    ///< widths of its sites' activations, and of its linears' outputs
-  int64_t outputs = 0;
-};
-
-/// Whether a row of the weight W[N, K] is stored in one piece, not spread over the whole.
-bool RowsLieTogether(const Graph& graph, const Linear& linear) {
-  const auto view = ViewConstant(graph, linear.operand);
-  if (!view || !view->placement || view->shape.size() < 2) return false;
-  const size_t last = view->shape.size() - 1;
-  return view->placement->strides[linear.operand_is_nk ? last : last - 1] == 1;
-}
-
-/// What a weight costs while it is searched, and in the verification.
-void AddWeight(const Graph& graph, const Linear& linear, SegmentSize& size) {
-  const int64_t stored = StoredBytes(graph, linear);
-  if (linear.table >= 0) {  // a few rows at a time
-    size.kept += std::min(stored, kStoredWindow);
-    size.results += linear.decision.bytes;
-    return;
-  }
-  if (linear.decision.quantizes()) {
-    const int64_t groups = linear.n * linear.spec().GroupsFor(linear.k);
-    size.codes += linear.n * linear.k + groups * int64_t(sizeof(float) + 1);
-    size.searched += stored;
-    size.results += linear.decision.bytes;
-    size.widest = std::max(size.widest, linear.n * linear.k);
-    return;
-  }
-  const bool in_rows = RowsLieTogether(graph, linear);
-  const auto mapped = [&](int64_t bytes) {
-    return in_rows ? std::min(bytes, kStoredWindow) : bytes;
-  };
-  size.kept += mapped(stored);
-  size.results += mapped(linear.decision.halves() ? linear.decision.bytes : stored);
-}
-
-/// Codes of experts, which are there once more until those of all are packed: from the first to the
-/// last segment that has some.
-void AddHeld(const Executor& executor, const Plan& plan, std::vector<SegmentSize>& sizes) {
-  struct Held {
-    size_t first, last;
-    int64_t bytes = 0;
-  };
-  std::map<std::pair<int, int>, Held> nodes;
-  for (const Linear& linear : plan.linears) {
-    if (!linear.IsExpert() || !linear.decision.quantizes()) continue;
-    const size_t segment = executor.plan().SegmentOfStep(linear.node);
-    Held& held =
-        nodes.try_emplace({linear.place.form, linear.place.mixture}, Held{segment, segment})
-            .first->second;
-    held.first = std::min(held.first, segment);
-    held.last = std::max(held.last, segment);
-    const int64_t groups = linear.n * linear.spec().GroupsFor(linear.k);
-    held.bytes += linear.n * linear.k + groups * int64_t(sizeof(float) + 1);
-    if (linear.place.part != ExpertPart::kDown) {  // in the order of the node, and packed
-      held.bytes += linear.n * linear.k * (8 + StoredBits(linear.spec().bits)) / 8;
-    }
-  }
-  for (const auto& [node, held] : nodes) {
-    for (size_t i = held.first; i <= held.last; ++i) sizes[i].held += held.bytes;
-  }
-}
-
-std::vector<SegmentSize> SizesOf(const Executor& executor, const Plan& plan) {
-  const Graph& graph = executor.graph();
-  std::vector<SegmentSize> sizes(executor.plan().segments().size());
-  std::set<ValueId> counted;
-  for (const Linear& linear : plan.linears) {
-    const ValueId output = graph.outputs(linear.node)[0];
-    SegmentSize& size = sizes[executor.plan().SegmentOf(output)];
-    if (!linear.is_head) size.outputs += linear.n;
-    if (!counted.insert(linear.operand).second) continue;
-    if (!linear.is_head) size.elements += linear.n * linear.k;
-    size.stored += StoredBytes(graph, linear);
-    AddWeight(graph, linear, size);
-  }
-  for (const Site& site : plan.sites) {
-    SegmentSize& size = sizes[site.segment];
-    const int64_t k = plan.linears[size_t(site.linears.front())].k;
-    int64_t elements = 0;
-    for (const int linear : site.linears) elements += plan.linears[size_t(linear)].n * k;
-    size.site = std::max(size.site, elements);
-    const int64_t sample = TokenSample::kMost * k * 4;
-    size.sample = std::max(size.sample, sample);
-    size.grams += k * k * 4 + sample;
-    size.largest_gram = std::max(size.largest_gram, k * k * 4 + sample);
-    size.row_tile = std::max(size.row_tile, std::clamp<int64_t>(k / 4, 64, 512) * k * 4);
-    size.inputs += k;
-  }
-  for (size_t i = 0; i < sizes.size(); ++i) {
-    for (const ValueId id : executor.TablesOf(executor.plan().segments()[i])) {
-      const int64_t copied = graph.model().weights().CopiedBytes(*graph.value(id).constant);
-      sizes[i].copies += copied;
-      if (copied == 0) sizes[i].tables += StoredBytes(graph, id);
-    }
-  }
-  AddHeld(executor, plan, sizes);
-  return sizes;
-}
 
 /// The largest need of any segment while samples run through it, while it is searched, or while the
 /// sample that verifies is carried through it (packing needs less). Freed memory is kept for the

@@ -168,7 +168,8 @@ Verification Witness::Check(const std::filesystem::path& model) const {
 
 /// max |Δ| ÷ max |expected| over the outputs.
 double Witness::Distance(const std::filesystem::path& path) const {
-  const Model model = Model::Load(path, rounds_activations_ || rounds_caches_, /*float_activations=*/true);
+  const Model model =
+      Model::Load(path, rounds_activations_ || rounds_caches_, /*float_activations=*/true);
   const Graph graph(model);
   Executor executor(graph);
   // The caller's runtime may compute in FP16, which shows what is too large for it.

@@ -60,7 +60,7 @@ struct LinearToEmit {
   bool is_matrix = false;            ///< the activation has two dimensions for sure
   RoundedInputs* rounded = nullptr;  ///< of nodes that stand where this one can see them
   std::optional<PackedAttention> attention = {};  ///< where it is the projection of one
-  bool own_bias = false;             ///< `bias` is what EmitAddend gives
+  bool own_bias = false;                          ///< `bias` is what EmitAddend gives
 };
 
 /// A stack of quantized matrices, of which the graph gathers some by index.

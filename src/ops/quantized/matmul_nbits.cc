@@ -166,13 +166,12 @@ void RunNBits(KernelContext& context, const NBitsAttributes& attributes) {
 }  // namespace
 
 /// com.microsoft MatMulNBits: A[…, K], B, scales, zero points?, g_idx?, bias? -> Y[…, N].
-/// W = (code - zero point) · scale. At accuracy level 4 the activations are rounded as the kernels of
-/// ONNX Runtime round them; the rest is computed in float32.
+/// W = (code - zero point) · scale. At accuracy level 4 the activations are rounded as the kernels
+/// of ONNX Runtime round them; the rest is computed in float32.
 std::unique_ptr<Kernel> MakeMatMulNBits(const Node& node) {
   const NBitsAttributes attributes{node.RequiredInt("K"), node.RequiredInt("N"),
                                    static_cast<int>(node.Int("bits", 4)),
-                                   node.RequiredInt("block_size"),
-                                   node.Int("accuracy_level", 0)};
+                                   node.RequiredInt("block_size"), node.Int("accuracy_level", 0)};
   if (attributes.bits != 2 && attributes.bits != 4 && attributes.bits != 8) {
     throw UnsupportedError("node '" + node.name() + "': MatMulNBits with " +
                            std::to_string(attributes.bits) + " bits; 2, 4 and 8 are supported");
