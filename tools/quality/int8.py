@@ -125,7 +125,7 @@ def accepted(source, result, interpreters, folder):
         done = subprocess.run([interpreter, script, result, folder / "feeds.npz"], capture_output=True,
                               text=True, check=False)  # fmt: skip
         answers += done.stdout.split("\n")[:-1] or [f"{interpreter}: {done.stderr.strip()[-80:]}"]
-    return ", ".join(line.removesuffix(": yes") for line in answers)
+    return ", ".join(dict.fromkeys(line.removesuffix(": yes") for line in answers))
 
 
 def size_of(path):
