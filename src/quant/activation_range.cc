@@ -156,8 +156,9 @@ Range RangeSearch::LeastError() const {
   try_factors(kCoarseSteps, 0, kCoarse, true, true);
   try_factors(kCoarseSteps, kCoarse, kCoarse, true, false);
   try_factors(kCoarseSteps, kCoarse, kCoarse, false, true);
-  try_factors(kFineSteps, double(kFineSteps / 2), kFine, true, false);
-  try_factors(kFineSteps, double(kFineSteps / 2), kFine, false, true);
+  constexpr int kMiddle = kFineSteps / 2;
+  try_factors(kFineSteps, kMiddle, kFine, true, false);
+  try_factors(kFineSteps, kMiddle, kFine, false, true);
   return best;
 }
 

@@ -92,7 +92,7 @@ std::vector<std::string> ActivationRangeNames() {
 }
 
 std::string ActivationRangeName(const ActivationRange& range) {
-  const std::string name = ActivationRangeNames()[size_t(range.rule)];
+  std::string name = ActivationRangeNames()[size_t(range.rule)];
   if (range.rule != ActivationRange::Rule::kPercentile) return name;
   std::ostringstream number;
   number << range.percentile;
