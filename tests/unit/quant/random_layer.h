@@ -51,8 +51,8 @@ inline Values RandomWeight(std::mt19937& random, int64_t n, int64_t k) {
   return w;
 }
 
-/// Sanitizers look for other faults than wrong numbers, at ten times the time: a part of the seeds is
-/// enough for them.
+/// Sanitizers look for other faults than wrong numbers, at ten times the time: a part of the seeds
+/// is enough for them.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr uint32_t kSeedsPart = 5;
 #else

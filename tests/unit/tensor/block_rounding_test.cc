@@ -10,8 +10,8 @@ namespace {
 
 TEST(RoundBlocks, KeepsWhatLiesOnTheLevelsAndRoundsHalvesToEven) {
   // Two rows of five channels in blocks of two; the steps are 1, 2, .5 and 1, 1, 3.
-  std::vector<float> x = {127, 2.4f,  -254, 5,   63.5f,  //
-                          127, 2.5f,  3.5f, 127, -381};
+  std::vector<float> x = {127, 2.4f, -254, 5,   63.5f,  //
+                          127, 2.5f, 3.5f, 127, -381};
   RoundBlocks(x, 5, 2);
   const std::vector<float> expected = {127, 2, -254, 4, 63.5f, 127, 2, 4, 127, -381};
   EXPECT_EQ(x, expected);
