@@ -2,6 +2,7 @@
 #include "activation_noise.h"
 
 #include <algorithm>
+#include <cstddef>
 
 #include "ptq/base/simd.h"
 #include "ptq/tensor/block_rounding.h"
@@ -52,8 +53,10 @@ std::vector<double> ActivationNoise::LossesFor(std::span<const float> s) const {
   }
   std::vector<double> losses(size_t(k_), 0.0);
   const std::vector<float> errors = ErrorsFor(s);
-  for (size_t i = 0; i < errors.size(); ++i) {
-    losses[i % losses.size()] += double(errors[i]) * double(errors[i]);
+  for (auto row = errors.begin(); row != errors.end(); row += k_) {
+    for (size_t j = 0; j < losses.size(); ++j) {
+      losses[j] += double(row[std::ptrdiff_t(j)]) * double(row[std::ptrdiff_t(j)]);
+    }
   }
   for (double& loss : losses) loss *= TokensForEach();
   return losses;

@@ -90,6 +90,8 @@ void TokenSample::Gather(Ranks& ranks, int root) {
 }
 
 void TokenSample::Sort() {
+  last_ = keys_.empty() ? 0 : keys_.size() - 1;
+  if (std::ranges::is_sorted(keys_)) return;  // as after most parts, of which none is kept
   std::vector<size_t> order(keys_.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::ranges::sort(order, {}, [&](size_t i) { return keys_[i]; });
@@ -103,7 +105,6 @@ void TokenSample::Sort() {
   }
   keys_ = std::move(keys);
   rows_ = std::move(rows);
-  last_ = keys_.empty() ? 0 : keys_.size() - 1;
 }
 
 }  // namespace ptq
