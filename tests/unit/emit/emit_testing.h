@@ -32,6 +32,18 @@ class FakeSink : public TensorSink {
   std::map<std::string, Tensor> tensors;
 };
 
+/// A linear "layer" at the node "node", from "x" to "y"; `q` outlives it.
+inline LinearToEmit Describe(const QuantizedMatrix& q, DType type = DType::kFloat32) {
+  LinearToEmit linear;
+  linear.name = "layer";
+  linear.input = "x";
+  linear.output = "y";
+  linear.node_name = "node";
+  linear.type = type;
+  linear.q = &q;
+  return linear;
+}
+
 /// Code i of a little-endian bit stream, bit by bit.
 inline int BitAt(std::span<const std::byte> bytes, int64_t bit) {
   return (std::to_integer<int>(bytes[size_t(bit / 8)]) >> (bit % 8)) & 1;

@@ -12,6 +12,7 @@
 namespace ptq {
 namespace {
 
+using testing::Describe;
 using testing::FakeSink;
 using ::testing::HasSubstr;
 using testing::IntOf;
@@ -40,17 +41,6 @@ constexpr std::array<float, 16> kFileFp4 = {0.0f / 12,  0.0625f / 12,  8.0f / 12
                                             -0.0f / 12, -0.0625f / 12, -8.0f / 12, -12.0f / 12,
                                             -4.0f / 12, -6.0f / 12,    -2.0f / 12, -3.0f / 12};
 
-LinearToEmit DescribeBnb4(const QuantizedMatrix& q, DType type = DType::kFloat32) {
-  LinearToEmit linear;
-  linear.name = "layer";
-  linear.input = "x";
-  linear.output = "y";
-  linear.node_name = "node";
-  linear.type = type;
-  linear.q = &q;
-  return linear;
-}
-
 QuantizedMatrix RandomLevels(const LinearForm& form, int64_t n, int64_t k, int64_t group,
                              std::mt19937& random) {
   return testing::RandomMatrix(n, k, 4, group, true, random, form.codebook());
@@ -78,7 +68,7 @@ TEST_P(Bnb4, MeansTheSameWeightsForAnyShape) {
        {std::tuple{5, 64, 16}, {3, 256, 64}, {1, 32, 32}, {7, 48, 16}}) {
     const auto q = RandomLevels(form_, n, k, group, random);
     FakeSink sink;
-    const auto nodes = form_.Emit(DescribeBnb4(q), sink);
+    const auto nodes = form_.Emit(Describe(q), sink);
     ASSERT_EQ(nodes.size(), 1u);
     EXPECT_EQ(nodes[0].op_type(), "MatMulBnb4");
     EXPECT_EQ(nodes[0].domain(), "com.microsoft");
@@ -96,7 +86,7 @@ TEST_P(Bnb4, MeansTheSameWeightsForAnyShape) {
 TEST_P(Bnb4, AddsABiasBehindTheProduct) {
   std::mt19937 random(2);
   const auto q = RandomLevels(form_, 4, 32, 16, random);
-  LinearToEmit linear = DescribeBnb4(q);
+  LinearToEmit linear = Describe(q);
   linear.bias = "b";
   FakeSink sink;
   const auto nodes = form_.Emit(linear, sink);
@@ -111,9 +101,9 @@ TEST_P(Bnb4, StoresScalesInTheTypeOfTheActivations) {
   std::mt19937 random(3);
   const auto q = RandomLevels(form_, 4, 32, 16, random);
   FakeSink half, brain;
-  const auto nodes = form_.Emit(DescribeBnb4(q, DType::kFloat16), half);
+  const auto nodes = form_.Emit(Describe(q, DType::kFloat16), half);
   EXPECT_EQ(half.tensors.at(nodes[0].input(2)).dtype(), DType::kFloat16);
-  const auto casted = form_.Emit(DescribeBnb4(q, DType::kBFloat16), brain);
+  const auto casted = form_.Emit(Describe(q, DType::kBFloat16), brain);
   ASSERT_EQ(casted.size(), 3u);  // no runtime has the product in bfloat16
   EXPECT_EQ(brain.tensors.at(casted[1].input(2)).dtype(), DType::kFloat32);
 }

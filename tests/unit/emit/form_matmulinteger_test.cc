@@ -20,13 +20,9 @@ const LinearForm& IntegerForm() { return FindLinearForm("matmulinteger"); }
 
 LinearToEmit IntegerProduct(const QuantizedMatrix& q, const std::string& output = "y",
                             DType type = DType::kFloat32) {
-  LinearToEmit linear;
-  linear.name = "layer";
-  linear.input = "x";
+  LinearToEmit linear = testing::Describe(q, type);
   linear.output = output;
   linear.node_name = output + "_node";
-  linear.type = type;
-  linear.q = &q;
   return linear;
 }
 

@@ -10,21 +10,11 @@ namespace ptq {
 namespace {
 
 using testing::CodeAt;
+using testing::Describe;
 using testing::FakeSink;
 using testing::IntOf;
 
 const LinearForm& Format() { return FindLinearForm("matmulnbits"); }
-
-LinearToEmit Describe(const QuantizedMatrix& q, DType type = DType::kFloat32) {
-  LinearToEmit linear;
-  linear.name = "layer";
-  linear.input = "x";
-  linear.output = "y";
-  linear.node_name = "node";
-  linear.type = type;
-  linear.q = &q;
-  return linear;
-}
 
 /// The weight [n, k] that a MatMulNBits node means, read as the operator's definition says.
 float WeightInNode(const onnx::NodeProto& node, FakeSink& sink, int64_t n, int64_t k) {

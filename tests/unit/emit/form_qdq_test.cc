@@ -10,21 +10,11 @@ namespace ptq {
 namespace {
 
 using testing::CodeAt;
+using testing::Describe;
 using testing::FakeSink;
 using testing::IntOf;
 
 const LinearForm& QdqForm() { return FindLinearForm("qdq"); }
-
-LinearToEmit DescribeQdq(const QuantizedMatrix& q) {
-  LinearToEmit linear;
-  linear.name = "layer";
-  linear.input = "x";
-  linear.output = "y";
-  linear.node_name = "node";
-  linear.type = DType::kFloat32;
-  linear.q = &q;
-  return linear;
-}
 
 int ValueAt(const Tensor& tensor, int64_t i) {
   const int bits = BitsOf(tensor.dtype());
@@ -53,7 +43,7 @@ TEST(Qdq, MeansTheSameWeightsForAnyShapeAndSpec) {
         for (const auto& [n, k] : {std::pair{5, 83}, {3, 256}, {1, 7}, {67, 20}}) {
           const auto q = testing::RandomMatrix(n, k, bits, group, symmetric, random);
           FakeSink sink;
-          const auto nodes = QdqForm().Emit(DescribeQdq(q), sink);
+          const auto nodes = QdqForm().Emit(Describe(q), sink);
           ASSERT_EQ(nodes.size(), 2u);
           // One block that holds all of K is written as a scale for each channel.
           EXPECT_EQ(IntOf(nodes[0], "axis"), group == 0 || k <= group ? 1 : 0);
@@ -80,7 +70,7 @@ TEST(Qdq, StoresSignedCodesWhenSymmetricAndUnsignedOnesOtherwise) {
     for (const bool symmetric : {true, false}) {
       const auto q = testing::RandomMatrix(4, 32, bits, 32, symmetric, random);
       FakeSink sink;
-      const auto nodes = QdqForm().Emit(DescribeQdq(q), sink);
+      const auto nodes = QdqForm().Emit(Describe(q), sink);
       EXPECT_EQ(sink.tensors.at(nodes[0].input(0)).dtype(),
                 symmetric ? expected.first : expected.second);
       EXPECT_EQ(sink.tensors.at(nodes[0].input(0)).shape(), (Shape{32, 4}));
@@ -92,7 +82,7 @@ TEST(Qdq, FeedsTheProductStraightAndAddsTheBias) {
   std::mt19937 random(3);
   const auto q = testing::RandomMatrix(4, 32, 4, 32, true, random);
   FakeSink sink;
-  LinearToEmit linear = DescribeQdq(q);
+  LinearToEmit linear = Describe(q);
   linear.bias = "b";
   const auto nodes = QdqForm().Emit(linear, sink);
   ASSERT_EQ(nodes.size(), 3u);

@@ -14,13 +14,10 @@ using testing::WeightOf;
 
 LinearToEmit StaticProduct(const QuantizedMatrix& q, const std::string& name,
                            RoundedInputs* rounded) {
-  LinearToEmit linear;
+  LinearToEmit linear = testing::Describe(q);
   linear.name = name;
-  linear.input = "x";
   linear.output = name + "_y";
   linear.node_name = name + "_node";
-  linear.type = DType::kFloat32;
-  linear.q = &q;
   linear.activations = Activations::kStatic;
   linear.levels = {0.5f, 7};
   linear.rounded = rounded;
