@@ -24,6 +24,12 @@ bool RowsLieTogether(const Graph& graph, const Linear& linear) {
   return view->placement->strides[linear.operand_is_nk ? last : last - 1] == 1;
 }
 
+/// Bytes of a linear's result before it is packed: a code each, a scale and a zero point a group.
+int64_t UnpackedBytes(const Linear& linear) {
+  const int64_t groups = linear.n * linear.spec().GroupsFor(linear.k);
+  return linear.n * linear.k + groups * int64_t(sizeof(float) + 1);
+}
+
 /// What a weight costs while it is searched, and in the verification.
 void AddWeight(const Graph& graph, const Linear& linear, SegmentSize& size) {
   const int64_t stored = StoredBytes(graph, linear);
@@ -33,8 +39,7 @@ void AddWeight(const Graph& graph, const Linear& linear, SegmentSize& size) {
     return;
   }
   if (linear.decision.quantizes()) {
-    const int64_t groups = linear.n * linear.spec().GroupsFor(linear.k);
-    size.codes += linear.n * linear.k + groups * int64_t(sizeof(float) + 1);
+    size.codes += UnpackedBytes(linear);
     size.searched += stored;
     size.results += linear.decision.bytes;
     size.widest = std::max(size.widest, linear.n * linear.k);
@@ -64,8 +69,7 @@ void AddHeld(const Executor& executor, const Plan& plan, std::vector<SegmentSize
             .first->second;
     held.first = std::min(held.first, segment);
     held.last = std::max(held.last, segment);
-    const int64_t groups = linear.n * linear.spec().GroupsFor(linear.k);
-    held.bytes += linear.n * linear.k + groups * int64_t(sizeof(float) + 1);
+    held.bytes += UnpackedBytes(linear);
     if (linear.place.part != ExpertPart::kDown) {  // in the order of the node, and packed
       held.bytes += linear.n * linear.k * (8 + StoredBits(linear.spec().bits)) / 8;
     }
