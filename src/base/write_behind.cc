@@ -6,8 +6,8 @@
 namespace ptq {
 namespace {
 
-/// Buffers that may wait: what a segment of a small model packs at once.
-constexpr size_t kMostWaiting = 16;
+/// Buffers that may wait: enough for the thread never to idle, and memory that a slow disk fills.
+constexpr size_t kMostWaiting = 2;
 
 }  // namespace
 

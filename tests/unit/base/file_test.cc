@@ -1,11 +1,18 @@
 // What becomes of files when disks are full, names are links, and processes are killed.
 #include "ptq/base/file.h"
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <string>
+#include <thread>
 
 #include "support/temp_directory.h"
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "ptq/base/destination.h"
 #include "ptq/base/error.h"
@@ -69,6 +76,37 @@ TEST(FileWriter, ReportsAFullDisk) {
   FileWriter endless("/dev/full");
   EXPECT_THROW(for (int i = 0; i < 1000; ++i) endless.Write(std::string(1 << 20, 'x')), OutputError)
       << "what is written behind must not pile up";
+}
+
+/// A pipe stands for a disk that is slower than whoever writes.
+TEST(FileWriter, HoldsLittleOfWhatASlowDiskHasNotTaken) {
+  constexpr int64_t kAll = 64 << 20, kPart = 1 << 20, kMostHeld = 6 << 20;
+  const TempDirectory directory;
+  const auto path = directory.path() / "pipe";
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  const int disk = ::open(path.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(disk, 0);
+  ASSERT_EQ(::fcntl(disk, F_SETFL, 0), 0);
+  std::atomic<int64_t> written = 0;
+  std::thread writing([&] {
+    FileWriter writer(path);
+    const std::string part(kPart, 'x');
+    for (; written < kAll; written += kPart) writer.Write(part);
+    writer.Finish();
+  });
+  while (written < kPart) std::this_thread::yield();
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // so that it may run too far ahead
+  std::string buffer(kPart, '\0');
+  int64_t taken = 0, most_held = 0;
+  while (const ssize_t size = ::read(disk, buffer.data(), buffer.size())) {
+    ASSERT_GT(size, 0);
+    most_held = std::max(most_held, written.load() - taken);
+    taken += size;
+  }
+  writing.join();
+  ::close(disk);
+  EXPECT_EQ(taken, kAll);
+  EXPECT_LE(most_held, kMostHeld);
 }
 
 TEST(FileWriter, ReportsADirectoryThatDoesNotExist) {
