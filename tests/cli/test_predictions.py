@@ -9,15 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from quantize_cli import quantize
-from small_models import (
-    calibration_ids,
-    encoder,
-    linear_forms,
-    llama,
-    mixture_of_experts,
-    save,
-    with_branches,
-)
+from small_models import calibration_ids, encoder, llama, save
+from small_products import linear_forms, mixture_of_experts, with_branches
 
 
 def convolutions():

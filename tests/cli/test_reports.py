@@ -9,7 +9,8 @@ import sys
 
 import pytest
 from quantize_cli import QUANTIZE, metadata, quantize, quantized
-from small_models import calibration_ids, encoder, linear_forms, llama, save, word_tokenizer
+from small_models import calibration_ids, encoder, llama, save, word_tokenizer
+from small_products import linear_forms
 
 pytestmark = pytest.mark.skipif(
     not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it, or set PTQ_BUILD_DIR"

@@ -19,15 +19,8 @@ from quantize_cli import (  # noqa: E402
     run_session,
     session,
 )
-from small_models import (  # noqa: E402
-    calibration_ids,
-    encoder,
-    feeds_of,
-    llama,
-    save,
-    with_branches,
-    with_function,
-)
+from small_models import calibration_ids, encoder, feeds_of, llama, save  # noqa: E402
+from small_products import with_branches, with_function  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it, or set PTQ_BUILD_DIR"

@@ -20,7 +20,8 @@ from quantize_cli import (  # noqa: E402
     run_session,
     session,
 )
-from small_models import mixture_of_experts, save  # noqa: E402
+from small_models import save  # noqa: E402
+from small_products import mixture_of_experts  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it, or set PTQ_BUILD_DIR"

@@ -9,7 +9,8 @@ from layer_forms import packed_attention, packed_attention_with_past
 from onnx import numpy_helper
 from quantize_cli import (QUANTIZE, SHARED, check_metadata, hashes, quantize, quantized,
                           relative_error, run_session, session)  # fmt: skip
-from small_models import (VOCABULARY, calibration_ids, encoder, feeds_of, linear_forms, llama, save)  # fmt: skip
+from small_models import VOCABULARY, calibration_ids, encoder, feeds_of, llama, save
+from small_products import linear_forms
 
 pytestmark = pytest.mark.skipif(
     not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it, or set PTQ_BUILD_DIR"

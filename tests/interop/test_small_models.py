@@ -23,13 +23,10 @@ from quantize_cli import (  # noqa: E402
     signature,
     skip_unless_runtime_has,
 )
-from small_models import (  # noqa: E402
+from small_models import calibration_ids, feeds_of, llama, save  # noqa: E402
+from small_products import (  # noqa: E402
     bf16_product,
-    calibration_ids,
-    feeds_of,
     linear_forms,
-    llama,
-    save,
     with_branches,
     with_function,
 )

@@ -10,8 +10,8 @@ from fused_products import ROUNDING, errors, operators, optimized, rms_error
 from onnx import TensorProto, helper, numpy_helper
 from quantize_cli import (QUANTIZE, check_metadata, quantize, quantized, relative_error, run_session,
                           session)  # fmt: skip
-from small_models import (Builder, calibration_ids, encoder, feeds_of, llama, save,
-                          with_branches)  # fmt: skip
+from small_models import Builder, calibration_ids, encoder, feeds_of, llama, save
+from small_products import with_branches
 
 pytestmark = pytest.mark.skipif(
     not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it, or set PTQ_BUILD_DIR"

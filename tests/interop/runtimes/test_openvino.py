@@ -15,7 +15,8 @@ from quantize_cli import (  # noqa: E402
 )
 from runtime_checks import decoder_feeds, report  # noqa: E402
 from runtime_models import DEMO, save_demo_decoder  # noqa: E402
-from small_models import feeds_of, linear_forms, llama, save  # noqa: E402
+from small_models import feeds_of, llama, save  # noqa: E402
+from small_products import linear_forms  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it, or set PTQ_BUILD_DIR"
