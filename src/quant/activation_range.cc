@@ -90,15 +90,15 @@ class RangeSearch {
 RangeSearch::RangeSearch(const SiteProblem& problem, const SiteResult& site)
     : site_(site),
       k_(problem.k),
-      bits_(int(std::bit_width(unsigned(problem.activation_levels))) - 1),
-      x_(problem.sample.begin(), problem.sample.end()) {
+      bits_(int(std::bit_width(unsigned(problem.activations.levels))) - 1),
+      x_(problem.activations.sample.begin(), problem.activations.sample.end()) {
   const auto k = size_t(k_);
   const auto divided = [&](float value, size_t j) {
     return site_.scale.empty() ? value : value / site_.scale[j];
   };
   for (size_t j = 0; j < k; ++j) {
-    lowest_.push_back(divided(problem.lowest[j], j));
-    highest_.push_back(divided(problem.highest[j], j));
+    lowest_.push_back(divided(problem.activations.lowest[j], j));
+    highest_.push_back(divided(problem.activations.highest[j], j));
     extremes_.lowest = std::min(extremes_.lowest, lowest_.back());
     extremes_.highest = std::max(extremes_.highest, highest_.back());
   }
@@ -268,7 +268,7 @@ ActivationLevels FindLevels(const SiteProblem& problem, const ActivationRange& r
                             const SiteResult& site) {
   const RangeSearch search(problem, site);
   const ActivationLevels widest = search.LevelsFor(search.extremes());
-  if (problem.sample.empty()) return widest;
+  if (problem.activations.sample.empty()) return widest;
   Range found = search.extremes();
   switch (range.rule) {
     case ActivationRange::Rule::kMinmax: return widest;

@@ -95,6 +95,20 @@ class SiteQuantizer {
   std::vector<double> energies_;
 };
 
+void ValidateActivations(const ActivationRounding& activations, int64_t k) {
+  const bool whole = activations.sample.empty() || int64_t(activations.sample.size()) % k == 0;
+  if (!whole || (activations.block > 0 && activations.sample.empty())) {
+    throw InternalError("quantize: the tokens are not [rows, K]");
+  }
+  const bool rounded = activations.levels > 0;
+  if (rounded && (activations.lowest.empty() || activations.highest.empty())) {
+    throw InternalError("quantize: the range of rounded activations is missing");
+  }
+  if (activations.finds_levels && !rounded) {
+    throw InternalError("quantize: nothing says how many levels are to be found");
+  }
+}
+
 void Validate(const SiteProblem& problem) {
   if (!problem.gram.empty() && int64_t(problem.gram.size()) != problem.k * problem.k) {
     throw InternalError("quantize: the Gram matrix is not K x K");
@@ -106,19 +120,10 @@ void Validate(const SiteProblem& problem) {
                                problem.shift_sum.size() != problem.sum.size())) {
     throw InternalError("quantize: the sums are not K");
   }
-  const bool whole = problem.sample.empty() || int64_t(problem.sample.size()) % problem.k == 0;
-  if (!whole || (problem.activation_block > 0 && problem.sample.empty())) {
-    throw InternalError("quantize: the tokens are not [rows, K]");
-  }
-  const bool rounded = problem.activation_levels > 0;
-  if (rounded && (problem.lowest.empty() || problem.highest.empty())) {
-    throw InternalError("quantize: the range of rounded activations is missing");
-  }
-  if (problem.finds_levels && !rounded) {
-    throw InternalError("quantize: nothing says how many levels are to be found");
-  }
+  ValidateActivations(problem.activations, problem.k);
   for (const std::span<const float> magnitudes :
-       {problem.mean_abs, problem.max_abs, problem.lowest, problem.highest}) {
+       {problem.mean_abs, problem.max_abs, problem.activations.lowest,
+        problem.activations.highest}) {
     if (!magnitudes.empty() && int64_t(magnitudes.size()) != problem.k) {
       throw InternalError("quantize: the magnitudes are not K");
     }
@@ -134,10 +139,9 @@ void Validate(const SiteProblem& problem) {
 }
 
 ActivationNoise NoiseOf(const SiteProblem& problem) {
-  if (problem.activation_block > 0) {
-    return {problem.sample, problem.k, problem.activation_block, problem.tokens};
-  }
-  return {problem.lowest, problem.highest, problem.tokens, problem.activation_levels};
+  const ActivationRounding& rounding = problem.activations;
+  if (rounding.block > 0) return {rounding.sample, problem.k, rounding.block, problem.tokens};
+  return {rounding.lowest, rounding.highest, problem.tokens, rounding.levels};
 }
 
 std::span<const float> UsableGram(const SiteProblem& problem) {
@@ -156,7 +160,7 @@ SiteQuantizer::SiteQuantizer(const SiteProblem& problem, const Method& method)
   if (!std::ranges::all_of(rounding_.LossesFor({}), [](double l) { return std::isfinite(l); })) {
     rounding_ = ActivationNoise();
   }
-  if (problem.counts_activations) noise_ = rounding_;
+  if (problem.activations.counts) noise_ = rounding_;
   const auto pieces_of = [](const Method& own) {
     return RowPieces{FindGrid(own.grid), FindRounding(own.rounding), own.refine};
   };
@@ -356,7 +360,7 @@ SiteResult QuantizeCorrected(const SiteProblem& problem, const Method& method) {
 SiteResult QuantizeSite(const SiteProblem& problem, const Method& method) {
   Validate(problem);
   SiteResult result = QuantizeCorrected(problem, method);
-  if (problem.finds_levels) {
+  if (problem.activations.finds_levels) {
     result.levels = FindLevels(problem, method.activation_range, result);
   }
   if (problem.sum.empty()) return result;

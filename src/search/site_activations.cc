@@ -18,30 +18,30 @@ void AddLevels(const Plan& plan, const std::vector<int>& linears, const SiteStat
     if (activations == Activations::kFloat) continue;
     bits = std::max(bits, activations == Activations::kStatic ? decision.parameters.activation_bits
                                                               : ActivationLevels().bits);
-    if (activations == Activations::kStatic) problem.finds_levels = true;
+    if (activations == Activations::kStatic) problem.activations.finds_levels = true;
   }
   if (bits == 0) return;
-  problem.activation_levels = 1 << bits;
-  problem.lowest = statistics.lowest();
-  problem.highest = statistics.highest();
-  range = LargestMagnitudes(problem.lowest, problem.highest);
+  problem.activations.levels = 1 << bits;
+  problem.activations.lowest = statistics.lowest();
+  problem.activations.highest = statistics.highest();
+  range = LargestMagnitudes(problem.activations.lowest, problem.activations.highest);
   problem.max_abs = range;
-  if (problem.finds_levels) problem.sample = statistics.sample().rows();
+  if (problem.activations.finds_levels) problem.activations.sample = statistics.sample().rows();
 }
 
 /// What runtimes round by themselves; it counts where its cost decides.
 void AddBlocks(const Plan& plan, const std::vector<int>& linears, const SiteStatistics& statistics,
                SiteProblem& problem) {
-  if (problem.activation_levels > 0 || statistics.sample().count() == 0) return;
-  problem.counts_activations = false;
+  if (problem.activations.levels > 0 || statistics.sample().count() == 0) return;
+  problem.activations.counts = false;
   for (const int index : linears) {
     const Linear& linear = plan.linears[size_t(index)];
-    problem.activation_block = std::max(problem.activation_block, RoundedBlockOf(linear));
+    problem.activations.block = std::max(problem.activations.block, RoundedBlockOf(linear));
     if (linear.decision.parameters.accuracy_level == kChosenLevel) {
-      problem.counts_activations = true;
+      problem.activations.counts = true;
     }
   }
-  if (problem.activation_block > 0) problem.sample = statistics.sample().rows();
+  if (problem.activations.block > 0) problem.activations.sample = statistics.sample().rows();
 }
 
 }  // namespace

@@ -67,6 +67,24 @@ struct LinearProblem {
   const Method* method = nullptr;
 };
 
+/// How a site's activations x / s are rounded before they reach the products: not at all, to levels
+/// that are the same for all tokens, or token by token.
+struct ActivationRounding {
+  /// So many levels, evenly from the least of all channels to the largest (0 included), whose
+  /// ranges follow, [K]; 0: not so. Losses count that, too, where there is a Gram matrix.
+  int levels = 0;
+  std::span<const float> lowest = {};
+  std::span<const float> highest = {};
+  /// Whether these levels are to be found: for all runs, not by each. Looks at the `sample`, too.
+  bool finds_levels = false;
+  /// Instead, those of each token in blocks of so many channels, to 255 levels evenly between ± the
+  /// largest magnitude (accuracy level 4 of MatMulNBits), which costs what it costs for the
+  /// `sample` of tokens, [rows, K]; 0: not so.
+  int64_t block = 0;
+  std::span<const float> sample = {};
+  bool counts = true;  ///< in losses; else only LinearResult::activation_loss tells of it
+};
+
 /// All linears fed by one activation (siblings), with what is known of it.
 struct SiteProblem {
   int64_t k = 0;
@@ -75,21 +93,8 @@ struct SiteProblem {
   int64_t tokens = 0;
   std::span<const float> mean_abs;  ///< [K] mean |x|; empty without calibration
   std::span<const float> max_abs;   ///< [K] max |x|; empty without calibration
-  /// Each x / s is rounded to so many levels, evenly from the least of all channels to the largest
-  /// (0 included), whose ranges follow, [K]; 0: not rounded. Losses count that, too, where there is
-  /// a Gram matrix.
-  int activation_levels = 0;
-  std::span<const float> lowest = {};
-  std::span<const float> highest = {};
-  /// Whether these levels are to be found: for all runs, not by each. Looks at the `sample`, too.
-  bool finds_levels = false;
-  /// Instead, the x / s of each token are rounded in blocks of so many channels, to 255 levels
-  /// evenly between ± the largest magnitude (accuracy level 4 of MatMulNBits), which costs what it
-  /// costs for the `sample` of tokens, [rows, K]; 0: not rounded so.
-  int64_t activation_block = 0;
-  std::span<const float> sample = {};
-  bool counts_activations = true;  ///< else only LinearResult::activation_loss tells of rounding
-  std::span<const float> gram;     ///< [K, K] lower triangle of Σ x xᵀ, row-major; empty without
+  ActivationRounding activations;
+  std::span<const float> gram;  ///< [K, K] lower triangle of Σ x xᵀ, row-major; empty without
   /// [K, K] Σ (x − x̂) x̂ᵀ, row-major, where the statistics are of x̂ and the original model gives x;
   /// or empty. With it, weights are corrected before they are quantized, and losses are those of
   /// quantizing the corrected ones.

@@ -32,8 +32,8 @@ struct Sampled {
   }
   [[nodiscard]] SiteResult Run(const ActivationRange& range, const char* preset = "rtn") const {
     SiteProblem problem = layer.Problem();
-    problem.finds_levels = true;
-    problem.sample = x;
+    problem.activations.finds_levels = true;
+    problem.activations.sample = x;
     Method method = MethodFromPreset(preset);
     method.activation_range = range;
     return QuantizeSite(problem, method);
@@ -129,8 +129,8 @@ TEST(FindLevels, IsAskedForNothingWhereEachRunFindsItsLevels) {
   const Sampled sampled(3, 30);
   SiteProblem problem = sampled.layer.Problem();
   EXPECT_EQ(QuantizeSite(problem, MethodFromPreset("rtn")).levels, std::nullopt);
-  problem.finds_levels = true;
-  problem.activation_levels = 0;
+  problem.activations.finds_levels = true;
+  problem.activations.levels = 0;
   EXPECT_THROW((void)QuantizeSite(problem, MethodFromPreset("rtn")), InternalError);
 }
 

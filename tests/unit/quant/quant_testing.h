@@ -152,11 +152,11 @@ struct Layer {
     problem.tokens = tokens;
     problem.mean_abs = mean_abs;
     problem.max_abs = max_abs;
-    problem.activation_levels = activation_levels;
-    problem.activation_block = activation_block;
-    if (activation_block > 0) problem.sample = sample;
-    problem.lowest = lowest;
-    problem.highest = highest;
+    problem.activations.levels = activation_levels;
+    problem.activations.block = activation_block;
+    if (activation_block > 0) problem.activations.sample = sample;
+    problem.activations.lowest = lowest;
+    problem.activations.highest = highest;
     problem.gram = gram;
     problem.cross = cross;
     problem.scaling_allowed = scaling_allowed;

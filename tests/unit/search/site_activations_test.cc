@@ -44,30 +44,30 @@ struct Posed {
 
 TEST(AddActivations, HasLevelsFoundForFormsThatRoundToGivenOnes) {
   const Posed posed({"qdq"}, 16);
-  EXPECT_TRUE(posed.problem.finds_levels);
-  EXPECT_EQ(posed.problem.activation_levels, 1 << 16);
-  EXPECT_EQ(posed.problem.sample.size(), 4u);
-  EXPECT_EQ(posed.problem.lowest[1], -2);
+  EXPECT_TRUE(posed.problem.activations.finds_levels);
+  EXPECT_EQ(posed.problem.activations.levels, 1 << 16);
+  EXPECT_EQ(posed.problem.activations.sample.size(), 4u);
+  EXPECT_EQ(posed.problem.activations.lowest[1], -2);
   EXPECT_EQ(posed.problem.max_abs[0], 3);
 }
 
 TEST(AddActivations, FindsNoLevelsForFormsThatDoSoInEachRun) {
   const Posed posed({"matmulinteger"}, 16);
-  EXPECT_FALSE(posed.problem.finds_levels);
-  EXPECT_EQ(posed.problem.activation_levels, 256);
-  EXPECT_TRUE(posed.problem.sample.empty());
+  EXPECT_FALSE(posed.problem.activations.finds_levels);
+  EXPECT_EQ(posed.problem.activations.levels, 256);
+  EXPECT_TRUE(posed.problem.activations.sample.empty());
 }
 
 TEST(AddActivations, RoundsForAllSiblingsWhereOneDoes) {
   const Posed posed({"matmulnbits", "qdq"});
-  EXPECT_TRUE(posed.problem.finds_levels);
-  EXPECT_EQ(posed.problem.activation_levels, 256);
+  EXPECT_TRUE(posed.problem.activations.finds_levels);
+  EXPECT_EQ(posed.problem.activations.levels, 256);
 }
 
 TEST(AddActivations, SaysNothingOfFloats) {
   const Posed posed({"matmulnbits"});
-  EXPECT_EQ(posed.problem.activation_levels, 0);
-  EXPECT_TRUE(posed.problem.lowest.empty());
+  EXPECT_EQ(posed.problem.activations.levels, 0);
+  EXPECT_TRUE(posed.problem.activations.lowest.empty());
 }
 
 }  // namespace
