@@ -42,6 +42,13 @@ const onnx::AttributeProto* FindAttribute(const onnx::NodeProto& node, std::stri
   return nullptr;
 }
 
+void RemoveAttribute(onnx::NodeProto& node, std::string_view name) {
+  auto& attributes = *node.mutable_attribute();
+  for (int i = attributes.size() - 1; i >= 0; --i) {
+    if (attributes.Get(i).name() == name) attributes.DeleteSubrange(i, 1);
+  }
+}
+
 const onnx::TensorProto* ConstantOf(const onnx::NodeProto& node) {
   if (node.op_type() != "Constant" || !IsKnownDomain(node.domain())) return nullptr;
   if (node.output_size() != 1) return nullptr;

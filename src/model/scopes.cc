@@ -81,10 +81,7 @@ class Unifier {
 
   static void Rename(onnx::GraphProto& graph, const Renamed& renamed) {
     if (renamed.empty()) return;
-    for (auto* infos :
-         {graph.mutable_input(), graph.mutable_output(), graph.mutable_value_info()}) {
-      for (auto& info : *infos) Apply(renamed, *info.mutable_name());
-    }
+    ForEachDeclaration(graph, [&](auto& info) { Apply(renamed, *info.mutable_name()); });
     for (auto& tensor : *graph.mutable_initializer()) Apply(renamed, *tensor.mutable_name());
     for (auto& note : *graph.mutable_quantization_annotation()) {
       Apply(renamed, *note.mutable_tensor_name());

@@ -19,17 +19,6 @@ void SetScale(onnx::NodeProto& attention, int input, const std::string& name) {
   attention.set_input(input, name);
 }
 
-/// Those that the node may have from a source that says there is no quantization.
-void DropAttributes(onnx::NodeProto& attention) {
-  auto& attributes = *attention.mutable_attribute();
-  for (int i = attributes.size() - 1; i >= 0; --i) {
-    const std::string& name = attributes.Get(i).name();
-    if (name == "k_quant_type" || name == "v_quant_type" || name == "kv_cache_bit_width") {
-      attributes.DeleteSubrange(i, 1);
-    }
-  }
-}
-
 }  // namespace
 
 std::string CacheCodesPass::Plan() const {
@@ -53,16 +42,14 @@ void CacheCodesPass::Declare(ValueId id, int64_t head_size) {
   const std::string& name = graph_.source.value(id).name;
   const int bits = plan_->caches->codes.bits;
   ForEachGraph(*graph_.model.mutable_graph(), [&](onnx::GraphProto& graph) {
-    for (auto* list : {graph.mutable_input(), graph.mutable_output(), graph.mutable_value_info()}) {
-      for (auto& value : *list) {
-        if (value.name() != name) continue;
-        auto& type = *value.mutable_type()->mutable_tensor_type();
-        type.set_elem_type(bits == 4 ? onnx::TensorProto::UINT8 : onnx::TensorProto::INT8);
-        if (type.has_shape() && type.shape().dim_size() == 4) {
-          type.mutable_shape()->mutable_dim(3)->set_dim_value(head_size * bits / 8);
-        }
+    ForEachDeclaration(graph, [&](onnx::ValueInfoProto& value) {
+      if (value.name() != name) return;
+      auto& type = *value.mutable_type()->mutable_tensor_type();
+      type.set_elem_type(bits == 4 ? onnx::TensorProto::UINT8 : onnx::TensorProto::INT8);
+      if (type.has_shape() && type.shape().dim_size() == 4) {
+        type.mutable_shape()->mutable_dim(3)->set_dim_value(head_size * bits / 8);
       }
-    }
+    });
   });
 }
 
@@ -73,7 +60,10 @@ void CacheCodesPass::GiveAttention(const Cache& cache, onnx::NodeProto& attentio
            graph_.store.Add(cache.name + "_scale", DType::kFloat32, {std::ssize(scales)},
                             std::as_bytes(std::span(scales))));
   if (!cache.keys) return;
-  DropAttributes(attention);
+  // The node may have them from a source that says there is no quantization.
+  for (const char* name : {"k_quant_type", "v_quant_type", "kv_cache_bit_width"}) {
+    RemoveAttribute(attention, name);
+  }
   const std::string type = codes.per_channel ? "PER_CHANNEL" : "PER_TENSOR";
   SetString(attention, "k_quant_type", type);
   SetString(attention, "v_quant_type", type);

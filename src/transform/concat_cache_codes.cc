@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "ptq/base/error.h"
-#include "ptq/base/half.h"
 #include "ptq/model/graph_walk.h"
 #include "ptq/model/node_builder.h"
 #include "ptq/transform/align_models.h"
@@ -22,14 +21,6 @@ std::vector<int64_t> PermOf(const onnx::NodeProto& transpose) {
   const onnx::AttributeProto* const perm = FindAttribute(transpose, "perm");
   if (perm == nullptr) throw InternalError("'" + transpose.name() + "' has no perm");
   return {perm->ints().begin(), perm->ints().end()};
-}
-
-void SetPerm(onnx::NodeProto& transpose, const std::vector<int64_t>& perm) {
-  auto& attributes = *transpose.mutable_attribute();
-  for (int i = attributes.size() - 1; i >= 0; --i) {
-    if (attributes.Get(i).name() == "perm") attributes.DeleteSubrange(i, 1);
-  }
-  SetInts(transpose, "perm", perm);
 }
 
 }  // namespace
@@ -61,12 +52,8 @@ onnx::NodeProto& ConcatCacheCodes::AddNode(Place place, const std::string& type,
 
 std::string ConcatCacheCodes::AddConstant(const std::string& name, const Shape& shape,
                                           const std::vector<float>& values) const {
-  if (type_ == DType::kFloat32) {
-    return graph_.store.Add(name, type_, shape, std::as_bytes(std::span(values)));
-  }
-  std::vector<Half> halves(values.size());
-  Convert(values, halves);
-  return graph_.store.Add(name, type_, shape, std::as_bytes(std::span(halves)));
+  const Tensor stored = Tensor::From<float>(shape, values).Cast(type_);
+  return graph_.store.Add(name, type_, shape, stored.bytes());
 }
 
 std::string ConcatCacheCodes::StoreScales(const Cache& cache, std::span<const float> scales,
@@ -123,7 +110,8 @@ void ConcatCacheCodes::ReadFloats(const CacheRows& rows, const std::string& cach
     onnx::NodeProto& transpose = *PlaceOf(twin).node;
     std::vector<int64_t> perm = PermOf(transpose);  // of what both have read; now of the rows
     for (int64_t& axis : perm) axis = std::ranges::find(own, axis) - own.begin();
-    SetPerm(transpose, perm);
+    RemoveAttribute(transpose, "perm");
+    SetInts(transpose, "perm", perm);
     transpose.set_input(0, floats);
   }
 }

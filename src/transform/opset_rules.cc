@@ -14,13 +14,6 @@
 namespace ptq {
 namespace {
 
-void Remove(onnx::NodeProto& node, const std::string& name) {
-  auto& attributes = *node.mutable_attribute();
-  for (int i = attributes.size() - 1; i >= 0; --i) {
-    if (attributes.Get(i).name() == name) attributes.DeleteSubrange(i, 1);
-  }
-}
-
 bool HasOutput(const onnx::NodeProto& node, int i) {
   return i < node.output_size() && !node.output(i).empty();
 }
@@ -45,7 +38,7 @@ void AttributeToInput(onnx::NodeProto& node, const std::string& name, int input,
   if (attribute->type() == onnx::AttributeProto::INT) values = {attribute->i()};
   while (node.input_size() < input) node.add_input("");
   node.add_input(AddInt64s(node.output(0) + "_" + name, values, context));
-  Remove(node, name);
+  RemoveAttribute(node, name);
 }
 
 bool RewriteAxes(onnx::NodeProto& node, int64_t, RewriteContext& context) {
@@ -75,14 +68,14 @@ bool RewriteTopK(onnx::NodeProto& node, int64_t, RewriteContext& context) {
 bool RewritePad(onnx::NodeProto& node, int64_t, RewriteContext& context) {
   const auto* value = FindAttribute(node, "value");
   if (value != nullptr && value->f() != 0.0f) return false;  // would need the element type
-  Remove(node, "value");
+  RemoveAttribute(node, "value");
   AttributeToInput(node, "pads", 1, context);
   return true;
 }
 
 bool RewriteDropout(onnx::NodeProto& node, int64_t, RewriteContext&) {
   if (HasOutput(node, 1)) return false;
-  Remove(node, "ratio");  // without training_mode the operator is the identity
+  RemoveAttribute(node, "ratio");  // without training_mode the operator is the identity
   return true;
 }
 
@@ -92,7 +85,7 @@ bool RewriteBatchNormalization(onnx::NodeProto& node, int64_t, RewriteContext&) 
   for (int i = 1; i < node.output_size(); ++i) {
     if (HasOutput(node, i)) return false;
   }
-  Remove(node, "spatial");
+  RemoveAttribute(node, "spatial");
   return true;
 }
 
@@ -120,7 +113,7 @@ bool RewriteSoftmax(onnx::NodeProto& node, int64_t, RewriteContext& context) {
   const int64_t axis = attribute != nullptr ? attribute->i() : 1;
   const std::string input = node.input(0);
   const auto rank = context.ranks.Of(input);
-  Remove(node, "axis");
+  RemoveAttribute(node, "axis");
   SetInt(node, "axis", -1);
   if (axis == -1 || (rank.has_value() && axis == *rank - 1)) return true;
 

@@ -43,6 +43,15 @@ void ForEachGraph(GraphProto& graph, const Visitor& visit) {
   }
 }
 
+/// Calls visit(info) for each declaration of a value in a graph: of inputs, of outputs, and of what
+/// is between.
+template <class Visitor>
+void ForEachDeclaration(onnx::GraphProto& graph, const Visitor& visit) {
+  for (auto* infos : {graph.mutable_input(), graph.mutable_output(), graph.mutable_value_info()}) {
+    for (onnx::ValueInfoProto& info : *infos) visit(info);
+  }
+}
+
 /// Calls visit(node) for each of the nodes of a graph or of a function, and behind each for those
 /// of its subgraphs, to any depth. Takes the list itself: graph.node() or *graph.mutable_node().
 template <class Nodes, class Visitor>

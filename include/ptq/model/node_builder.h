@@ -21,6 +21,8 @@ namespace ptq {
 /// The attribute of that name, or null.
 [[nodiscard]] const onnx::AttributeProto* FindAttribute(const onnx::NodeProto& node,
                                                         std::string_view name);
+/// Leaves a node without the attribute of that name.
+void RemoveAttribute(onnx::NodeProto& node, std::string_view name);
 /// The tensor that a Constant node holds; null for any other node.
 [[nodiscard]] const onnx::TensorProto* ConstantOf(const onnx::NodeProto& node);
 /// Each adds an attribute that the node does not have.

@@ -236,17 +236,15 @@ DType DequantizeRewriter::TypeOf(const std::string& value) {
 void DequantizeRewriter::Declare(const std::string& value, DType dtype, int64_t factor) {
   declared_.insert(value);
   ForEachGraph(*model_.mutable_graph(), [&](onnx::GraphProto& graph) {
-    for (auto* list : {graph.mutable_input(), graph.mutable_output(), graph.mutable_value_info()}) {
-      for (auto& declared : *list) {
-        if (declared.name() != value) continue;
-        auto& type = *declared.mutable_type()->mutable_tensor_type();
-        type.set_elem_type(static_cast<int32_t>(dtype));
-        const int rank = type.shape().dim_size();
-        if (rank == 0 || !type.shape().dim(rank - 1).has_dim_value()) continue;
-        auto& last = *type.mutable_shape()->mutable_dim(rank - 1);
-        last.set_dim_value(last.dim_value() * factor);
-      }
-    }
+    ForEachDeclaration(graph, [&](onnx::ValueInfoProto& declared) {
+      if (declared.name() != value) return;
+      auto& type = *declared.mutable_type()->mutable_tensor_type();
+      type.set_elem_type(static_cast<int32_t>(dtype));
+      const int rank = type.shape().dim_size();
+      if (rank == 0 || !type.shape().dim(rank - 1).has_dim_value()) return;
+      auto& last = *type.mutable_shape()->mutable_dim(rank - 1);
+      last.set_dim_value(last.dim_value() * factor);
+    });
   });
 }
 

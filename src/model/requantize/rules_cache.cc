@@ -4,6 +4,8 @@
 
 #include "dequantize_rule.h"
 
+#include "ptq/model/node_builder.h"
+
 namespace ptq::dequantize {
 namespace {
 
@@ -71,11 +73,8 @@ bool QuantizedCache(const Rule& rule) {
   for (int i = 0; i < 2; ++i) rule.to.CountCache();
   if (!rule.to.changes()) return false;
   onnx::NodeProto attention = rule.node.proto();
-  auto& attributes = *attention.mutable_attribute();
-  for (int i = attributes.size() - 1; i >= 0; --i) {
-    const std::string& name = attributes.Get(i).name();
-    if (name != "k_quant_type" && name != "v_quant_type" && name != "kv_cache_bit_width") continue;
-    attributes.DeleteSubrange(i, 1);
+  for (const char* name : {"k_quant_type", "v_quant_type", "kv_cache_bit_width"}) {
+    RemoveAttribute(attention, name);
   }
   constexpr int kKeyScale = 12;
   const int factor = rule.node.Int("kv_cache_bit_width", 8) == 4 ? 2 : 1;

@@ -23,10 +23,7 @@ const char* SuffixOf(DType type) {
 
 /// Replaces an attribute by a number.
 void ReplaceInt(onnx::NodeProto& node, const std::string& name, int64_t value) {
-  auto& attributes = *node.mutable_attribute();
-  for (int i = attributes.size() - 1; i >= 0; --i) {
-    if (attributes.Get(i).name() == name) attributes.DeleteSubrange(i, 1);
-  }
+  RemoveAttribute(node, name);
   SetInt(node, name, value);
 }
 
@@ -198,14 +195,11 @@ class HalfRewriter {
 
   void SetDeclarations() {
     ForEachGraph(*output_.model.mutable_graph(), [&](onnx::GraphProto& graph) {
-      for (auto* infos :
-           {graph.mutable_input(), graph.mutable_output(), graph.mutable_value_info()}) {
-        for (auto& info : *infos) {
-          const auto found = types_.find(info.name());
-          if (found == types_.end() || !info.type().has_tensor_type()) continue;
-          info.mutable_type()->mutable_tensor_type()->set_elem_type(int32_t(found->second));
-        }
-      }
+      ForEachDeclaration(graph, [&](onnx::ValueInfoProto& info) {
+        const auto found = types_.find(info.name());
+        if (found == types_.end() || !info.type().has_tensor_type()) return;
+        info.mutable_type()->mutable_tensor_type()->set_elem_type(int32_t(found->second));
+      });
     });
   }
 

@@ -65,6 +65,20 @@ TEST(GraphWalk, VisitsEveryNodeAndMayChangeIt) {
   EXPECT_EQ(seen, 6);
 }
 
+TEST(GraphWalk, VisitsTheDeclarationsOfOneGraph) {
+  onnx::GraphProto graph = Nested();
+  graph.add_input()->set_name("x");
+  graph.add_value_info()->set_name("outer");
+  graph.add_output()->set_name("y");
+  std::vector<std::string> names;
+  ForEachDeclaration(graph, [&](onnx::ValueInfoProto& info) {
+    names.push_back(info.name());
+    info.set_doc_string("seen");
+  });
+  EXPECT_THAT(names, ElementsAre("x", "y", "outer"));  // not those of branches
+  EXPECT_EQ(graph.value_info(0).doc_string(), "seen");
+}
+
 TEST(GraphWalk, VisitsListsOfSubgraphs) {
   onnx::NodeProto node = MakeNode("Custom", "custom", {}, "y");
   auto& list = AddAttribute(node, "branches", onnx::AttributeProto::GRAPHS);

@@ -40,6 +40,18 @@ TEST(NodeBuilder, SetsNumbersAndLists) {
   EXPECT_EQ(FindAttribute(node, "perm")->type(), onnx::AttributeProto::INTS);
 }
 
+TEST(NodeBuilder, RemovesAnAttributeAndNoOther) {
+  onnx::NodeProto node;
+  SetInt(node, "axis", 1);
+  SetInts(node, "perm", {1, 0});
+  RemoveAttribute(node, "perm");
+  RemoveAttribute(node, "mode");  // which it has not
+  EXPECT_EQ(node.attribute_size(), 1);
+  EXPECT_EQ(Node(node, 17).Int("axis", -1), 1);
+  SetInts(node, "perm", {0, 1});
+  EXPECT_THAT(Node(node, 17).Ints("perm"), ElementsAre(0, 1));
+}
+
 TEST(NodeBuilder, FindsTheTensorOfAConstantAndOfNothingElse) {
   onnx::TensorProto tensor;
   tensor.set_name("three");
