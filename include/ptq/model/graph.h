@@ -102,10 +102,11 @@ class Graph {
     std::vector<std::string> names;  ///< of the dimensions, empty where they have none
   };
   [[nodiscard]] Declared DeclaredType(ValueId id) const;
+  /// Whether a use is of the elements of a value, not of its shape alone.
+  [[nodiscard]] bool ReadsElements(const Use& use) const;
 
  private:
   friend class GraphFlattener;
-  [[nodiscard]] bool ReadsElements(const Use& use) const;
   const Model* model_;
   std::vector<Node> nodes_;
   std::vector<Value> values_;

@@ -21,7 +21,7 @@ class CacheFollower {
     for (const Use& use : graph_.value(id).uses) {
       const Node& node = graph_.nodes()[size_t(use.node)];
       const std::string& type = node.op_type();
-      if (type == "Shape" || type == "Size" || type == "If") continue;
+      if (!graph_.ReadsElements(use) || type == "If") continue;
       if (use.input < 0) Refuse(use.node);
       if (type == "MatMul") {
         AddProduct(use, axes);

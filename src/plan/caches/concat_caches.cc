@@ -81,8 +81,8 @@ class ConcatCacheFinder {
   void AddRows(Cache& cache) const {
     int concat = -1;
     for (const Use& use : graph_.value(cache.past).uses) {
+      if (!graph_.ReadsElements(use)) continue;
       const std::string& type = node(use.node).op_type();
-      if (type == "Shape" || type == "Size") continue;
       if (concat >= 0 || use.input != 0 || type != "Concat" ||
           graph_.inputs(use.node).size() != 2 || !IsTokenAxis(node(use.node))) {
         Refuse(cache.past, "node '" + node(use.node).name() + "' (" + type +
@@ -152,8 +152,8 @@ class ConcatCacheFinder {
   [[nodiscard]] std::vector<Use> Readers(ValueId present) const {
     std::vector<Use> readers;
     for (const Use& use : graph_.value(present).uses) {
-      const std::string& type = node(use.node).op_type();
-      if (type != "Shape" && type != "Size" && type != "If") readers.push_back(use);
+      const bool hands_out = node(use.node).op_type() == "If";
+      if (graph_.ReadsElements(use) && !hands_out) readers.push_back(use);
     }
     return readers;
   }

@@ -58,6 +58,18 @@ TEST(Graph, KnowsUsesConstantsAndBoundaries) {
   EXPECT_EQ(graph.DeclaredType(graph.Find("x")).shape, (Shape{-1, 4}));
 }
 
+TEST(Graph, TellsWhoReadsElementsFromWhoAsksForAShape) {
+  GraphBuilder b = WithInput();
+  b.Op("Relu", {"x"}, "a").Op("Shape", {"x"}, "b").Op("Size", {"x"}, "c");
+  b.Output("a", {-1, 4});
+  const Model model = b.Build();
+  const Graph graph(model);
+  for (const Use& use : graph.value(graph.Find("x")).uses) {
+    EXPECT_EQ(graph.ReadsElements(use), graph.nodes()[size_t(use.node)].op_type() == "Relu");
+  }
+  EXPECT_EQ(graph.Readers(graph.Find("x")), 1u);
+}
+
 TEST(Graph, DoesNotAskForInputsThatAreInitializers) {
   GraphBuilder b = WithInput();
   b.Input("w", {4, 4}).Random("w", {4, 4}).Op("MatMul", {"x", "w"}, "y").Output("y", {-1, 4});
