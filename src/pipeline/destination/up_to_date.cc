@@ -43,6 +43,23 @@ Json SamplesOf(const Json& provenance) {
   return samples;
 }
 
+Json SamplesNow(const Recipe& recipe, const Source& source, const RunContext& context) {
+  Ranks alone = Ranks::Alone();
+  return ToJson(ReadSamplesFor(source, recipe, alone, context.inputs).provenance);
+}
+
+/// What has changed since `then`. `now` gives the provenance, and may throw.
+template <class Now>
+std::vector<std::string> Compared(const Json& then, const char* what, const Now& now) {
+  try {
+    return Differences(SamplesOf(then), SamplesOf(now()), what);
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const Error& error) {
+    return {std::string("samples cannot be read (") + error.what() + ")"};
+  }
+}
+
 /// `then`: what the metadata says of the calibration; null without one.
 std::vector<std::string> SampleChanges(const Json& then, const Recipe& recipe, const Source& source,
                                        const RunContext& context) {
@@ -52,35 +69,18 @@ std::vector<std::string> SampleChanges(const Json& then, const Recipe& recipe, c
   if (std::ranges::find(files, "-") != files.end() && recipe.statistics.empty()) {
     return {"samples from standard input, which are not compared"};
   }
-  try {
-    Json now;
-    if (!recipe.statistics.empty()) {
-      now = StatisticsFile(recipe.statistics).provenance().at("calibration");
-    } else {
-      Ranks alone = Ranks::Alone();
-      now = ToJson(ReadSamplesFor(source, recipe, alone, context.inputs).provenance);
-    }
-    return Differences(SamplesOf(then), SamplesOf(now), "samples");
-  } catch (const Interrupted&) {
-    throw;
-  } catch (const Error& error) {
-    return {std::string("samples cannot be read (") + error.what() + ")"};
-  }
+  return Compared(then, "samples", [&] {
+    return recipe.statistics.empty()
+               ? SamplesNow(recipe, source, context)
+               : Json(StatisticsFile(recipe.statistics).provenance().at("calibration"));
+  });
 }
 
 /// `then`: what the metadata says of the samples that the caches' scales are from.
 std::vector<std::string> CacheSampleChanges(const Json& then, const Recipe& recipe,
                                             const Source& source, const RunContext& context) {
   if (recipe.kv_cache == Precision::kKeep) return {};
-  try {
-    Ranks alone = Ranks::Alone();
-    const Json now = ToJson(ReadSamplesFor(source, recipe, alone, context.inputs).provenance);
-    return Differences(SamplesOf(then), SamplesOf(now), "samples of caches");
-  } catch (const Interrupted&) {
-    throw;
-  } catch (const Error& error) {
-    return {std::string("samples cannot be read (") + error.what() + ")"};
-  }
+  return Compared(then, "samples of caches", [&] { return SamplesNow(recipe, source, context); });
 }
 
 }  // namespace
