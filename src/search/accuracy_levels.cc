@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "site_activations.h"
 #include <fmt/format.h>
 
 #include "ptq/emit/stored_codes.h"
@@ -45,8 +46,7 @@ double TimeOf(const Linear& linear) {
 }
 
 bool HasLevel(const Linear& linear) {
-  return linear.decision.quantizes() && linear.decision.form->HasAccuracyLevels() &&
-         linear.gather < 0 && !linear.IsExpert();
+  return IsProductOfCodes(linear) && linear.decision.form->HasAccuracyLevels();
 }
 
 bool Matters(const Outcome& outcome) {
@@ -118,8 +118,8 @@ std::string AccuracyLevelNote(const Plan& plan, const std::vector<Outcome>& outc
   if (costly == 0) return "";
   return fmt::format(
       "accuracy level 4 rounds activations, which costs more than the rounding of the weights in "
-      "{} "
-      "linears ('{}' {:.2g} % of its output energy, weights {:.2g} %): --accuracy-level auto or 0",
+      "{} linears ('{}' {:.2g} % of its output energy, weights {:.2g} %): --accuracy-level auto or "
+      "0",
       costly, plan.linears[worst].name, 100 * *outcomes[worst].RelativeActivationLoss(),
       100 * outcomes[worst].RelativeLoss().value_or(0));
 }

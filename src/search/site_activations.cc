@@ -46,9 +46,13 @@ void AddBlocks(const Plan& plan, const std::vector<int>& linears, const SiteStat
 
 }  // namespace
 
+bool IsProductOfCodes(const Linear& linear) {
+  return linear.gather < 0 && !linear.IsExpert() && linear.decision.quantizes();
+}
+
 int64_t RoundedBlockOf(const Linear& linear) {
-  const bool is_product = linear.gather < 0 && !linear.IsExpert() && linear.decision.quantizes();
-  return is_product ? linear.decision.form->RoundedBlock(linear.decision.parameters, linear.k) : 0;
+  if (!IsProductOfCodes(linear)) return 0;
+  return linear.decision.form->RoundedBlock(linear.decision.parameters, linear.k);
 }
 
 void AddActivations(const Plan& plan, const std::vector<int>& linears,

@@ -12,6 +12,10 @@
 
 namespace ptq {
 
+/// Whether the file multiplies by the linear's codes in a product of their own: neither gathers
+/// matrices nor holds all experts in one node.
+[[nodiscard]] bool IsProductOfCodes(const Linear& linear);
+
 /// Channels of the activations that runtimes round together for the linear by themselves; 0: none.
 [[nodiscard]] int64_t RoundedBlockOf(const Linear& linear);
 

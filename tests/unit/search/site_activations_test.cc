@@ -70,5 +70,22 @@ TEST(AddActivations, SaysNothingOfFloats) {
   EXPECT_TRUE(posed.problem.activations.lowest.empty());
 }
 
+TEST(RoundedBlockOf, IsThatOfProductsOfCodesAlone) {
+  Linear linear;
+  linear.k = 64;
+  linear.decision.form = &FindLinearForm("matmulnbits");
+  linear.decision.parameters.spec = {4, 32, true};
+  EXPECT_TRUE(IsProductOfCodes(linear));
+  EXPECT_EQ(RoundedBlockOf(linear), 32);
+  Linear gathered = linear, expert = linear, kept = linear;
+  gathered.gather = 3;
+  expert.place.form = 0;
+  kept.decision = Decision();
+  for (const Linear& other : {gathered, expert, kept}) {
+    EXPECT_FALSE(IsProductOfCodes(other));
+    EXPECT_EQ(RoundedBlockOf(other), 0);
+  }
+}
+
 }  // namespace
 }  // namespace ptq
