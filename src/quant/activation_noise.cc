@@ -2,13 +2,20 @@
 #include "activation_noise.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <numeric>
 
+#include "ptq/base/parallel.h"
 #include "ptq/base/simd.h"
 #include "ptq/tensor/block_rounding.h"
+#include "ptq/tensor/gemm.h"
 
 namespace ptq {
 namespace {
+
+/// Rows of a weight that are multiplied together.
+constexpr int64_t kMeasuredRows = 64;
 
 /// Σ n_j·((w_j + δ_j)·s_j)², in double and in a fixed order; no s: 1.
 PTQ_VECTOR_CLONES double ScaledNorm(const double* n, const float* w, const float* delta,
@@ -82,6 +89,26 @@ void AddNoise(std::span<const double> losses, const float* w, const float* delta
     sums[r] +=
         ScaledNorm(losses.data(), w + r * k, delta + r * k, s.empty() ? nullptr : s.data(), k);
   }
+}
+
+double ProductLoss(const QuantizedMatrix& q, std::span<const float> errors) {
+  const int64_t k = q.k, tokens = int64_t(errors.size()) / k;
+  std::vector<double> rows(size_t(q.n), 0.0);
+  ParallelForTiles(q.n, kMeasuredRows, [&](int64_t begin, int64_t end) {
+    const int64_t count = end - begin;
+    std::vector<float> w(size_t(count * k)), outputs(size_t(tokens * count));
+    q.DequantizeRows(begin, end, w.data());
+    float largest = 0;  // huge weights leave the range of float in the products
+    for (const float value : w) largest = std::max(largest, std::abs(value));
+    for (float& value : w) value /= largest > 0 ? largest : 1.0f;
+    const double unit = double(largest) * double(largest);
+    Gemm(1.0f, {errors.data(), tokens, k, k}, {w.data(), count, k, k, true}, 0.0f, outputs.data(),
+         count);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      rows[size_t(begin) + i % size_t(count)] += unit * double(outputs[i]) * double(outputs[i]);
+    }
+  });
+  return std::accumulate(rows.begin(), rows.end(), 0.0);
 }
 
 }  // namespace ptq

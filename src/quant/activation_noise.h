@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "ptq/quant/spec.h"
+
 namespace ptq {
 
 /// Activations x / s that are rounded to evenly spaced levels. The errors of channels are taken as
@@ -52,5 +54,9 @@ class ActivationNoise {
 /// losses: nothing. `s` may be empty.
 void AddNoise(std::span<const double> losses, const float* w, const float* delta, int64_t rows,
               int64_t k, std::span<const float> s, double* sums);
+
+/// Σ ‖Ŵe‖² over the rows e of `errors`, [rows, K]: what a product loses where what it multiplies is
+/// off by these. On all threads; the same for any number of them.
+[[nodiscard]] double ProductLoss(const QuantizedMatrix& q, std::span<const float> errors);
 
 }  // namespace ptq

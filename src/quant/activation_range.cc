@@ -2,16 +2,16 @@
 #include "activation_range.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <limits>
 #include <utility>
 #include <vector>
 
+#include "activation_noise.h"
+
 #include "ptq/base/parallel.h"
 #include "ptq/base/simd.h"
-#include "ptq/tensor/gemm.h"
 
 namespace ptq {
 namespace {
@@ -68,9 +68,8 @@ class RangeSearch {
   [[nodiscard]] Range Percentile(double percent) const;
   [[nodiscard]] Range LeastError() const;
   [[nodiscard]] Range LeastEntropy() const;
-  /// Σ ‖Ŵ·(Q(x/s) − x/s)‖² of each, for all tokens.
-  [[nodiscard]] std::array<double, 2> Losses(
-      const std::array<ActivationLevels, 2>& candidates) const;
+  /// Σ ‖Ŵ·(Q(x/s) − x/s)‖² for all tokens.
+  [[nodiscard]] double LossOf(const ActivationLevels& levels) const;
 
  private:
   [[nodiscard]] std::vector<float> ChannelWeights() const;
@@ -233,33 +232,13 @@ Range RangeSearch::LeastEntropy() const {
           std::max(extremes_.lowest + width * float(end), 0.0f)};
 }
 
-std::array<double, 2> RangeSearch::Losses(const std::array<ActivationLevels, 2>& candidates) const {
-  const auto rows = int64_t(x_.size()) / k_;
-  std::vector<float> errors(2 * x_.size());  // [2, rows, K]
-  for (size_t c = 0; c < candidates.size(); ++c) {
-    float* const own = errors.data() + c * x_.size();
-    RoundToLevels(x_, candidates[c], own);
-    for (size_t i = 0; i < x_.size(); ++i) own[i] -= x_[i];
-  }
-  std::array<double, 2> losses{};
-  std::vector<float> w, products;
-  for (const LinearResult& linear : site_.linears) {
-    for (int64_t begin = 0; begin < linear.q.n; begin += kRowTile) {
-      const int64_t count = std::min(kRowTile, linear.q.n - begin);
-      w.resize(size_t(count * k_));
-      products.resize(size_t(2 * rows * count));
-      linear.q.DequantizeRows(begin, begin + count, w.data());
-      Gemm(1, {errors.data(), 2 * rows, k_, k_}, {w.data(), count, k_, k_, true}, 0,
-           products.data(), count);
-      for (size_t i = 0; i < products.size(); ++i) {
-        losses[i / size_t(rows * count)] += double(products[i]) * double(products[i]);
-      }
-    }
-  }
-  for (size_t c = 0; c < candidates.size(); ++c) {
-    losses[c] = tokens_for_each_ * losses[c] + LossOfExtremes(candidates[c]);
-  }
-  return losses;
+double RangeSearch::LossOf(const ActivationLevels& levels) const {
+  std::vector<float> errors(x_.size());
+  RoundToLevels(x_, levels, errors.data());
+  for (size_t i = 0; i < x_.size(); ++i) errors[i] -= x_[i];
+  double loss = 0;
+  for (const LinearResult& linear : site_.linears) loss += ProductLoss(linear.q, errors);
+  return tokens_for_each_ * loss + LossOfExtremes(levels);
 }
 
 }  // namespace
@@ -277,8 +256,7 @@ ActivationLevels FindLevels(const SiteProblem& problem, const ActivationRange& r
     case ActivationRange::Rule::kEntropy: found = search.LeastEntropy(); break;
   }
   const ActivationLevels levels = search.LevelsFor(found);
-  const auto [before, after] = search.Losses({widest, levels});
-  return after < before ? levels : widest;
+  return search.LossOf(levels) < search.LossOf(widest) ? levels : widest;
 }
 
 }  // namespace ptq

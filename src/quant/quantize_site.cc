@@ -13,7 +13,6 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/parallel.h"
-#include "ptq/tensor/gemm.h"
 
 namespace ptq {
 namespace {
@@ -27,7 +26,6 @@ constexpr size_t kShortList = 4;
 /// What the search's score, which is that of rounding to nearest, must fall to for the method's own
 /// rounding to be tried: what it gains shows then.
 constexpr double kPromising = 0.9;
-constexpr int64_t kMeasuredRows = 64;
 
 /// The rows that stand for a linear in the search, evenly spread.
 struct Sample {
@@ -90,8 +88,9 @@ class SiteQuantizer {
   const RowPieces plain_;          ///< and, most of them, without
   double accept_scale_ = 1;        ///< of the linears' roundings, the least
   GramView gram_;
-  ActivationNoise rounding_;  ///< of the activations
-  ActivationNoise noise_;     ///< the same where losses count it
+  ActivationNoise rounding_;            ///< of the activations
+  ActivationNoise noise_;               ///< the same where losses count it
+  std::vector<double> unscaled_noise_;  ///< ActivationNoise::LossesFor({}) of that
   std::vector<double> energies_;
 };
 
@@ -157,10 +156,15 @@ SiteQuantizer::SiteQuantizer(const SiteProblem& problem, const Method& method)
             problem.tokens > 0 ? std::max(method.shrinkage, ShrinkageFor(problem.k, problem.tokens))
                                : method.shrinkage),
       rounding_(NoiseOf(problem)) {
-  if (!std::ranges::all_of(rounding_.LossesFor({}), [](double l) { return std::isfinite(l); })) {
+  std::vector<double> unscaled = rounding_.LossesFor({});
+  if (!std::ranges::all_of(unscaled, [](double loss) { return std::isfinite(loss); })) {
     rounding_ = ActivationNoise();
+    unscaled.clear();
   }
-  if (problem.activations.counts) noise_ = rounding_;
+  if (problem.activations.counts) {
+    noise_ = rounding_;
+    unscaled_noise_ = std::move(unscaled);
+  }
   const auto pieces_of = [](const Method& own) {
     return RowPieces{FindGrid(own.grid), FindRounding(own.rounding), own.refine};
   };
@@ -281,28 +285,10 @@ SiteQuantizer::Trial SiteQuantizer::TryScale(const ScalingCandidate& candidate, 
 
 /// What the rounding of the sample costs with the codes that were found.
 void SiteQuantizer::MeasureRounding(SiteResult& result) const {
-  const int64_t k = problem_.k;
   const std::vector<float> errors = rounding_.ErrorsFor(result.scale);
-  const auto tokens = int64_t(errors.size()) / k;
-  if (tokens == 0 || gram_.identity()) return;
+  if (errors.empty() || gram_.identity()) return;
   for (LinearResult& linear : result.linears) {
-    std::vector<double> rows(size_t(linear.q.n), 0.0);
-    ParallelForTiles(linear.q.n, kMeasuredRows, [&](int64_t begin, int64_t end) {
-      const int64_t count = end - begin;
-      std::vector<float> values(size_t(count * k)), outputs(size_t(tokens * count));
-      linear.q.DequantizeRows(begin, end, values.data());
-      float largest = 0;  // huge weights leave the range of float in the products
-      for (const float value : values) largest = std::max(largest, std::abs(value));
-      for (float& value : values) value /= largest > 0 ? largest : 1.0f;
-      const double unit = double(largest) * double(largest);
-      Gemm(1.0f, {errors.data(), tokens, k, k}, {values.data(), count, k, k, true}, 0.0f,
-           outputs.data(), count);
-      for (size_t i = 0; i < outputs.size(); ++i) {
-        rows[size_t(begin) + i % size_t(count)] += unit * double(outputs[i]) * double(outputs[i]);
-      }
-    });
-    linear.activation_loss =
-        rounding_.TokensForEach() * std::accumulate(rows.begin(), rows.end(), 0.0);
+    linear.activation_loss = rounding_.TokensForEach() * ProductLoss(linear.q, errors);
   }
 }
 
@@ -314,7 +300,7 @@ SiteResult SiteQuantizer::Run() {
 }
 
 void SiteQuantizer::Search(SiteResult& result) {
-  const RowMethods unscaled(gram_, noise_.LossesFor({}), {}, pieces_);
+  const RowMethods unscaled(gram_, unscaled_noise_, {}, pieces_);
   std::vector<double> losses;
   for (size_t i = 0; i < problem_.linears.size(); ++i) {
     const LinearProblem& linear = problem_.linears[i];

@@ -105,6 +105,32 @@ TEST(AddNoise, MultipliesWithTheSquaresOfTheScaledRow) {
   EXPECT_DOUBLE_EQ(plain, 2 * 1.5 * 1.5 + 11 * 4 + 101 * 4);
 }
 
+TEST(ProductLoss, SumsTheSquaresOfWhatAllRowsMakeOfTheErrors) {
+  std::mt19937 random(74);
+  constexpr int64_t kK = 37, kN = 130, kRows = 5;
+  for (const float size : {1.0f, 1e30f}) {  // the products of these would leave the range of float
+    Layer layer;
+    layer.k = kK;
+    layer.Add(Normal(random, kN * kK, size), Spec(4, 0, true));
+    const SiteResult site = QuantizeSite(layer.Problem(), MethodFromPreset("rtn"));
+    const QuantizedMatrix& q = site.linears[0].q;
+    const Values errors = Normal(random, kRows * kK);
+    Values w(size_t(kN * kK));
+    q.Dequantize(w.data());
+    double expected = 0;
+    for (int64_t t = 0; t < kRows; ++t) {
+      for (int64_t n = 0; n < kN; ++n) {
+        double output = 0;
+        for (int64_t j = 0; j < kK; ++j) {
+          output += double(w[size_t(n * kK + j)]) * double(errors[size_t(t * kK + j)]);
+        }
+        expected += output * output;
+      }
+    }
+    EXPECT_NEAR(ProductLoss(q, errors) / expected, 1, 1e-5) << size;
+  }
+}
+
 /// tr(Δ H Δᵀ) + tokens · variance · ‖Q(W·diag(s))‖², in double.
 double LossWithNoise(const Layer& layer, const LinearResult& result, const Values& s,
                      size_t linear) {
