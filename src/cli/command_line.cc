@@ -7,6 +7,7 @@
 
 #include "help.h"
 #include "logging.h"
+#include "options/recipe_options.h"
 #include "options/values.h"
 #include "options/words.h"
 #include <google/protobuf/stubs/logging.h>
@@ -44,12 +45,7 @@ void AddGlobalOptions(CLI::App& app, GlobalOptions& global) {
                              {"none", ProgressChoice::kNone}},
                             "How far the work is, on standard error: auto (a bar on a terminal, "
                             "else a line every 30 seconds), plain lines, json or none");
-  // The parser reads it (words.h).
-  app.add_option("--config",
-                 "Take options from a recipe file, .toml or .json, from the metadata of a result "
-                 "(its directory will do), or from a recipe inside the program, by its name "
-                 "(quantize recipes)")
-      ->type_name(kRecipeType);
+  AddConfigOption(app);
 }
 
 const CommandEntry& EntryOf(const CLI::App& command) {

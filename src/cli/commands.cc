@@ -3,6 +3,7 @@
 
 namespace ptq {
 
+std::unique_ptr<Command> MakeBatchCommand(CLI::App& app);
 std::unique_ptr<Command> MakeBundleCommand(CLI::App& app);
 std::unique_ptr<Command> MakeCleanCommand(CLI::App& app);
 std::unique_ptr<Command> MakeCompletionCommand(CLI::App& app);
@@ -23,6 +24,7 @@ std::span<const CommandEntry> CommandEntries() {
        /*shares_work=*/true},
       {"eval", "Quality of a language model or a text encoder, and its distance from another",
        MakeEvalCommand},
+      {"batch", "Quantize a directory or a list of models", MakeBatchCommand},
       {"bundle", "Make one result of two forms of a model, to switch between them",
        MakeBundleCommand},
       {"inspect", "Show a model, or what was done to it", MakeInspectCommand},

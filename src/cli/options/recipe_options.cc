@@ -269,6 +269,14 @@ void AddRequantizeOption(CLI::App& app, bool& requantize) {
                "Dequantize weights that are quantized already; without it such a model is refused");
 }
 
+void AddConfigOption(CLI::App& app) {
+  app.add_option("--config",
+                 "Take options from a recipe file, .toml or .json, from the metadata of a result "
+                 "(its directory will do), or from a recipe inside the program, by its name "
+                 "(quantize recipes)")
+      ->type_name(kRecipeType);
+}
+
 void CompleteRecipe(const CLI::App& app, Recipe& recipe) {
   const auto given = [&](const std::string& option) { return app.get_option(option)->count() > 0; };
   TakeMethodDefaults(recipe, [&](std::string_view key) {
@@ -294,6 +302,10 @@ void AddRecipeOptions(CLI::App& app, Recipe& recipe) {
       ->type_name(kDirectoryType)
       ->group("Output")
       ->default_str("{source}-{method}_w{bits}_g{group size}_head{form}");
+  AddRecipeSettings(app, recipe);
+}
+
+void AddRecipeSettings(CLI::App& app, Recipe& recipe) {
   AddMethodOptions(app, recipe);
   AddCalibrationOptions(app, recipe.calibration);
   app.add_option("--stats", recipe.statistics,

@@ -12,6 +12,12 @@ namespace ptq {
 /// Adds every option of a recipe to `app`; `recipe` must outlive it.
 void AddRecipeOptions(CLI::App& app, Recipe& recipe);
 
+/// The same but for the source and the destination: what is done to a model.
+void AddRecipeSettings(CLI::App& app, Recipe& recipe);
+
+/// Adds --config, which the parser reads (words.h).
+void AddConfigOption(CLI::App& app);
+
 /// Sets what the method brings along (TakeMethodDefaults), but for options that are given; called
 /// when all are read.
 void CompleteRecipe(const CLI::App& app, Recipe& recipe);

@@ -167,6 +167,8 @@ std::string WithPlace(const std::string& text, const std::string& place) {
   return text + kPlaceMark + place;
 }
 
+std::string WithoutPlace(const std::string& text) { return text.substr(0, text.find(kPlaceMark)); }
+
 CLI::Option* AddRules(CLI::App& app, std::vector<Rule>& rules) {
   return app
       .add_option_function<std::vector<std::string>>(

@@ -31,6 +31,7 @@ void CheckPattern(const std::string& pattern);
 
 /// The text with the place that it is from, for messages of AddRules.
 [[nodiscard]] std::string WithPlace(const std::string& text, const std::string& place);
+[[nodiscard]] std::string WithoutPlace(const std::string& text);
 
 /// Adds --rule. Texts may have places.
 CLI::Option* AddRules(CLI::App& app, std::vector<Rule>& rules);
