@@ -94,6 +94,7 @@ EmbeddingScore ScoreEmbeddings(const Embeddings& model, const Embeddings* refere
   EmbeddingScore score;
   if (reference != nullptr) CompareWith(*reference, model, score);
   if (gold.empty()) return score;
+  score.has_gold = true;
   score.spearman = PairCorrelation(model, gold);
   if (reference != nullptr) score.reference_spearman = PairCorrelation(*reference, gold);
   return score;

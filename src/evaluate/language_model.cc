@@ -30,12 +30,16 @@ Row Summarise(std::span<const float> x) {
 }  // namespace
 
 double LanguageModelScore::Perplexity() const { return std::exp(nll / double(tokens)); }
+double LanguageModelScore::ReferencePerplexity() const {
+  return std::exp(reference_nll / double(tokens));
+}
 double LanguageModelScore::MeanKl() const { return kl / double(tokens); }
 double LanguageModelScore::TopAgreement() const { return double(same_top) / double(tokens); }
 
 void LanguageModelScore::Merge(const LanguageModelScore& other) {
   tokens += other.tokens;
   nll += other.nll;
+  reference_nll += other.reference_nll;
   kl += other.kl;
   same_top += other.same_top;
   compared = compared || other.compared;
@@ -64,6 +68,7 @@ LanguageModelScore ScoreLogits(std::span<const float> logits, std::span<const fl
     if (!score.compared) continue;
     const auto p = reference.subspan(t * vocabulary, vocabulary);
     const Row other = Summarise(p);
+    score.reference_nll += other.log_sum - double{p[size_t(ids[t + 1])]};
     for (size_t v = 0; v < vocabulary; ++v) {
       const double log_p = double{p[v]} - other.log_sum;
       const double log_q = double{q[v]} - own.log_sum;

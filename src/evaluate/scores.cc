@@ -59,6 +59,7 @@ class Comparison {
           "gold scores are compared with one number for each text, and the model gives " +
           std::to_string(width_ == 1 ? rows_ : width_) + "; --output may name another");
     }
+    result.has_gold = !gold.empty();
     if (!gold.empty()) result.spearman = Spearman(own_, gold);
     if (count_ == 0) return result;
     if (!gold.empty()) result.reference_spearman = Spearman(other_, gold);

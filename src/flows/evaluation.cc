@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <limits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "ptq/base/error.h"
@@ -80,6 +81,10 @@ EmbeddingScore ScoreEncoder(const EvaluationRequest& request, const ModelRunner&
 }
 
 }  // namespace
+
+std::vector<Figure> FiguresOf(const Evaluation& evaluation) {
+  return std::visit([](const auto& score) { return FiguresOf(score); }, evaluation.score);
+}
 
 Evaluation EvaluateModel(const EvaluationRequest& request) {
   const bool pools = request.pooling.has_value();

@@ -2,6 +2,8 @@
 #include "ptq/report/eval_report.h"
 
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -12,31 +14,28 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kRanks = "correlation of ranks, -1 to 1";
-
-/// Figures under their names, and the unit of each under "units" at the end.
-class Figures {
- public:
-  Figures(const char* task, const EvalSubject& subject) {
-    json_["task"] = task;
-    json_["texts"] = subject.texts;
-    json_["output"] = subject.output;
+/// What there is for every kind of model: figures under their names, and the unit of each under
+/// "units" at the end. `facts` are what else there is to say of the kind.
+Json JsonOf(const char* task, const EvalSubject& subject, const Json& facts,
+            const std::vector<Figure>& figures) {
+  Json json = {{"task", task}, {"texts", subject.texts}, {"output", subject.output}};
+  json.update(facts);
+  if (subject.pairs > 0) json["pairs"] = subject.pairs;
+  Json units = Json::object();
+  const auto put = [&](const std::string& key, const std::optional<double>& value,
+                       const std::string& unit) {
+    json[key] = value.has_value() ? Json(*value) : Json(nullptr);
+    units[key] = unit;
+  };
+  for (const Figure& figure : figures) {
+    put(figure.key, figure.value, figure.unit);
+    if (figure.of_one_model && subject.compared) {
+      put("reference_" + figure.key, figure.reference, figure.unit);
+    }
   }
-  Json& json() { return json_; }
-
-  void Put(const char* name, const std::optional<double>& value, const char* unit) {
-    json_[name] = value.has_value() ? Json(*value) : Json(nullptr);
-    units_[name] = unit;
-  }
-  Json Finish() {
-    json_["units"] = units_;
-    return json_;
-  }
-
- private:
-  Json json_;
-  Json units_ = Json::object();
-};
+  json["units"] = std::move(units);
+  return json;
+}
 
 std::string Number(const std::optional<double>& value) {
   return value.has_value() ? FormatNumber(*value, 5) : "-";
@@ -51,20 +50,15 @@ std::string TextsLine(const EvalSubject& subject) {
 }  // namespace
 
 Json EvalJson(const LanguageModelScore& score, const EvalSubject& subject) {
-  Figures figures("lm", subject);
-  figures.json()["tokens"] = score.tokens;
-  figures.Put("perplexity", score.Perplexity(), "exp of the mean nats per token");
-  if (score.compared) {
-    figures.Put("kl", score.MeanKl(), "nats per token");
-    figures.Put("top1_agreement", score.TopAgreement(), "share of tokens");
-  }
-  return figures.Finish();
+  return JsonOf("lm", subject, {{"tokens", score.tokens}}, FiguresOf(score));
 }
 
 std::string EvalText(const LanguageModelScore& score, const EvalSubject& subject) {
   std::string text = "texts         " + std::to_string(subject.texts) + " (" +
                      std::to_string(score.tokens) + " predicted tokens)\n" + "perplexity    " +
-                     FormatNumber(score.Perplexity(), 6) + '\n';
+                     FormatNumber(score.Perplexity(), 6);
+  if (score.compared) text += " (reference " + FormatNumber(score.ReferencePerplexity(), 6) + ")";
+  text += '\n';
   if (score.compared) {
     text += "KL            " + FormatNumber(score.MeanKl(), 4) + " nats per token\n" +
             "top-1 agrees  " + FormatPercent(score.TopAgreement()) + '\n';
@@ -73,19 +67,8 @@ std::string EvalText(const LanguageModelScore& score, const EvalSubject& subject
 }
 
 Json EvalJson(const EmbeddingScore& score, const EvalSubject& subject) {
-  Figures figures("embed", subject);
-  figures.json()["pooling"] = subject.pooling.empty() ? Json(nullptr) : Json(subject.pooling);
-  if (subject.compared) {
-    figures.Put("cosine_mean", score.cosine_mean, "cosine, -1 to 1");
-    figures.Put("cosine_least", score.cosine_least, "cosine, -1 to 1");
-    figures.Put("top10_overlap", score.top10_overlap, "share of the 10 nearest texts");
-  }
-  if (subject.pairs > 0) {
-    figures.json()["pairs"] = subject.pairs;
-    figures.Put("spearman", score.spearman, kRanks);
-    if (subject.compared) figures.Put("reference_spearman", score.reference_spearman, kRanks);
-  }
-  return figures.Finish();
+  const Json pooling = subject.pooling.empty() ? Json(nullptr) : Json(subject.pooling);
+  return JsonOf("embed", subject, {{"pooling", pooling}}, FiguresOf(score));
 }
 
 std::string EvalText(const EmbeddingScore& score, const EvalSubject& subject) {
@@ -107,24 +90,12 @@ std::string EvalText(const EmbeddingScore& score, const EvalSubject& subject) {
 }
 
 Json EvalJson(const ScoreComparison& score, const EvalSubject& subject) {
-  Figures figures("score", subject);
-  figures.json()["width"] = score.width;
-  if (subject.compared) {
-    figures.Put("difference_mean", score.difference_mean, "mean |difference| of scores");
-    figures.Put("difference_largest", score.difference_largest, "largest |difference| of scores");
-    figures.Put("reference_spread", score.reference_spread,
-                "standard deviation of the reference's scores");
-    if (score.width == 1) figures.Put("rank_correlation", score.rank_correlation, kRanks);
-    if (score.width != 1) {
-      figures.Put("top1_agreement", score.top1_agreement, "share of rows with the same largest");
-    }
+  Json json = JsonOf("score", subject, {{"width", score.width}}, FiguresOf(score));
+  if (score.reference_spread.has_value()) {
+    json["reference_spread"] = *score.reference_spread;
+    json["units"]["reference_spread"] = "standard deviation of the reference's scores";
   }
-  if (subject.pairs > 0) {
-    figures.json()["pairs"] = subject.pairs;
-    figures.Put("spearman", score.spearman, kRanks);
-    if (subject.compared) figures.Put("reference_spearman", score.reference_spearman, kRanks);
-  }
-  return figures.Finish();
+  return json;
 }
 
 std::string EvalText(const ScoreComparison& score, const EvalSubject& subject) {

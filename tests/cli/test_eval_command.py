@@ -72,7 +72,8 @@ def test_text_of_a_language_model(decoder, tmp_path):
     ids = calibration_ids(tmp_path / "ids.npy")
     lines = succeeded(decoder, "--against", decoder, "--text", ids).splitlines()
     assert lines[0] == "texts         8 (184 predicted tokens)"
-    assert re.fullmatch(rf"perplexity    {NUMBER}", lines[1])
+    own, other = re.fullmatch(rf"perplexity    ({NUMBER}) \(reference (.*)\)", lines[1]).group(1, 4)
+    assert own == other
     assert lines[2:] == ["KL            0 nats per token", "top-1 agrees  100.0 %"]
 
 

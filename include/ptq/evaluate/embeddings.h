@@ -48,6 +48,7 @@ struct EmbeddingScore {
   /// scores only, and absent where Spearman is.
   std::optional<double> spearman;
   std::optional<double> reference_spearman;  ///< the same of the reference
+  bool has_gold = false;                     ///< there were gold scores
 };
 
 /// `reference` may be null, `gold` empty. With N gold scores there are 2N texts, of which i and

@@ -11,14 +11,16 @@ namespace ptq {
 
 /// Sums over predicted tokens; two of them can be merged.
 struct LanguageModelScore {
-  int64_t tokens = 0;    ///< predicted, that is without each text's first
-  double nll = 0;        ///< Σ −ln p(token), nats
-  double kl = 0;         ///< Σ KL(reference ‖ model), nats; with a reference only
-  int64_t same_top = 0;  ///< tokens where both models prefer the same; with a reference only
+  int64_t tokens = 0;        ///< predicted, that is without each text's first
+  double nll = 0;            ///< Σ −ln p(token), nats
+  double reference_nll = 0;  ///< the same of the reference
+  double kl = 0;             ///< Σ KL(reference ‖ model), nats; with a reference only
+  int64_t same_top = 0;      ///< tokens where both models prefer the same; with a reference only
   bool compared = false;
 
   /// exp of the mean negative log-likelihood.
   [[nodiscard]] double Perplexity() const;
+  [[nodiscard]] double ReferencePerplexity() const;
   [[nodiscard]] double MeanKl() const;
   [[nodiscard]] double TopAgreement() const;
   void Merge(const LanguageModelScore& other);

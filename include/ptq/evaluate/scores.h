@@ -22,6 +22,7 @@ struct ScoreComparison {
   std::optional<double> top1_agreement;      ///< share of rows with the same largest; width > 1
   std::optional<double> spearman;            ///< Spearman's, with gold scores; width 1
   std::optional<double> reference_spearman;  ///< the same of the reference
+  bool has_gold = false;                     ///< there were gold scores
 };
 
 /// Runs the models on texts of token ids, one at a time on each thread; sums are taken in the

@@ -7,8 +7,10 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "ptq/evaluate/embeddings.h"
+#include "ptq/evaluate/figures.h"
 #include "ptq/evaluate/language_model.h"
 #include "ptq/evaluate/pooling.h"
 #include "ptq/evaluate/scores.h"
@@ -42,6 +44,9 @@ struct Evaluation {
   EvalSubject subject;
   std::variant<LanguageModelScore, EmbeddingScore, ScoreComparison> score;
 };
+
+/// What was measured, as a flat list: for limits, tables and reports.
+[[nodiscard]] std::vector<Figure> FiguresOf(const Evaluation& evaluation);
 
 /// Loads the models, reads the texts and judges them. Throws UsageError for texts that the model
 /// cannot be judged by, InputError for those that hold nothing to judge, and what ModelRunner and
