@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -123,7 +124,7 @@ class BatchCommand : public Command {
   ExitCode Run(const GlobalOptions& global) override {
     request_.threads = global.threads;
     request_.memory_budget = unused_.memory_budget;
-    request_.shard = shard_.empty() ? ShardOfEnvironment(shards_) : ParseShard(shard_);
+    request_.shard = shard_.has_value() ? *shard_ : ShardOfEnvironment(shards_);
     if (!request_.shard.from.empty()) {
       spdlog::info("shard " + std::to_string(request_.shard.index) + " of " +
                    std::to_string(request_.shard.count) + ", by " + request_.shard.from);
@@ -144,10 +145,12 @@ class BatchCommand : public Command {
     AddWhole(app, "--jobs", request_.at_once, {.least = 1, .most = 1024},
              "Models at work at a time; they share --threads and --memory-budget")
         ->default_str("1");
-    auto* const shard = app.add_option("--shard", shard_,
-                                       "Do one of N parts of the jobs: 0/4 to 3/4. In an array job "
-                                       "the scheduler says which (SLURM_ARRAY_TASK_ID)")
-                            ->type_name("I/N");
+    auto* const shard =
+        app.add_option_function<std::string>(
+               "--shard", [this](const std::string& text) { shard_ = ParseShard(text); },
+               "Do one of N parts of the jobs: 0/4 to 3/4. In an array job the scheduler says "
+               "which (SLURM_ARRAY_TASK_ID)")
+            ->type_name("I/N");
     AddWhole(app, "--shards", shards_, {.least = 1},
              "Parts, where the scheduler only numbers them (JOB_COMPLETION_INDEX)")
         ->excludes(shard);
@@ -199,7 +202,7 @@ class BatchCommand : public Command {
   std::vector<std::filesystem::path> sources_;
   std::vector<std::string> recipes_;
   std::string name_ = "{base}_{method}_w{bits}_g{group}_{head}";
-  std::string shard_;
+  std::optional<Shard> shard_;
   int64_t shards_ = 0;
   BatchRequest request_;
   bool json_ = false;

@@ -87,13 +87,13 @@ class Builder:
 
 
 def llama(dtype="float32", stored=None, constants_as_nodes=False, tied=False, hidden=64, ffn=96,
-          heads=4, layers=1, opset=21, vocabulary=VOCABULARY, cached=False):
+          heads=4, layers=1, opset=21, vocabulary=VOCABULARY, cached=False, seed=5):
     """input_ids [batch, length] -> logits: RMSNorm, attention, SwiGLU, with `model.layers.N` names.
 
     cached: new keys and values go behind past ones, which are inputs, and are outputs then.
     tied: the embedding is the head, read through Transpose. Smaller tables than 256 rows get no
     codes, unless a rule names them."""
-    b = Builder(dtype, stored, constants_as_nodes)
+    b = Builder(dtype, stored, constants_as_nodes, seed)
     b.constant(np.array([-1], np.int64), "last_axis")
     b.constant(np.array(1e-5, np.float32), "epsilon")
     b.constant(np.array([0, 0, heads, hidden // heads], np.int64), "split_heads")
