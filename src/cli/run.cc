@@ -11,13 +11,10 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include "ptq/base/file.h"
-#include "ptq/base/json.h"
 #include "ptq/base/parallel.h"
 #include "ptq/cli/command.h"
 #include "ptq/emit/linear_form.h"
-#include "ptq/emit/metadata.h"
-#include "ptq/pipeline/default_destination.h"
+#include "ptq/flows/make_result.h"
 #include "ptq/pipeline/directory.h"
 #include "ptq/pipeline/single_file.h"
 #include "ptq/report/directory_report.h"
@@ -62,52 +59,20 @@ class RunCommand : public Command {
     CompleteRecipe(app_, recipe_);
     CheckForms(recipe_);  // needs no model
     if (options_.force) recipe_.overwrite = true;
-    const auto files = ModelFiles(recipe_.source).files;
-    if (files.size() > 1) return RunAll(global);
-    // A package's only model is still written where the package says.
-    if (recipe_.destination.empty()) recipe_.destination = DefaultDestination(recipe_);
-    recipe_.source = files.front();
-    if (dry_run_) {
-      const RunReport report = IsSingleFile(recipe_.destination)
-                                   ? RehearseToFile(recipe_, options_, global.ranks)
-                                   : RehearseRun(recipe_, options_, global.ranks);
-      if (!global.ranks.is_root()) return ExitCode::kDone;
-      if (json_) {
-        Print(RunJson(report, /*done=*/false), SourceJson(recipe_.source), nullptr);
-      } else {
-        std::cout << PlanText(report);
-      }
-      return ExitCode::kDone;
-    }
-    const RunReport report = IsSingleFile(recipe_.destination)
-                                 ? RunToFile(recipe_, options_, global.ranks)
-                                 : ptq::Run(recipe_, options_, global.ranks);
+    SettlePaths(recipe_, global.ranks);
+    if (dry_run_) return Rehearse(global);
+    const MadeResult made = MakeResult(recipe_, options_, global.ranks);
     if (!global.ranks.is_root()) return ExitCode::kDone;
-    if (json_) {
-      const Json metadata = ReadMetadata(report.destination);
-      Print(RunJson(report, /*done=*/true), metadata.at("source"), metadata.at("calibration"));
-    } else if (!global.quiet) {
-      const std::string text = SummaryText(report);
-      std::cout << (::isatty(STDOUT_FILENO) != 0 ? FittedSummary(text, HelpWidth()) : text);
-    }
+    std::visit([&](const auto& report) { Show(report, global); }, made);
     return ExitCode::kDone;
   }
 
  private:
   using Json = nlohmann::ordered_json;
 
-  /// A directory of several models.
-  ExitCode RunAll(const GlobalOptions& global) {
-    if (IsSingleFile(recipe_.destination)) {
-      throw UsageError("'" + recipe_.source.string() + "' holds several models, and '" +
-                       recipe_.destination.string() +
-                       "' is one file; give a directory as --dst, or one of the models");
-    }
-    if (global.ranks.size() > 1) {
-      throw UsageError("several ranks share the work of one model; give one of the files in '" +
-                       recipe_.source.string() + "'");
-    }
-    if (dry_run_) {
+  ExitCode Rehearse(const GlobalOptions& global) const {
+    if (!recipe_.gates.empty()) CheckGates(recipe_);
+    if (IsOfSeveral(recipe_)) {
       const auto plans = RehearseDirectory(recipe_, options_);
       if (json_) {
         Print(DirectoryPlanJson(plans), nullptr, nullptr);
@@ -116,19 +81,34 @@ class RunCommand : public Command {
       }
       return ExitCode::kDone;
     }
-    const DirectoryReport report = RunDirectory(recipe_, options_);
+    const RunReport report = IsSingleFile(recipe_.destination)
+                                 ? RehearseToFile(recipe_, options_, global.ranks)
+                                 : RehearseRun(recipe_, options_, global.ranks);
+    if (!global.ranks.is_root()) return ExitCode::kDone;
+    if (json_) {
+      Print(RunJson(report, /*done=*/false), SourceJson(recipe_.source), nullptr);
+    } else {
+      std::cout << PlanText(report);
+    }
+    return ExitCode::kDone;
+  }
+
+  void Show(const RunReport& report, const GlobalOptions& global) const {
+    if (json_) {
+      const Json metadata = ReadMetadata(report.destination);
+      Print(RunJson(report, /*done=*/true), metadata.at("source"), metadata.at("calibration"));
+    } else if (!global.quiet) {
+      const std::string text = SummaryText(report);
+      std::cout << (::isatty(STDOUT_FILENO) != 0 ? FittedSummary(text, HelpWidth()) : text);
+    }
+  }
+
+  void Show(const DirectoryReport& report, const GlobalOptions& global) const {
     if (json_) {
       Print(DirectoryRunJson(report), nullptr, nullptr);
     } else if (!global.quiet) {
       std::cout << DirectoryText(report);
     }
-    return ExitCode::kDone;
-  }
-
-  static Json ReadMetadata(const std::filesystem::path& destination) {
-    return ParseJson<Json>(ReadTextFile(IsSingleFile(destination)
-                                            ? MetadataOfSingleFile(destination)
-                                            : destination / kMetadataFileName));
   }
 
   /// What stands in front is the request; `calibration`, when it is known, tells where it is from.

@@ -210,6 +210,7 @@ Json ToJson(const Metadata& metadata) {
             {"files", ToJson(metadata.files)},
             {"notes", metadata.notes},
             {"verification", VerificationJson(metadata.verification)}};
+  if (metadata.gate.has_value()) json["gate"] = ToJson(*metadata.gate);
   return json;
 }
 

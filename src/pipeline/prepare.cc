@@ -61,11 +61,13 @@ DiskNeed StartSearch(SegmentSearch& search, const SearchStart& start, RunReport&
 
 Json IdentityOf(const Recipe& recipe, const Source& source, const std::string& sha256,
                 const SegmentSearch& search) {
-  return {{"tool", PTQ_VERSION},
-          {"recipe", ToJson(recipe)},
-          {"verify", recipe.verify},
-          {"source", SourceFiles(source.model, sha256)},
-          {"samples", search.Provenance()}};
+  Json identity = {{"tool", PTQ_VERSION},
+                   {"recipe", ToJson(recipe)},
+                   {"verify", recipe.verify},
+                   {"source", SourceFiles(source.model, sha256)},
+                   {"samples", search.Provenance()}};
+  for (const Rule& rule : recipe.fallback) identity["fallback"].push_back(ToJson(rule));
+  return identity;
 }
 
 }  // namespace ptq

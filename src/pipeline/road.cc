@@ -72,6 +72,7 @@ class Road {
         source_(source),
         report_(report),
         resumes_(options.resume),
+        judge_(options.judge),
         files_(FilesOf(recipe, source, report.plan, context)),
         staged_(report.destination, ReplacementOf(recipe), TakesOver(report.destination, options)),
         output_(source.graph, report.plan, staged_.path(), files_),
@@ -87,6 +88,7 @@ class Road {
       journal_.Finish();
       Write();
       Verify();
+      Judge();
       WriteMetadata(metadata_, staged_.path());
     } catch (const QualityError&) {
       staged_.Keep(false);  // it would be no better the next time
@@ -329,11 +331,18 @@ class Road {
     if (check.done) metadata_.verification = {check.max_relative, check.tolerance};
   }
 
+  /// Of several models, the whole directory is judged.
+  void Judge() {
+    if (!judge_ || context_.is_part) return;
+    report_.gate = metadata_.gate = judge_(staged_.path() / files_.model, ToJson(metadata_));
+  }
+
   const Recipe& recipe_;
   const RunContext& context_;
   Source& source_;
   RunReport& report_;
   const bool resumes_;
+  const decltype(RunOptions::judge)& judge_;
   const OutputFiles files_;
   StagedDirectory staged_;
   OutputModel output_;

@@ -39,8 +39,9 @@ namespace {
 std::vector<Rule> RulesOf(const Recipe& recipe, const Source& source, const RunContext& context) {
   std::vector<std::string> models = context.models;
   if (!context.is_part) models = {source.model.path().stem().string()};
-  std::vector<Rule> rules =
-      RulesFor(recipe.rules, context.is_part ? context.name : models.front(), models);
+  std::vector<Rule> all = recipe.fallback;
+  all.insert(all.end(), recipe.rules.begin(), recipe.rules.end());
+  std::vector<Rule> rules = RulesFor(all, context.is_part ? context.name : models.front(), models);
   for (Rule& rule : rules) {
     // Where the run has no codes, who asks for bits means those of the format.
     if (IsHalfMethod(recipe) && rule.form.empty() && rule.ChoosesForm()) rule.form = recipe.format;

@@ -139,6 +139,8 @@ nlohmann::ordered_json ToJson(const Recipe& recipe) {
   json["seed"] = recipe.calibration.seed;
   json["requantize"] = recipe.requantize;
   if (recipe.from_qat) json["from_qat"] = true;
+  for (const Gate& gate : recipe.gates) json["gate"].push_back(gate.text);
+  if (recipe.no_fallback) json["no_fallback"] = true;
   return json;
 }
 

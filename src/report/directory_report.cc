@@ -7,6 +7,7 @@
 #include "ptq/base/format.h"
 #include "ptq/base/json.h"
 #include "ptq/report/bytes_report.h"
+#include "ptq/report/gate_report.h"
 #include "ptq/report/next_steps.h"
 #include "ptq/report/run_report.h"
 #include "ptq/report/table.h"
@@ -84,6 +85,7 @@ std::string DirectoryText(const DirectoryReport& report) {
        << BytesText(parts) << "time          " << FormatSeconds(report.seconds) << '\n'
        << "peak memory   " << FormatBytes(report.peak_bytes) << " ("
        << FormatBytes(report.predicted_peak_bytes) << " predicted)\n"
+       << (report.gate.has_value() ? GatesText(*report.gate) : "")
        << NextStepsText(report.destination);
   return text.str();
 }

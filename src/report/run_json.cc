@@ -134,6 +134,7 @@ Json RunJson(const RunReport& report, bool done) {
   const Json plan = PlanJson(report);
   for (const char* key : {"tables", "constants"}) json[key] = plan.at(key);
   json["islands"] = report.islands;
+  if (report.gate.has_value()) json["gate"] = ToJson(*report.gate);
   if (plan.contains("caches")) json["caches"] = plan.at("caches");
   json["bytes_before"] = report.bytes_before > 0 ? Json(report.bytes_before) : Json(nullptr);
   if (worked) return json;
@@ -179,6 +180,7 @@ Json DirectoryRunJson(const DirectoryReport& report) {
     json["predicted_peak_bytes"] = report.predicted_peak_bytes;
   }
   json["next"] = NextStepsJson(report.destination);
+  if (report.metadata.contains("gate")) json["gate"] = report.metadata.at("gate");
   size_t index = 0;
   for (const Json& model : report.metadata.at("models")) {
     Json entry = {{"file", model.at("file")}, {"source", Member(model, "source")}};

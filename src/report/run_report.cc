@@ -11,6 +11,7 @@
 #include "ptq/emit/stored_codes.h"
 #include "ptq/emit/written_files.h"
 #include "ptq/report/bytes_report.h"
+#include "ptq/report/gate_report.h"
 #include "ptq/report/next_steps.h"
 #include "ptq/report/table.h"
 
@@ -325,6 +326,7 @@ std::string SummaryText(const RunReport& report) {
   } else {
     text << "not done: " << report.verification.note << '\n';
   }
+  if (report.gate.has_value()) text << GatesText(*report.gate);
   text << NextStepsText(report);
   return text.str();
 }

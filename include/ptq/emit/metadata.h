@@ -15,6 +15,7 @@
 #include "ptq/base/destination.h"
 #include "ptq/emit/sidecars.h"
 #include "ptq/model/model.h"
+#include "ptq/plan/gate.h"
 #include "ptq/plan/outcome.h"
 #include "ptq/plan/plan.h"
 #include "ptq/quant/method.h"
@@ -78,6 +79,7 @@ struct Metadata {
   std::vector<WrittenFile> files;          ///< what the result consists of, but for this file
   std::vector<std::string> notes;          ///< what a reader should know, one sentence each
   std::optional<VerificationMetadata> verification;
+  std::optional<GateReport> gate;  ///< of a recipe with gates
 };
 
 /// A table or a constant: what it is, and what it becomes. Of one that becomes codes also which,

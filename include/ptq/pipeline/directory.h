@@ -32,7 +32,8 @@ struct DirectoryReport {
   int64_t predicted_peak_bytes = 0;
   int64_t peak_bytes = 0;
   double seconds = 0;
-  bool up_to_date = false;  ///< it was there already
+  bool up_to_date = false;         ///< it was there already
+  std::optional<GateReport> gate;  ///< of a recipe with gates
 };
 
 /// Quantizes every model of a directory, each on inputs that the others make where they can

@@ -8,11 +8,14 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "ptq/base/destination.h"
 #include "ptq/base/ranks.h"
 #include "ptq/calibrate/timings.h"
 #include "ptq/emit/file_sizes.h"
 #include "ptq/pipeline/file_bytes.h"
+#include "ptq/plan/gate.h"
 #include "ptq/plan/outcome.h"
 #include "ptq/plan/plan.h"
 #include "ptq/plan/recipe.h"
@@ -54,6 +57,7 @@ struct RunReport {
   size_t resumed_segments = 0;                         ///< taken over from an interrupted run
   Timings timings;
   Verification verification;
+  std::optional<GateReport> gate;          ///< of a recipe with gates
   FileBytes bytes;                         ///< of a plan: predicted
   std::vector<Saving> savings;             ///< the largest first
   std::map<std::string, int64_t> islands;  ///< nodes that compute in FP32 in an FP16 graph, by why
@@ -77,6 +81,11 @@ struct RunOptions {
   /// A finished segment becomes a checkpoint when so much time has passed since the last one. A
   /// result that took less, and replaces nothing, is left to the system to bring to the disk.
   double checkpoint_seconds = 2;
+  /// Looks at the written and verified model (its directory, of several) and its metadata before it
+  /// gets its final name, and may throw QualityError: then nothing is written.
+  std::function<GateReport(const std::filesystem::path& result,
+                           const nlohmann::ordered_json& metadata)>
+      judge = {};
 };
 
 /// A run without its work (--dry-run): the plan, and the error that the run would begin with, if

@@ -18,6 +18,9 @@ namespace ptq {
 /// works in: ".out.onnx.result".
 inline constexpr char kSingleResultSuffix[] = ".result";
 
+/// That directory: where the run works; its result goes from there to its names.
+[[nodiscard]] std::filesystem::path ResultDirectory(const std::filesystem::path& model);
+
 /// Run, with the model as `recipe.destination`, its data and metadata beside it, and no other file.
 /// Replaces only what an earlier run wrote under these names, and only with `recipe.overwrite`.
 /// The files get their names as PlaceFiles gives them: after a kill, the next run completes that or

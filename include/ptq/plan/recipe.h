@@ -11,6 +11,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "ptq/plan/gate.h"
 #include "ptq/plan/plan.h"
 #include "ptq/quant/method.h"
 #include "ptq/text/calibration.h"
@@ -65,6 +66,12 @@ struct Recipe {
   bool requantize = false;           ///< dequantize weights that are quantized already
   bool from_qat = false;             ///< and take the codes of those that lie on a grid
   bool verify = true;
+  std::vector<Gate> gates;          ///< that the result must keep
+  std::filesystem::path gate_text;  ///< held-out text that they are measured on
+  bool no_fallback = false;         ///< a gate that fails is the end
+  /// What tensors get instead of what the recipe says, so that the gates hold; found by runs, and
+  /// no part of the request. It stands in front of the rules.
+  std::vector<Rule> fallback;
   bool overwrite = false;
   int64_t memory_budget = 0;  ///< bytes; 0: what is useful. Does not change the result
 };

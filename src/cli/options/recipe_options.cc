@@ -166,6 +166,28 @@ void AddActivationOptions(CLI::App& app, Recipe& recipe) {
       ->default_str(ActivationRangeName(recipe.activation_range));
 }
 
+void AddGateOptions(CLI::App& app, Recipe& recipe) {
+  app.option_defaults()->group("Quality gates");
+  auto* const gate =
+      app.add_option_function<std::vector<std::string>>(
+             "--gate",
+             [&recipe](const std::vector<std::string>& texts) {
+               recipe.gates.clear();
+               for (const std::string& text : texts) recipe.gates.push_back(ParseGate(text));
+             },
+             "What the result must keep on held-out text, measured beside the source: a figure of "
+             "quantize eval with <= or >= and a number, or one with x, times what the source has: "
+             "'ppl<=1.06x'. Where it fails, what costs most gets 8 bits, then FP16")
+          ->type_name("GATE")
+          ->allow_extra_args(false);
+  app.add_option("--gate-text", recipe.gate_text, "The held-out text: as for quantize eval --text")
+      ->type_name(kFileType)
+      ->needs(gate);
+  app.add_flag("--no-fallback", recipe.no_fallback,
+               "When a gate fails, write nothing and end with status 7")
+      ->needs(gate);
+}
+
 void AddOutputOptions(CLI::App& app, Recipe& recipe) {
   app.option_defaults()->group("Output");
   AddName(app, "--format,--form", recipe.format, FormatNames(), "Operators written");
@@ -313,6 +335,7 @@ void AddRecipeSettings(CLI::App& app, Recipe& recipe) {
       ->type_name(kFileType)
       ->excludes("--calib");
   AddTokenizerOption(app, recipe.tokenizer);
+  AddGateOptions(app, recipe);
   AddOutputOptions(app, recipe);
   AddMemoryOption(app, recipe.memory_budget);
 }

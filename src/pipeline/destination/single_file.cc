@@ -72,11 +72,6 @@ std::vector<fs::path> FilesThere(const fs::path& model, const Recipe& recipe) {
   return there;
 }
 
-/// Where the run works; its result goes from there to its names.
-fs::path ResultDirectory(const fs::path& model) {
-  return model.parent_path() / ("." + model.filename().string() + kSingleResultSuffix);
-}
-
 /// Completes or takes back what a killed run had begun to move, and removes a result that it had
 /// not: the same command makes it again.
 void Recover(const fs::path& model) {
@@ -135,6 +130,10 @@ bool IsSingleFile(const fs::path& destination) {
 }
 
 fs::path MetadataOfSingleFile(const fs::path& file) { return file.string() + ".json"; }
+
+fs::path ResultDirectory(const fs::path& model) {
+  return model.parent_path() / ("." + model.filename().string() + kSingleResultSuffix);
+}
 
 RunReport RunToFile(const Recipe& recipe, const RunOptions& options, Ranks& ranks) {
   const fs::path model = ModelOf(recipe);

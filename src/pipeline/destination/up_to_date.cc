@@ -11,6 +11,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/hash.h"
 #include "ptq/base/json.h"
 #include "ptq/calibrate/calibration_run.h"
 #include "ptq/calibrate/companions.h"
@@ -30,6 +31,7 @@ void Append(std::vector<std::string>& to, std::vector<std::string> from) {
 }
 
 Json MemberOrNull(const Json& object, const char* key) {
+  if (!object.is_object()) return nullptr;
   const auto found = object.find(key);
   return found == object.end() ? Json() : *found;
 }
@@ -104,7 +106,13 @@ std::vector<std::string> FinishedResult::RecipeChanges(const Recipe& recipe) con
   const Json now = {{"version", PTQ_VERSION}, {"recipe", ToJson(recipe)}};
   const Json then = {{"version", MemberOrNull(MemberOrNull(metadata_, "tool"), "version")},
                      {"recipe", MemberOrNull(metadata_, "recipe")}};
-  return Differences(then, now);
+  std::vector<std::string> changes = Differences(then, now);
+  if (!recipe.gates.empty() && changes.empty()) {
+    const Json text = MemberOrNull(MemberOrNull(metadata_, "gate"), "text");
+    Append(changes, Differences({{"gate_text", MemberOrNull(text, "sha256")}},
+                                {{"gate_text", Sha256OfFile(recipe.gate_text)}}));
+  }
+  return changes;
 }
 
 std::vector<std::string> FinishedResult::ModelChanges(const Json& part, const fs::path& written,

@@ -143,6 +143,11 @@ DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
     fs::remove_all(staged.path() / "models");
     fs::remove_all(staged.path() / "common");
     fs::remove(staged.path() / kIdentityFile);
+    if (options.judge) {
+      report.gate = options.judge(staged.path(), report.metadata);
+      report.metadata["gate"] = ToJson(*report.gate);
+      WriteFile(staged.path() / kMetadataFileName, DumpJson(report.metadata, 2) + "\n");
+    }
   } catch (...) {
     (void)KeepProgress(staged);
     throw;

@@ -184,6 +184,7 @@ nlohmann::ordered_json DirectoryModels::Identity() {
     identity["sources"][NameOf(i).generic_string()] =
         SourceFiles(model, Sha256OfFile(model.path()));
   }
+  for (const Rule& rule : recipe_.fallback) identity["fallback"].push_back(ToJson(rule));
   std::error_code error;
   for (const fs::path& samples : recipe_.calibration.files) {
     if (fs::is_regular_file(samples, error)) identity["samples"].push_back(Sha256OfFile(samples));
