@@ -15,6 +15,7 @@ std::unique_ptr<Command> MakeOperatorsCommand(CLI::App& app);
 std::unique_ptr<Command> MakeRecipesCommand(CLI::App& app);
 std::unique_ptr<Command> MakeRunCommand(CLI::App& app);
 std::unique_ptr<Command> MakeStatsCommand(CLI::App& app);
+std::unique_ptr<Command> MakeSweepCommand(CLI::App& app);
 std::unique_ptr<Command> MakeVersionCommand(CLI::App& app);
 
 std::span<const CommandEntry> CommandEntries() {
@@ -24,6 +25,7 @@ std::span<const CommandEntry> CommandEntries() {
        /*shares_work=*/true},
       {"eval", "Quality of a language model or a text encoder, and its distance from another",
        MakeEvalCommand},
+      {"sweep", "Try combinations of settings, and show what quality costs", MakeSweepCommand},
       {"batch", "Quantize a directory or a list of models", MakeBatchCommand},
       {"bundle", "Make one result of two forms of a model, to switch between them",
        MakeBundleCommand},
