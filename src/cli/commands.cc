@@ -6,6 +6,7 @@ namespace ptq {
 std::unique_ptr<Command> MakeBatchCommand(CLI::App& app);
 std::unique_ptr<Command> MakeBundleCommand(CLI::App& app);
 std::unique_ptr<Command> MakeCleanCommand(CLI::App& app);
+std::unique_ptr<Command> MakeCompareCommand(CLI::App& app);
 std::unique_ptr<Command> MakeCompletionCommand(CLI::App& app);
 std::unique_ptr<Command> MakeEvalCommand(CLI::App& app);
 std::unique_ptr<Command> MakeForwardCommand(CLI::App& app);
@@ -25,6 +26,7 @@ std::span<const CommandEntry> CommandEntries() {
        /*shares_work=*/true},
       {"eval", "Quality of a language model or a text encoder, and its distance from another",
        MakeEvalCommand},
+      {"compare", "Show two results or models side by side", MakeCompareCommand},
       {"sweep", "Try combinations of settings, and show what quality costs", MakeSweepCommand},
       {"batch", "Quantize a directory or a list of models", MakeBatchCommand},
       {"bundle", "Make one result of two forms of a model, to switch between them",
