@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/progress.h"
+#include "ptq/calibrate/pair_types.h"
 #include "ptq/calibrate/rank_parts.h"
 #include "ptq/calibrate/samples.h"
 
@@ -96,13 +97,16 @@ CalibrationSet ReadSamplesFor(const Source& source, const Recipe& recipe, Ranks&
     options.fixed_rows = fixed.batch;
     options.fixed_length = fixed.length;
     if (fixed.length > 0) options.seq_len = fixed.length;
+    options.pairs = PairUseOf(source.graph);
     samples = ReadSamples(options, recipe.source, recipe.tokenizer, inputs.vocabulary);
   }
   if (ranks.size() == 1) return samples;
   std::string bytes;
-  if (ranks.is_root()) nlohmann::json::to_cbor(samples.ids, bytes);
+  if (ranks.is_root()) nlohmann::json::to_cbor({samples.ids, samples.types}, bytes);
   ranks.Copy(bytes, 0, Ranks::kEveryone);
-  nlohmann::json::from_cbor(bytes).get_to(samples.ids);
+  const nlohmann::json copied = nlohmann::json::from_cbor(bytes);
+  copied[0].get_to(samples.ids);
+  copied[1].get_to(samples.types);
   return samples;
 }
 
@@ -130,6 +134,7 @@ CalibrationRun StartCalibration(const CalibrationRequest& request, Ranks& ranks,
   const FeedHints hints = ReadFeedHints(source.model.directory());
   Feeder feeder(source.graph, hints, inputs.source);
   CalibrationSet samples = ReadSamplesFor(source, recipe, ranks, inputs);
+  feeder = Feeder(source.graph, hints, WithPairTypes(inputs.source, source.graph, samples));
   const int64_t block_tokens = BlockTokens(source, samples.ids);
   Part part = PartOf(samples.ids, block_tokens, ranks);
   part.size.method = method;

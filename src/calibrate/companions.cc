@@ -61,8 +61,9 @@ std::vector<int64_t> Columns(const std::vector<int64_t>& ids, int64_t length, in
 }
 
 /// Complete inputs, which a file holds alone.
-std::optional<FeedSamples> ReadFeeds(const std::vector<std::filesystem::path>& files) {
-  for (const auto& file : files) {
+std::optional<FeedSamples> ReadFeeds(const std::vector<std::filesystem::path>& words) {
+  const std::vector<CalibrationInput> files = ResolveCalibrationFiles(words);
+  for (const auto& [file, field] : files) {
     std::error_code error;
     if (!std::filesystem::exists(file, error)) continue;
     auto feeds = FeedSamples::Read(file);

@@ -8,6 +8,7 @@
 #include "ptq/base/file_kind.h"
 #include "ptq/base/hash.h"
 #include "ptq/tensor/npz.h"
+#include "ptq/text/calibration_files.h"
 
 namespace ptq {
 namespace {
@@ -88,9 +89,10 @@ CalibrationSet FeedSamples::Samples(const CalibrationOptions& options) const {
   for (int64_t i = 0; i < used; ++i) set.ids.emplace_back(size_t(length), i);
   CalibrationProvenance& provenance = set.provenance;
   CalibrationFile file;
-  file.name = CalibrationFileName(options.files.front());
+  const std::filesystem::path path = ResolveCalibrationFiles(options.files).front().file;
+  file.name = CalibrationFileName(path);
   file.format = "npz";
-  file.sha256 = Sha256OfFile(options.files.front());
+  file.sha256 = Sha256OfFile(path);
   file.texts_read = count_;
   file.texts_used = file.samples = used;
   provenance.ids_sha256 = file.sha256;

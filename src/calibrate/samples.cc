@@ -70,14 +70,16 @@ TextTools LoadTextTools(const std::filesystem::path& model,
   return tools;
 }
 
-void CheckFile(const std::filesystem::path& file) {
+void CheckFile(const CalibrationInput& input) {
+  const std::filesystem::path& file = input.file;
   std::error_code error;
   if (file == "-") return;
   if (!std::filesystem::exists(file, error)) {
     throw InputError("file '" + file.string() + "' does not exist");
   }
   if (std::filesystem::is_directory(file, error)) {
-    throw InputError("'" + file.string() + "' is a directory; give the files in it");
+    throw InputError("'" + file.string() + "' is a directory; give the files in it, as in '" +
+                     (file / "*.jsonl").string() + "'");
   }
 }
 
@@ -145,8 +147,9 @@ int64_t RowsChosenBy(const Graph& graph, ValueId ids, int depth) {
 CalibrationSet ReadSamples(CalibrationOptions options, const std::filesystem::path& model,
                            const std::filesystem::path& tokenizer, int64_t vocabulary) {
   options.vocab_size = vocabulary;
-  std::ranges::for_each(options.files, CheckFile);
-  if (!options.files.empty() && std::ranges::all_of(options.files, IsArrayFile)) {
+  const std::vector<CalibrationInput> inputs = ResolveCalibrationFiles(options.files);
+  std::ranges::for_each(inputs, CheckFile);
+  if (!inputs.empty() && std::ranges::all_of(inputs, IsArrayFile, &CalibrationInput::file)) {
     return ReadCalibration(options, nullptr, nullptr);
   }
   const TextTools tools = LoadTextTools(model, tokenizer);
@@ -171,6 +174,16 @@ std::optional<PairSamples> ReadPairSamples(const CalibrationOptions& options,
   });
   SkipPairs(CalibrationFileName(file), *pairs, *tools.tokenizer, vocabulary, samples);
   return samples;
+}
+
+PairUse PairUseOf(const Graph& graph) {
+  for (const ValueId id : graph.graph_outputs()) {
+    const auto& name = graph.value(id).name;
+    const auto shape = graph.DeclaredType(id).shape;
+    if (!shape.has_value() || !(name == "logits" || name == "scores" || name == "score")) continue;
+    return shape->size() == 3 ? PairUse::kJoined : PairUse::kPair;
+  }
+  return PairUse::kTexts;
 }
 
 int64_t VocabularySize(const Graph& graph) {

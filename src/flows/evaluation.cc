@@ -37,6 +37,7 @@ EvalTexts ReadTexts(const EvaluationRequest& request, const ModelRunner& model) 
   options.files = {request.text};
   options.samples = std::numeric_limits<int32_t>::max();
   options.long_text = LongText::kTruncate;
+  options.pairs = PairUseOf(model.graph());
   const int64_t vocabulary = VocabularySize(model.graph());
   if (auto pairs = ReadPairSamples(options, request.source, request.tokenizer, vocabulary)) {
     if (model.task() != EvalTask::kEmbedding) RefusePairs(request, model);

@@ -23,9 +23,25 @@ class Handle {
   [[nodiscard]] virtual std::string Decode(std::span<const int64_t> ids,
                                            bool skip_special_tokens) const = 0;
   [[nodiscard]] virtual int64_t VocabSize() const = 0;
+  [[nodiscard]] virtual EncodedPair EncodePair(std::string_view first, std::string_view second,
+                                               size_t limit) const = 0;
   /// -1 when the vocabulary does not have the token.
   [[nodiscard]] virtual int64_t TokenToId(std::string_view token) const = 0;
 };
+
+/// Rows of a Parquet file as lines of JSON; ptq_text_ffi.h tells the functions' contracts. Errors
+/// are InputErrors in the library's own words.
+class ParquetTable {
+ public:
+  [[nodiscard]] static std::unique_ptr<ParquetTable> Open(std::string_view path);
+  virtual ~ParquetTable() = default;
+  [[nodiscard]] virtual std::string Describe() const = 0;
+  virtual void Select(std::string_view names_json) = 0;
+  [[nodiscard]] virtual std::string Next(size_t limit) = 0;
+};
+
+/// Bytes of Zstandard frames; more than `most` are an InputError.
+[[nodiscard]] std::string UnpackZstd(std::string_view packed, uint64_t most);
 
 [[nodiscard]] std::string RenderChat(std::string_view chat_template, std::string_view context_json,
                                      int64_t now);

@@ -11,6 +11,16 @@ std::unique_ptr<const Handle> Handle::Create(std::string_view /*json*/) {
       "-DPTQ_TEXT=ON");
 }
 
+std::unique_ptr<ParquetTable> ParquetTable::Open(std::string_view /*path*/) {
+  throw UsageError(
+      "this build reads no Parquet files (PTQ_TEXT=OFF): give token ids as .npz or .npy, or build "
+      "with -DPTQ_TEXT=ON");
+}
+
+std::string UnpackZstd(std::string_view /*packed*/, uint64_t /*most*/) {
+  throw UsageError("this build does not unpack Zstandard (PTQ_TEXT=OFF): unpack it with zstd -d");
+}
+
 std::string RenderChat(std::string_view /*chat_template*/, std::string_view /*context_json*/,
                        int64_t /*now*/) {
   throw UsageError(

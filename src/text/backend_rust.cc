@@ -22,6 +22,43 @@ std::string TakeText(ptq_text_buffer buffer) {
   return {buffer.data, buffer.size};
 }
 
+struct OwnedIds {
+  ptq_text_ids given{nullptr, 0};
+  OwnedIds() = default;
+  OwnedIds(const OwnedIds&) = delete;
+  OwnedIds& operator=(const OwnedIds&) = delete;
+  ~OwnedIds() { ptq_text_ids_free(given); }
+  [[nodiscard]] std::vector<int64_t> Taken() const { return {given.data, given.data + given.size}; }
+};
+
+class RustTable : public ParquetTable {
+ public:
+  explicit RustTable(std::string_view path) : table_(nullptr, &ptq_text_parquet_free) {
+    ptq_text_parquet* opened = nullptr;
+    Check(ptq_text_parquet_open(path.data(), path.size(), &opened));
+    table_.reset(opened);
+  }
+
+  [[nodiscard]] std::string Describe() const override {
+    ptq_text_buffer text{nullptr, 0};
+    Check(ptq_text_parquet_describe(table_.get(), &text));
+    return TakeText(text);
+  }
+
+  void Select(std::string_view names_json) override {
+    Check(ptq_text_parquet_select(table_.get(), names_json.data(), names_json.size()));
+  }
+
+  [[nodiscard]] std::string Next(size_t limit) override {
+    ptq_text_buffer lines{nullptr, 0};
+    Check(ptq_text_parquet_next(table_.get(), limit, &lines));
+    return TakeText(lines);
+  }
+
+ private:
+  std::unique_ptr<ptq_text_parquet, decltype(&ptq_text_parquet_free)> table_;
+};
+
 class RustTokenizer : public Handle {
  public:
   explicit RustTokenizer(std::string_view json) : tokenizer_(nullptr, &ptq_text_tokenizer_free) {
@@ -32,13 +69,19 @@ class RustTokenizer : public Handle {
 
   [[nodiscard]] std::vector<int64_t> Encode(std::string_view text,
                                             bool add_special_tokens) const override {
-    struct Owned {
-      ptq_text_ids ids{nullptr, 0};
-      ~Owned() { ptq_text_ids_free(ids); }
-    } owned;
+    OwnedIds ids;
     Check(ptq_text_tokenizer_encode(tokenizer_.get(), text.data(), text.size(),
-                                    add_special_tokens ? 1 : 0, &owned.ids));
-    return {owned.ids.data, owned.ids.data + owned.ids.size};
+                                    add_special_tokens ? 1 : 0, &ids.given));
+    return ids.Taken();
+  }
+
+  [[nodiscard]] EncodedPair EncodePair(std::string_view first, std::string_view second,
+                                       size_t limit) const override {
+    OwnedIds ids, types;
+    Check(ptq_text_tokenizer_encode_pair(tokenizer_.get(), first.data(), first.size(),
+                                         second.data(), second.size(), limit, &ids.given,
+                                         &types.given));
+    return {ids.Taken(), types.Taken()};
   }
 
   [[nodiscard]] std::string Decode(std::span<const int64_t> ids,
@@ -65,6 +108,16 @@ class RustTokenizer : public Handle {
 
 std::unique_ptr<const Handle> Handle::Create(std::string_view json) {
   return std::make_unique<RustTokenizer>(json);
+}
+
+std::unique_ptr<ParquetTable> ParquetTable::Open(std::string_view path) {
+  return std::make_unique<RustTable>(path);
+}
+
+std::string UnpackZstd(std::string_view packed, uint64_t most) {
+  ptq_text_buffer bytes{nullptr, 0};
+  Check(ptq_text_unpack_zstd(packed.data(), packed.size(), most, &bytes));
+  return TakeText(bytes);
 }
 
 std::string RenderChat(std::string_view chat_template, std::string_view context_json, int64_t now) {

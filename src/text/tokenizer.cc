@@ -54,6 +54,11 @@ std::vector<int64_t> Tokenizer::Encode(std::string_view text, bool add_special_t
   return impl_->handle->Encode(text, add_special_tokens);
 }
 
+EncodedPair Tokenizer::EncodePair(std::string_view first, std::string_view second,
+                                  size_t limit) const {
+  return impl_->handle->EncodePair(first, second, limit);
+}
+
 std::string Tokenizer::Decode(std::span<const int64_t> ids, bool skip_special_tokens) const {
   return impl_->handle->Decode(ids, skip_special_tokens);
 }

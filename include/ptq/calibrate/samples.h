@@ -9,6 +9,7 @@
 #include "ptq/base/error.h"
 #include "ptq/model/graph.h"
 #include "ptq/text/calibration.h"
+#include "ptq/text/calibration_files.h"
 
 namespace ptq {
 
@@ -41,6 +42,10 @@ struct PairSamples {
                                                          const std::filesystem::path& model,
                                                          const std::filesystem::path& tokenizer,
                                                          int64_t vocabulary);
+
+/// What a model is fed of two texts that belong together: rerankers, which give a few numbers for a
+/// text, both as a pair, language models both as one text, and others each alone.
+[[nodiscard]] PairUse PairUseOf(const Graph& graph);
 
 /// Rows of the table that input_ids index, 0 where the graph does not show it.
 [[nodiscard]] int64_t VocabularySize(const Graph& graph);

@@ -28,15 +28,24 @@ enum class LongText {
   kTruncate,  ///< its first `seq_len` tokens are kept; special tokens at its end stay at the end
 };
 
+/// What becomes of two texts that belong together, such as a query and a document.
+enum class PairUse {
+  kTexts,   ///< each is a text of its own: for encoders
+  kPair,    ///< one row of ids, joined as the tokenizer joins pairs: for rerankers
+  kJoined,  ///< one text, the second below the first: for language models
+};
+
 struct CalibrationOptions {
-  /// Text, JSON, tables, arrays of ids, told apart by content; "-": standard input; none: the
-  /// prompts inside the program. The samples are shared out evenly among several.
+  /// Text, JSON, tables, Parquet, arrays of ids, told apart by content, as the words of
+  /// ResolveCalibrationFiles; "-": standard input; none: the prompts inside the program. The
+  /// samples are shared out evenly among several.
   std::vector<std::filesystem::path> files;
   int64_t samples = 128;  ///< at most this many
   int64_t seq_len = 512;  ///< tokens of the longest sample
   uint64_t seed = 13;
   TextSplit split = TextSplit::kAuto;
   LongText long_text = LongText::kWindow;
+  PairUse pairs = PairUse::kTexts;
   bool add_special_tokens = true;  ///< as the tokenizer's post-processor says; never for ids
   /// Rows of the table that ids choose from; 0 = not known. Texts with a token past it are skipped;
   /// more than half of a file's texts are an error, and so is such an id in a file of ids.
@@ -58,7 +67,7 @@ struct LengthBin {
 /// What a file held and gave.
 struct CalibrationFile {
   std::string name;           ///< without its directories; "standard input", "built-in"
-  std::string format;         ///< "txt", "jsonl", "json", "csv", "tsv", "npz" or "npy"
+  std::string format;         ///< "txt", "jsonl", "json", "csv", "tsv", "parquet", "npz" or "npy"
   std::string sha256;         ///< of the bytes read
   int64_t texts_read = 0;     ///< texts, conversations or rows of ids that were not empty
   int64_t texts_empty = 0;    ///< dropped
@@ -81,11 +90,15 @@ struct CalibrationProvenance {
 
 struct CalibrationSet {
   std::vector<std::vector<int64_t>> ids;  ///< each of 1 to seq_len tokens, in the file's order
+  /// To which of its two texts each token of a pair belongs, as `ids`, and empty for samples that
+  /// are no pair; empty as a whole where there is none.
+  std::vector<std::vector<int64_t>> types = {};
   CalibrationProvenance provenance;
 };
 
-/// Reads texts (plain, packed with gzip or in UTF-16; JSON lines and arrays: `text`, `prompt`, or
-/// `messages` through `chat_template`; the text column of comma- and tab-separated tables) or token
+/// Reads texts (plain, JSON lines and arrays, comma- and tab-separated tables, Parquet; packed with
+/// gzip or Zstandard, or in UTF-16), of the members that docs/calibration.md lists, conversations
+/// through `chat_template`, or token
 /// ids ([N, T] or [T], int32 or int64; in an .npz `input_ids` or `in.input_ids`, with an optional
 /// `attention_mask` whose zeros at either end mark padding).
 ///

@@ -12,6 +12,12 @@
 
 namespace ptq {
 
+/// Two texts as one row of token ids.
+struct EncodedPair {
+  std::vector<int64_t> ids;    ///< [T], special tokens included
+  std::vector<int64_t> types;  ///< [T]: what token_type_ids are, mostly 0 and 1
+};
+
 /// A Hugging Face tokenizer (every model type that a tokenizer.json can hold). Immutable; copies
 /// share it and may be used from several threads. Truncation and padding set in the file are
 /// ignored: lengths are decided by the calibration options alone.
@@ -31,6 +37,10 @@ class Tokenizer {
   /// Token ids of UTF-8 text; special tokens as the tokenizer's post-processor adds them.
   /// Throws InputError when the text is not UTF-8.
   [[nodiscard]] std::vector<int64_t> Encode(std::string_view text, bool add_special_tokens) const;
+  /// Two texts as the post-processor joins them, `limit` tokens at most: what is too much is cut
+  /// from the end of the longer text. Throws InputError when a text is not UTF-8.
+  [[nodiscard]] EncodedPair EncodePair(std::string_view first, std::string_view second,
+                                       size_t limit) const;
   /// Text of token ids. Throws InputError for an id that cannot be one (negative or ≥ 2³²).
   [[nodiscard]] std::string Decode(std::span<const int64_t> ids, bool skip_special_tokens) const;
   /// Number of tokens, added ones included.

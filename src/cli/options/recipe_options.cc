@@ -247,11 +247,12 @@ void AddOutputOptions(CLI::App& app, Recipe& recipe) {
 
 void AddCalibrationOptions(CLI::App& app, CalibrationOptions& options) {
   app.option_defaults()->group("Calibration");
-  app.add_option("--calib", options.files,
-                 "Calibration data, told apart by content: text, JSON lines (text, prompt or "
-                 "messages), a .csv or .tsv with a text column, each also as .gz; .npz or .npy "
-                 "token ids, .npz of complete inputs; - for standard input. Several share the "
-                 "samples evenly")
+  app.add_option(
+         "--calib", options.files,
+         "Calibration data, told apart by content: text, JSON, .csv, .tsv, each also as .gz "
+         "or .zst; .parquet; .npz or .npy token ids, .npz of complete inputs; - for standard "
+         "input. A quoted pattern stands for several files, FILE:KEY says where the texts "
+         "are. Several share the samples evenly")
       ->type_name(kFileType)
       ->allow_extra_args(false)
       ->default_str("the texts installed with the program");

@@ -186,8 +186,9 @@ nlohmann::ordered_json DirectoryModels::Identity() {
   }
   for (const Rule& rule : recipe_.fallback) identity["fallback"].push_back(ToJson(rule));
   std::error_code error;
-  for (const fs::path& samples : recipe_.calibration.files) {
-    if (fs::is_regular_file(samples, error)) identity["samples"].push_back(Sha256OfFile(samples));
+  for (const CalibrationInput& samples : ResolveCalibrationFiles(recipe_.calibration.files)) {
+    if (!fs::is_regular_file(samples.file, error)) continue;
+    identity["samples"].push_back(Sha256OfFile(samples.file) + samples.field);
   }
   return identity;
 }

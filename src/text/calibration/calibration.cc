@@ -22,7 +22,8 @@ struct Candidate {
 };
 
 std::vector<Candidate> MakeCandidates(const CalibrationOptions& options,
-                                      std::span<const std::vector<int64_t>> texts) {
+                                      const CalibrationSource& source) {
+  const std::span<const std::vector<int64_t>> texts = source.rows;
   const auto limit = static_cast<size_t>(options.seq_len);
   const size_t smallest_tail = std::max<size_t>(8, limit / 8);
   std::vector<Candidate> candidates;
@@ -30,7 +31,8 @@ std::vector<Candidate> MakeCandidates(const CalibrationOptions& options,
     const size_t size = texts[text].size();
     if (size == 0) continue;
     candidates.push_back({text, 0, std::min(size, limit)});
-    if (options.long_text == LongText::kTruncate) continue;
+    const bool pair = !source.types.empty() && !source.types[text].empty();
+    if (options.long_text == LongText::kTruncate || pair) continue;
     for (size_t begin = limit; begin < size; begin += limit) {
       const size_t end = std::min(size, begin + limit);
       if (end - begin == limit || end - begin >= smallest_tail) {
@@ -65,6 +67,10 @@ void Draw(CalibrationSource& source, const std::vector<Candidate>& candidates, s
     const auto [text, begin, end] = candidates[index];
     const std::span<const int64_t> part = std::span(source.rows[text]).subspan(begin, end - begin);
     set.ids.emplace_back(part.begin(), part.end());
+    if (!source.types.empty()) {
+      set.types.resize(set.ids.size());
+      set.types.back() = source.types[text];
+    }
     used.insert(text);
     ++source.file.samples;
   }
@@ -84,6 +90,7 @@ void FitToModel(const CalibrationOptions& options, CalibrationSet& set) {
   const size_t given = all.size();
   while (all.size() < rows * length) all.push_back(all[all.size() - given]);
   set.ids.clear();
+  set.types.clear();
   for (size_t i = 0; i < all.size() / (rows * length) * rows; ++i) {
     const auto begin = all.begin() + static_cast<std::ptrdiff_t>(i * length);
     set.ids.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(length));
@@ -103,7 +110,7 @@ void CheckOptions(const CalibrationOptions& options) {
 
 std::vector<Candidate> UsableCandidates(const CalibrationOptions& options,
                                         const CalibrationSource& source) {
-  std::vector<Candidate> candidates = MakeCandidates(options, source.rows);
+  std::vector<Candidate> candidates = MakeCandidates(options, source);
   if (!candidates.empty()) return candidates;
   const CalibrationFile& file = source.file;
   throw InputError(file.name + ": no usable calibration text (" +
@@ -131,10 +138,10 @@ CalibrationSet ReadCalibration(const CalibrationOptions& options, const Tokenize
   std::vector<CalibrationSource> sources;
   std::vector<std::vector<Candidate>> candidates;
   std::vector<size_t> counts;
-  std::vector<std::filesystem::path> files = options.files;
-  if (files.empty()) files.emplace_back();  // the prompts inside the program
-  for (const auto& file : files) {
-    sources.push_back(ReadSource(file, options, tokenizer, chat_template, generator));
+  std::vector<CalibrationInput> inputs = ResolveCalibrationFiles(options.files);
+  if (inputs.empty()) inputs.emplace_back();  // the prompts inside the program
+  for (const CalibrationInput& input : inputs) {
+    sources.push_back(ReadSource(input, options, tokenizer, chat_template, generator));
     candidates.push_back(UsableCandidates(options, sources.back()));
     counts.push_back(candidates.back().size());
   }
@@ -146,6 +153,7 @@ CalibrationSet ReadCalibration(const CalibrationOptions& options, const Tokenize
     provenance.files.push_back(source.file);
     provenance.notes.insert(provenance.notes.end(), source.notes.begin(), source.notes.end());
   }
+  if (!set.types.empty()) set.types.resize(set.ids.size());
   FitToModel(options, set);
   CountSamples(set);
   return set;

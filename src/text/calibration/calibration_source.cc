@@ -8,14 +8,13 @@
 #include <span>
 #include <utility>
 
-#include "built_in_prompts.h"
 #include "calibration_ids.h"
-#include "calibration_text.h"
-#include "decode_text.h"
+#include "conversation.h"
+#include "read_entries.h"
+#include "text_collector.h"
 #include <spdlog/spdlog.h>
 
 #include "ptq/base/error.h"
-#include "ptq/base/file.h"
 #include "ptq/base/hash.h"
 #include "ptq/base/parallel.h"
 #include "ptq/tensor/npz.h"
@@ -41,44 +40,56 @@ std::vector<size_t> Indices(size_t count) {
   return order;
 }
 
-/// Keeps a random part of a file that has far more text than can be used.
-void ThinOut(const CalibrationOptions& options, std::mt19937_64& generator, TextFile& file) {
-  const int64_t budget =
-      std::max(kUnthinnedBytes, kBytesPerWantedToken * options.samples * options.seq_len);
-  const auto enough_texts = static_cast<size_t>(2 * options.samples);
-  std::vector<size_t> order = Indices(file.texts.size());
-  int64_t bytes = 0;
-  size_t kept = 0;
-  while (kept < order.size() && (bytes < budget || kept < enough_texts)) {
-    DrawNext(generator, order, kept);
-    bytes += static_cast<int64_t>(file.texts[order[kept]].text.size());
-    ++kept;
-  }
-  if (kept == order.size()) return;
-  file.notes.push_back("Of " + std::to_string(order.size()) + " texts a random " +
-                       std::to_string(kept) + " were tokenised; they hold far more than is used.");
-  order.resize(kept);
-  std::sort(order.begin(), order.end());
-  std::vector<SourceText> texts;
-  texts.reserve(order.size());
-  for (const size_t index : order) texts.push_back(std::move(file.texts[index]));
-  file.texts = std::move(texts);
+int64_t WantedBytes(const CalibrationOptions& options) {
+  return std::max(kUnthinnedBytes, kBytesPerWantedToken * options.samples * options.seq_len);
 }
 
-std::vector<std::vector<int64_t>> Tokenise(const CalibrationOptions& options,
-                                           const Tokenizer& tokenizer,
-                                           std::span<const SourceText> texts) {
-  std::vector<std::vector<int64_t>> ids(texts.size());
+size_t WantedTexts(const CalibrationOptions& options) { return size_t(2 * options.samples); }
+
+/// Keeps a random part of a file that has far more text than can be used. `read`: texts of the
+/// file.
+void ThinOut(const CalibrationOptions& options, std::mt19937_64& generator, int64_t read,
+             std::vector<SourceText>& texts, std::vector<std::string>& notes) {
+  const int64_t budget = WantedBytes(options);
+  std::vector<size_t> order = Indices(texts.size());
+  int64_t bytes = 0;
+  size_t kept = 0;
+  while (kept < order.size() && (bytes < budget || kept < WantedTexts(options))) {
+    DrawNext(generator, order, kept);
+    bytes += static_cast<int64_t>(texts[order[kept]].text.size());
+    ++kept;
+  }
+  if (int64_t(kept) == read) return;
+  notes.push_back("Of " + std::to_string(read) + " texts a random " + std::to_string(kept) +
+                  " were tokenised; they hold far more than is used.");
+  order.resize(kept);
+  std::sort(order.begin(), order.end());
+  std::vector<SourceText> chosen;
+  chosen.reserve(order.size());
+  for (const size_t index : order) chosen.push_back(std::move(texts[index]));
+  texts = std::move(chosen);
+}
+
+void Tokenise(const CalibrationOptions& options, const Tokenizer& tokenizer,
+              std::span<const SourceText> texts, CalibrationSource& source) {
+  source.rows.resize(texts.size());
+  const bool pairs = std::ranges::any_of(texts, &SourceText::pair);
+  if (pairs) source.types.resize(texts.size());
   const auto limit = static_cast<size_t>(options.seq_len);
   ParallelFor(static_cast<int64_t>(texts.size()), [&](int64_t i) {
-    const SourceText& source = texts[static_cast<size_t>(i)];
-    std::vector<int64_t>& row = ids[static_cast<size_t>(i)];
-    const bool special = options.add_special_tokens && !source.rendered;
+    const SourceText& text = texts[static_cast<size_t>(i)];
+    std::vector<int64_t>& row = source.rows[static_cast<size_t>(i)];
+    if (text.pair) {
+      EncodedPair pair = tokenizer.EncodePair(text.text, text.second, limit);
+      row = std::move(pair.ids);
+      source.types[static_cast<size_t>(i)] = std::move(pair.types);
+      return;
+    }
+    const bool special = options.add_special_tokens && !text.rendered;
     row = special && options.long_text == LongText::kTruncate
-              ? EncodeAtMost(tokenizer, source.text, limit)
-              : tokenizer.Encode(source.text, special);
+              ? EncodeAtMost(tokenizer, text.text, limit)
+              : tokenizer.Encode(text.text, special);
   });
-  return ids;
 }
 
 CalibrationSource ReadIds(const std::filesystem::path& path, const CalibrationOptions& options) {
@@ -100,38 +111,35 @@ CalibrationSource ReadIds(const std::filesystem::path& path, const CalibrationOp
   return source;
 }
 
-CalibrationSource ReadTexts(const std::filesystem::path& path, const CalibrationOptions& options,
+CalibrationSource ReadTexts(const CalibrationInput& input, const CalibrationOptions& options,
                             const Tokenizer* tokenizer, const ChatTemplate* chat_template,
                             std::mt19937_64& generator) {
   CalibrationSource source;
-  source.file.name = CalibrationFileName(path);
+  source.file.name = CalibrationFileName(input.file);
   if (tokenizer == nullptr) {
     throw UsageError(source.file.name +
                      ": calibration text needs the model's tokenizer; put tokenizer.json beside "
                      "the model, or give token ids as .npz or .npy");
   }
-  const bool built_in = path.empty();
-  std::string bytes = built_in ? std::string(BuiltInPrompts()) : ReadTextFile(path);
-  source.file.sha256 = Sha256Hex(std::string_view(bytes));
-  const std::string text = DecodeText(std::move(bytes), path);
-  const std::string extension = built_in ? ".jsonl" : WithoutPacking(path).extension().string();
-  TextFile file =
-      ParseCalibrationText(text, source.file.name, extension, options.split, chat_template);
+  ConversationWriter writer(chat_template, source.file.name);
+  TextCollector collector(writer, options.pairs, WantedBytes(options), WantedTexts(options),
+                          options.seed);
+  const EntryFile file = ReadEntries(input, options.split, {}, collector);
+  source.notes = writer.Notes();
   source.file.format = file.format;
+  source.file.sha256 = file.sha256;
   source.split = file.split;
-  source.file.texts_empty = file.empty;
-  source.file.texts_read = static_cast<int64_t>(file.texts.size());
-  ThinOut(options, generator, file);
-  source.rows = Tokenise(options, *tokenizer, file.texts);
+  source.file.texts_empty = collector.empty();
+  source.file.texts_read = collector.read();
+  std::vector<SourceText> texts = collector.Take();
+  ThinOut(options, generator, collector.read(), texts, source.notes);
+  Tokenise(options, *tokenizer, texts, source);
   SkippedTexts skipped(source.file.name, *tokenizer, options.vocab_size);
   for (size_t i = 0; i < source.rows.size(); ++i) {
-    if (skipped.Skip(source.rows[i], file.texts[i].number, file.texts[i].text)) {
-      source.rows[i].clear();
-    }
+    if (skipped.Skip(source.rows[i], texts[i].number, texts[i].text)) source.rows[i].clear();
   }
   source.file.texts_skipped = skipped.count();
-  if (std::string note = skipped.Finish(); !note.empty()) file.notes.push_back(std::move(note));
-  source.notes = std::move(file.notes);
+  if (std::string note = skipped.Finish(); !note.empty()) source.notes.push_back(std::move(note));
   return source;
 }
 
@@ -155,11 +163,11 @@ std::vector<size_t> DrawIndices(std::mt19937_64& generator, size_t count, size_t
   return order;
 }
 
-CalibrationSource ReadSource(const std::filesystem::path& path, const CalibrationOptions& options,
+CalibrationSource ReadSource(const CalibrationInput& input, const CalibrationOptions& options,
                              const Tokenizer* tokenizer, const ChatTemplate* chat_template,
                              std::mt19937_64& generator) {
-  if (IsArrayFile(path)) return ReadIds(path, options);
-  return ReadTexts(path, options, tokenizer, chat_template, generator);
+  if (IsArrayFile(input.file)) return ReadIds(input.file, options);
+  return ReadTexts(input, options, tokenizer, chat_template, generator);
 }
 
 }  // namespace ptq

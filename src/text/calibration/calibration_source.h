@@ -8,13 +8,15 @@
 #include <vector>
 
 #include "ptq/text/calibration.h"
+#include "ptq/text/calibration_files.h"
 
 namespace ptq {
 
 struct CalibrationSource {
-  CalibrationFile file;                    ///< what was read; nothing has been drawn yet
-  std::vector<std::vector<int64_t>> rows;  ///< ids of each text; empty for one that is skipped
-  TextSplit split = TextSplit::kAuto;      ///< resolved, where the file is plain text
+  CalibrationFile file;                     ///< what was read; nothing has been drawn yet
+  std::vector<std::vector<int64_t>> rows;   ///< ids of each text; empty for one that is skipped
+  std::vector<std::vector<int64_t>> types;  ///< of pairs, as in CalibrationSet; may be empty
+  TextSplit split = TextSplit::kAuto;       ///< resolved, where the file is plain text
   std::vector<std::string> notes;
 };
 
@@ -26,9 +28,9 @@ struct CalibrationSource {
 [[nodiscard]] std::vector<size_t> DrawIndices(std::mt19937_64& generator, size_t count,
                                               size_t wanted);
 
-/// Reads and tokenises `path`, or, where it is empty, the prompts inside the program. `generator`
+/// Reads and tokenises a file. `generator`
 /// thins out what is far more than can be used. Throws as ReadCalibration does.
-[[nodiscard]] CalibrationSource ReadSource(const std::filesystem::path& path,
+[[nodiscard]] CalibrationSource ReadSource(const CalibrationInput& input,
                                            const CalibrationOptions& options,
                                            const Tokenizer* tokenizer,
                                            const ChatTemplate* chat_template,

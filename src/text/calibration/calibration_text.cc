@@ -3,30 +3,19 @@
 
 #include <algorithm>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 #include "lines.h"
 #include "text_table.h"
-#include <nlohmann/json.hpp>
 
 #include "ptq/base/error.h"
 #include "ptq/base/interrupt.h"
 #include "ptq/base/json.h"
-#include "ptq/text/chat_template.h"
+#include "ptq/base/letters.h"
 
 namespace ptq {
 namespace {
-
-/// Keeps the order of keys: chat templates may write an object out again.
-using OrderedJson = nlohmann::ordered_json;
-
-void AddText(TextFile& file, std::string text, bool rendered = false) {
-  if (IsBlank(text)) {
-    ++file.empty;
-  } else {
-    file.texts.push_back({std::move(text), rendered, 0});
-  }
-}
 
 // ---- Plain text -------------------------------------------------------------------------------
 
@@ -36,10 +25,10 @@ bool HasBlankLineBetweenTexts(std::span<const std::string_view> lines) {
   return std::find_if_not(blank, lines.end(), IsBlank) != lines.end();
 }
 
-void AddParagraphs(TextFile& file, std::span<const std::string_view> lines) {
+void AddParagraphs(std::span<const std::string_view> lines, EntrySink& sink) {
   std::string paragraph;
   const auto finish = [&] {
-    if (!paragraph.empty()) file.texts.push_back({std::exchange(paragraph, {}), false, 0});
+    if (!paragraph.empty()) sink.Text(std::exchange(paragraph, {}));
   };
   for (const std::string_view line : lines) {
     if (IsBlank(line)) {
@@ -52,137 +41,22 @@ void AddParagraphs(TextFile& file, std::span<const std::string_view> lines) {
   finish();
 }
 
-void ParsePlain(std::string_view bytes, TextSplit split, TextFile& file) {
+TextSplit ParsePlain(std::string_view bytes, TextSplit split, EntrySink& sink) {
   const std::vector<std::string_view> lines = Lines(bytes);
   if (split == TextSplit::kAuto) {
     split = HasBlankLineBetweenTexts(lines) ? TextSplit::kBlankLine : TextSplit::kLine;
   }
-  file.split = split;
   if (split == TextSplit::kDocument) {
-    AddText(file, std::string(bytes));
+    sink.Text(std::string(bytes));
   } else if (split == TextSplit::kBlankLine) {
-    AddParagraphs(file, lines);
+    AddParagraphs(lines, sink);
   } else {
-    for (const std::string_view line : lines) AddText(file, std::string(line));
+    for (const std::string_view line : lines) sink.Text(std::string(line));
   }
+  return split;
 }
 
 // ---- JSON -------------------------------------------------------------------------------------
-
-/// Where an entry stands, for error messages: "calib.jsonl:12" or "calib.json: entry 12".
-using Where = std::string;
-
-/// The text of a message's content: a string, null, or a list of parts with "text".
-std::string ContentText(const OrderedJson& content) {
-  if (content.is_string()) return content.get<std::string>();
-  std::string text;
-  if (!content.is_array()) return text;
-  for (const OrderedJson& part : content) {
-    if (part.is_object() && part.contains("text") && part["text"].is_string()) {
-      text += part["text"].get<std::string>();
-    }
-  }
-  return text;
-}
-
-std::string PlainConversation(const OrderedJson& messages) {
-  std::string text;
-  for (const OrderedJson& message : messages) {
-    if (!text.empty()) text += '\n';
-    text += message["role"].get<std::string>() + ": " +
-            ContentText(message.value("content", OrderedJson()));
-  }
-  return text;
-}
-
-/// Some templates know no system role; its words then lead the first user message, which is what
-/// those models' own documentation advises. Empty when there is nothing to merge.
-std::optional<OrderedJson> WithSystemMerged(const OrderedJson& messages) {
-  if (messages.size() < 2 || messages[0]["role"] != "system" || messages[1]["role"] != "user") {
-    return std::nullopt;
-  }
-  OrderedJson merged = messages;
-  merged.erase(merged.begin());
-  merged[0]["content"] = ContentText(messages[0].value("content", OrderedJson())) + "\n\n" +
-                         ContentText(messages[1].value("content", OrderedJson()));
-  return merged;
-}
-
-class EntryReader {
- public:
-  EntryReader(const ChatTemplate* chat_template, TextFile& file)
-      : chat_template_(chat_template), file_(file) {}
-
-  void Add(const OrderedJson& entry, const Where& where) {
-    if (entry.is_string()) return AddText(file_, entry.get<std::string>());
-    if (!entry.is_object())
-      throw InputError(where + ": expected an object, not " + DumpJson(entry));
-    for (const char* key : {"text", "prompt"}) {
-      if (!entry.contains(key)) continue;
-      if (!entry[key].is_string()) {
-        throw InputError(where + ": \"" + key + "\" must be a string");
-      }
-      return AddText(file_, entry[key].get<std::string>());
-    }
-    if (entry.contains("messages")) return AddConversation(entry["messages"], where);
-    std::string keys;
-    for (const auto& item : entry.items()) keys += (keys.empty() ? "" : ", ") + item.key();
-    throw InputError(where + ": no \"text\", \"prompt\" or \"messages\" (keys: " +
-                     (keys.empty() ? "none" : keys) + ")");
-  }
-
-  void WriteNotes() const {
-    if (plain_ > 0) {
-      file_.notes.push_back(std::to_string(plain_) +
-                            " conversations were written as \"role: content\" lines, because the "
-                            "model has no chat template.");
-    }
-    if (merged_ > 0) {
-      file_.notes.push_back("In " + std::to_string(merged_) +
-                            " conversations the system message was put into the first user "
-                            "message, because the chat template refuses the system role.");
-    }
-  }
-
- private:
-  void AddConversation(const OrderedJson& messages, const Where& where) {
-    if (!messages.is_array()) throw InputError(where + ": \"messages\" must be an array");
-    for (const OrderedJson& message : messages) {
-      if (!message.is_object() || !message.contains("role") || !message["role"].is_string()) {
-        throw InputError(where + ": each message needs \"role\" and \"content\"");
-      }
-    }
-    if (messages.empty()) return AddText(file_, "");
-    if (chat_template_ == nullptr) {
-      ++plain_;
-      return AddText(file_, PlainConversation(messages));
-    }
-    AddText(file_, Render(messages, where), /*rendered=*/true);
-  }
-
-  std::string Render(const OrderedJson& messages, const Where& where) {
-    try {
-      return chat_template_->Render(DumpJson(messages));
-    } catch (const InputError& refusal) {
-      const auto merged = WithSystemMerged(messages);
-      if (!merged) {
-        throw InputError(where + ": the chat template refuses the messages (" + refusal.what() +
-                         ")");
-      }
-      ++merged_;
-      try {
-        return chat_template_->Render(merged->dump());
-      } catch (const InputError& error) {
-        throw InputError(where + ": the chat template refuses the messages (" + error.what() + ")");
-      }
-    }
-  }
-
-  const ChatTemplate* chat_template_;
-  TextFile& file_;
-  int64_t plain_ = 0;
-  int64_t merged_ = 0;
-};
 
 /// The library's message without its own position and error number.
 std::string Reason(const OrderedJson::exception& error) {
@@ -193,76 +67,146 @@ std::string Reason(const OrderedJson::exception& error) {
   return std::string(text);
 }
 
-void ParseJsonLines(std::string_view bytes, const std::string& name, EntryReader& reader) {
+void ParseJsonLines(std::string_view bytes, const TextRequest& request, EntrySink& sink) {
   int64_t number = 0;
   for (const std::string_view line : Lines(bytes)) {
     CheckInterrupt();
     ++number;
     if (IsBlank(line)) continue;
-    const Where where = name + ":" + std::to_string(number);
+    const Where where = request.name + ":" + std::to_string(number);
     OrderedJson entry;
     try {
       entry = OrderedJson::parse(line);
     } catch (const OrderedJson::exception& error) {
       throw InputError(where + ": not valid JSON (" + Reason(error) +
-                       "); expected one object a line with \"text\", \"prompt\" or \"messages\"");
+                       "); expected one object a line with " + std::string(kMainMembers));
     }
-    reader.Add(entry, where);
+    ReadEntry(entry, request.field, where, sink);
   }
 }
 
-void ParseJsonArray(std::string_view bytes, const std::string& name, EntryReader& reader) {
-  OrderedJson entries;
+/// Every value of a text that holds one behind the other, over several lines each. Throws
+/// OrderedJson::parse_error.
+OrderedJson ParseValues(std::string_view bytes) {
+  std::istringstream stream{std::string(bytes)};
+  OrderedJson values = OrderedJson::array();
+  while (stream >> std::ws && !stream.eof()) {
+    CheckInterrupt();
+    OrderedJson value;
+    stream >> value;
+    values.push_back(std::move(value));
+  }
+  return values;
+}
+
+bool IsList(const OrderedJson& value) {
+  return value.is_array() && !value.empty() &&
+         (value.front().is_object() || value.front().is_string());
+}
+
+/// The entries of an object that holds a whole data set: in a list under some name, or in one for
+/// each split. Nothing when there are none.
+std::optional<OrderedJson> EntriesIn(const OrderedJson& object) {
+  for (const char* name : {"data", "rows", "train", "examples", "items", "instances", "samples",
+                           "texts", "documents", "entries", "records", "prompts"}) {
+    if (object.contains(name) && IsList(object[name])) return object[name];
+  }
+  OrderedJson all = OrderedJson::array();
+  for (const OrderedJson& value : object) {
+    if (IsList(value)) all.insert(all.end(), value.begin(), value.end());
+  }
+  return all.empty() ? std::nullopt : std::optional(std::move(all));
+}
+
+/// The entries of a whole document.
+OrderedJson EntriesOf(OrderedJson document, const TextRequest& request) {
+  if (document.is_array()) return document;
+  if (document.is_object()) {
+    if (!request.field.empty() || IsKnownEntry(document)) return OrderedJson::array({document});
+    if (auto entries = EntriesIn(document)) return *std::move(entries);
+  }
+  throw InputError(request.name + ": expected a JSON array of objects with " +
+                   std::string(kMainMembers));
+}
+
+OrderedJson ParseDocument(std::string_view bytes, const TextRequest& request) {
   try {
-    entries = OrderedJson::parse(bytes);
+    return OrderedJson::parse(bytes);
   } catch (const OrderedJson::parse_error& error) {
+    try {
+      return ParseValues(bytes);
+    } catch (const OrderedJson::parse_error&) {
+      // It is neither; the first error tells more.
+    }
     const std::string_view before = bytes.substr(0, error.byte);
     const int64_t line = 1 + std::count(before.begin(), before.end(), '\n');
-    throw InputError(name + ":" + std::to_string(line) + ": not valid JSON (" + Reason(error) +
-                     "); expected an array of objects with \"text\", \"prompt\" or \"messages\"");
+    throw InputError(request.name + ":" + std::to_string(line) + ": not valid JSON (" +
+                     Reason(error) + "); expected an array of objects with " +
+                     std::string(kMainMembers));
   }
-  if (!entries.is_array()) {
-    throw InputError(name + ": expected a JSON array of objects with \"text\", \"prompt\" or " +
-                     "\"messages\"");
-  }
+}
+
+void ParseJsonArray(std::string_view bytes, const TextRequest& request, EntrySink& sink) {
+  const OrderedJson entries = EntriesOf(ParseDocument(bytes, request), request);
   int64_t number = 0;
   for (const OrderedJson& entry : entries) {
-    reader.Add(entry, name + ": entry " + std::to_string(++number));
+    CheckInterrupt();
+    const bool wrapped = entry.is_object() && entry.contains("row") && entry["row"].is_object();
+    ReadEntry(wrapped ? entry["row"] : entry, request.field,
+              request.name + ": entry " + std::to_string(++number), sink);
   }
 }
 
 // ---- Tables -----------------------------------------------------------------------------------
 
-void ParseCsv(std::string_view text, char separator, const std::string& name, TextFile& file) {
-  const std::vector<CsvRecord> records = ReadTable(text, separator, name);
+/// A record as an entry: names as data sets write them mostly, and the fields.
+OrderedJson EntryOf(const std::vector<std::string>& header, const std::vector<std::string>& fields,
+                    bool exact) {
+  OrderedJson entry = OrderedJson::object();
+  for (size_t i = 0; i < header.size(); ++i) {
+    const size_t begin = std::min(header[i].find_first_not_of(kBlank), header[i].size());
+    const std::string name =
+        header[i].substr(begin, header[i].find_last_not_of(kBlank) + 1 - begin);
+    entry[exact ? name : Lower(name)] = fields[i];
+  }
+  return entry;
+}
+
+void ParseCsv(std::string_view text, char separator, const TextRequest& request, EntrySink& sink) {
+  const std::vector<CsvRecord> records = ReadTable(text, separator, request.name);
   if (records.empty()) return;
   const std::vector<std::string>& header = records.front().fields;
-  const std::vector<size_t> columns = TextColumns(header);
-  if (columns.empty()) {
+  const bool exact = !request.field.empty();
+  if (!exact && TextColumns(header).empty() && !IsKnownEntry(EntryOf(header, header, exact))) {
     std::string names;
     for (const std::string& field : header) {
       names += (names.empty() ? "" : ", ") + field.substr(0, 40);
     }
-    throw InputError(name + ": no column of texts (the first line names: " + names +
-                     "); name the column with the texts \"text\" there, or give JSON lines");
+    throw InputError(request.name + ": no column of texts (the first line names: " + names +
+                     "); name the column with the texts \"text\" there, or as FILE:COLUMN");
   }
   for (size_t i = 1; i < records.size(); ++i) {
     const CsvRecord& record = records[i];
+    const Where where = request.name + ":" + std::to_string(record.line);
     if (record.fields.size() != header.size()) {
-      throw InputError(name + ":" + std::to_string(record.line) + ": " +
-                       std::to_string(record.fields.size()) + " fields, the first line names " +
-                       std::to_string(header.size()) +
+      throw InputError(where + ": " + std::to_string(record.fields.size()) +
+                       " fields, the first line names " + std::to_string(header.size()) +
                        "; text with separators in it stands in quotes (RFC 4180)");
     }
-    for (const size_t column : columns) AddText(file, record.fields[column]);
+    ReadEntry(EntryOf(header, record.fields, exact), request.field, where, sink);
   }
 }
 
 // ---- Formats ----------------------------------------------------------------------------------
 
-bool IsEntry(const OrderedJson& json) {
-  if (!json.is_object()) return false;
-  return json.contains("text") || json.contains("prompt") || json.contains("messages");
+/// Whether values that take several lines each make up the text.
+bool IsDocument(std::string_view text) {
+  if (OrderedJson::accept(text)) return true;
+  try {
+    return !ParseValues(text).empty();
+  } catch (const OrderedJson::parse_error&) {
+    return false;
+  }
 }
 
 /// "jsonl", "json", "csv", or empty where the text does not tell. `certain`: an object of any keys
@@ -273,47 +217,50 @@ std::string SniffFormat(std::string_view text, bool certain) {
   if (text[start] == '{') {
     const OrderedJson line =
         ParseJson<OrderedJson>(Lines(text.substr(start, text.find('\n', start) - start))[0]);
-    return IsEntry(line) || (!certain && line.is_object()) ? "jsonl" : "";
+    if (line.is_discarded()) return IsDocument(text) ? "json" : "";
+    const bool only = IsBlank(text.substr(std::min(text.find('\n', start), text.size())));
+    if (only && !IsKnownEntry(line) && EntriesIn(line).has_value()) return "json";
+    return IsKnownEntry(line) || (!certain && line.is_object()) ? "jsonl" : "";
   }
   if (text[start] == '[') {
     if (!certain) return OrderedJson::accept(text) ? "json" : "";
     const OrderedJson all = ParseJson<OrderedJson>(text);
-    return all.is_array() && !all.empty() && IsEntry(all.front()) ? "json" : "";
+    return all.is_array() && !all.empty() && IsKnownEntry(all.front()) ? "json" : "";
   }
   return LooksLikeTable(text) ? "csv" : "";
 }
 
 std::string FormatOf(std::string_view text, const std::string& extension) {
-  if (extension == ".csv") return "csv";
-  if (extension == ".tsv" || extension == ".tab") return "tsv";
+  const bool table = extension == ".csv" || extension == ".tsv" || extension == ".tab";
   const bool lines = extension == ".jsonl" || extension == ".ndjson";
   const bool array = extension == ".json";
-  std::string found = SniffFormat(text, /*certain=*/array || extension == ".txt");
+  std::string found = SniffFormat(text, /*certain=*/array || table || extension == ".txt");
   if (lines) return found == "json" ? found : "jsonl";
-  if (array) return found == "jsonl" ? found : "json";
+  if (array) return found == "jsonl" || found == "csv" ? found : "json";
+  if (table) {
+    if (found == "json" || found == "jsonl") return found;
+    return extension == ".csv" ? "csv" : "tsv";
+  }
   return found.empty() ? "txt" : found;
 }
 
 }  // namespace
 
-TextFile ParseCalibrationText(std::string_view text, const std::string& name,
-                              const std::string& extension, TextSplit split,
-                              const ChatTemplate* chat_template) {
-  TextFile file;
-  file.format = FormatOf(text, extension);
-  EntryReader reader(chat_template, file);
-  if (file.format == "txt") {
-    ParsePlain(text, split, file);
-  } else if (file.format == "jsonl") {
-    ParseJsonLines(text, name, reader);
-  } else if (file.format == "json") {
-    ParseJsonArray(text, name, reader);
+TextFormat ParseCalibrationText(std::string_view text, const TextRequest& request,
+                                EntrySink& sink) {
+  TextFormat found{FormatOf(text, request.extension), TextSplit::kAuto};
+  if (found.format == "txt") {
+    found.split = ParsePlain(text, request.split, sink);
+  } else if (found.format == "jsonl") {
+    ParseJsonLines(text, request, sink);
+  } else if (found.format == "json") {
+    ParseJsonArray(text, request, sink);
   } else {
-    ParseCsv(text, file.format == "tsv" ? '\t' : GuessSeparator(text), name, file);
+    const bool tabs = found.format == "tsv" &&
+                      text.substr(0, text.find('\n')).find('\t') != std::string_view::npos;
+    ParseCsv(text, tabs ? '\t' : GuessSeparator(text), request, sink);
   }
-  reader.WriteNotes();
-  for (size_t i = 0; i < file.texts.size(); ++i) file.texts[i].number = int64_t(i) + 1;
-  return file;
+  return found;
 }
 
 }  // namespace ptq

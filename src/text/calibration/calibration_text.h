@@ -1,33 +1,29 @@
-// Cuts a calibration file's bytes into texts.
+// Cuts a calibration file's text into the texts that it holds.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include "entry.h"
 
 #include "ptq/text/calibration.h"
 
 namespace ptq {
 
-struct SourceText {
-  std::string text;
-  bool rendered = false;  ///< by a chat template: holds its special tokens already
-  int64_t number = 0;     ///< place among the file's texts, from 1
-};
-
-struct TextFile {
-  std::string format;  ///< "txt", "jsonl", "json", "csv" or "tsv"
+/// How a file is called, and how the user wants it read.
+struct TextRequest {
+  std::string name;       ///< for messages
+  std::string extension;  ///< ".jsonl"; counts where the content does not tell the format
+  std::string field;      ///< as in CalibrationInput
   TextSplit split = TextSplit::kAuto;
-  std::vector<SourceText> texts;
-  int64_t empty = 0;  ///< texts without anything but white space, dropped
-  std::vector<std::string> notes;
 };
 
-/// Content decides the format; `extension` where it does not tell. `name` is what error messages
-/// call the file. Throws InputError.
-[[nodiscard]] TextFile ParseCalibrationText(std::string_view text, const std::string& name,
-                                            const std::string& extension, TextSplit split,
-                                            const ChatTemplate* chat_template);
+struct TextFormat {
+  std::string format;                  ///< "txt", "jsonl", "json", "csv" or "tsv"
+  TextSplit split = TextSplit::kAuto;  ///< resolved, where it is plain text
+};
+
+/// Hands the texts to the sink in their order. Throws InputError.
+TextFormat ParseCalibrationText(std::string_view text, const TextRequest& request, EntrySink& sink);
 
 }  // namespace ptq

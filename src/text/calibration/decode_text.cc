@@ -6,6 +6,7 @@
 #include <memory>
 #include <string_view>
 
+#include "../backend.h"
 #include "utf8.h"
 #define ZLIB_CONST  // its input is const then
 #include <zlib.h>
@@ -56,6 +57,17 @@ std::string Unpack(std::string_view packed, const std::string& name) {
   if (state != Z_STREAM_END)
     throw InputError(name + " is damaged or truncated: gzip cannot unpack it");
   return text;
+}
+
+// ---- Zstandard ----------------------------------------------------------------------------------
+
+std::string UnpackFrames(std::string_view packed, const std::string& name) {
+  try {
+    return text_backend::UnpackZstd(packed, kMostUnpacked);
+  } catch (const InputError& error) {
+    throw InputError(name + " is damaged or truncated: Zstandard cannot unpack it (" +
+                     error.what() + ")");
+  }
 }
 
 // ---- UTF-16 -------------------------------------------------------------------------------------
@@ -123,7 +135,6 @@ std::string PythonCommand(const std::string& statement, const std::filesystem::p
 std::string Remedy(FileKind kind, const std::filesystem::path& file) {
   const std::string word = file == "-" ? "FILE" : ShellWord(file);
   switch (kind) {
-    case FileKind::kZstd: return "unpack it: zstd -d " + word;
     case FileKind::kXz: return "unpack it: xz -dk " + word;
     case FileKind::kBzip2: return "unpack it: bunzip2 -k " + word;
     case FileKind::kLz4: return "unpack it: lz4 -d " + word;
@@ -132,11 +143,7 @@ std::string Remedy(FileKind kind, const std::filesystem::path& file) {
     case FileKind::kZip: return "unpack it: unzip " + word;
     case FileKind::kUtf32Little:
     case FileKind::kUtf32Big: return "convert it: iconv -f UTF-32 -t UTF-8 " + word + " > text.txt";
-    case FileKind::kParquet:
-      return "convert it: " + PythonCommand(
-                                  "import pandas; pandas.read_parquet(sys.argv[1])"
-                                  ".to_json(sys.argv[2], orient='records', lines=True)",
-                                  file);
+    case FileKind::kParquet: return "give it as a file, not on standard input or packed";
     case FileKind::kArrow:
     case FileKind::kArrowStream:
       return "convert it: " + PythonCommand(
@@ -155,7 +162,9 @@ std::string Remedy(FileKind kind, const std::filesystem::path& file) {
 }  // namespace
 
 std::filesystem::path WithoutPacking(std::filesystem::path file) {
-  return file.extension() == ".gz" ? file.replace_extension() : file;
+  const auto extension = file.extension();
+  const bool packed = extension == ".gz" || extension == ".zst" || extension == ".zstd";
+  return packed ? file.replace_extension() : file;
 }
 
 std::string DecodeText(std::string bytes, const std::filesystem::path& file) {
@@ -163,6 +172,7 @@ std::string DecodeText(std::string bytes, const std::filesystem::path& file) {
   RefuseGitLfsPointer(bytes, file);
   FileKind kind = KindOf(bytes);
   if (kind == FileKind::kGzip) return DecodeText(Unpack(bytes, name), WithoutPacking(file));
+  if (kind == FileKind::kZstd) return DecodeText(UnpackFrames(bytes, name), WithoutPacking(file));
   const bool marked = kind == FileKind::kUtf16Little || kind == FileKind::kUtf16Big;
   if (kind == FileKind::kUnknown) kind = WideKind(std::string_view(bytes).substr(0, kHeadBytes));
   switch (kind) {

@@ -1,4 +1,5 @@
-// C ABI of the static library `ptq_text_ffi`: tokenizers and chat templates, written in Rust.
+// C ABI of the static library `ptq_text_ffi`, written in Rust: tokenizers, chat templates, Parquet
+// tables, Zstandard.
 //
 // Only src/text includes this file. Conventions:
 //   * A function that can fail returns NULL when it succeeded, else an error message that the
@@ -18,6 +19,7 @@ extern "C" {
 // Names of C.
 // NOLINTBEGIN(readability-identifier-naming)
 typedef struct ptq_text_tokenizer ptq_text_tokenizer;
+typedef struct ptq_text_parquet ptq_text_parquet;
 
 // Bytes owned by the library; release with ptq_text_buffer_free().
 typedef struct ptq_text_buffer {
@@ -39,6 +41,11 @@ void ptq_text_tokenizer_free(ptq_text_tokenizer* tokenizer);
 // Token ids of `text`; with `add_special_tokens` != 0 as the post-processor adds them.
 char* ptq_text_tokenizer_encode(const ptq_text_tokenizer* tokenizer, const char* text, size_t size,
                                 int32_t add_special_tokens, ptq_text_ids* ids);
+// Token ids of two texts with special tokens, as the post-processor joins them, and to which of the
+// two each belongs. Both are cut, the longer first, so that there are at most `limit` tokens.
+char* ptq_text_tokenizer_encode_pair(const ptq_text_tokenizer* tokenizer, const char* first,
+                                     size_t first_size, const char* second, size_t second_size,
+                                     size_t limit, ptq_text_ids* ids, ptq_text_ids* types);
 char* ptq_text_tokenizer_decode(const ptq_text_tokenizer* tokenizer, const int64_t* ids,
                                 size_t count, int32_t skip_special_tokens, ptq_text_buffer* text);
 
@@ -54,6 +61,22 @@ int64_t ptq_text_tokenizer_token_to_id(const ptq_text_tokenizer* tokenizer, cons
 // be reproduced.
 char* ptq_text_render_chat(const char* chat_template, size_t template_size, const char* context,
                            size_t context_size, int64_t now, ptq_text_buffer* text);
+
+// Opens a Parquet file; the path's bytes need not be UTF-8. A table is used by one thread at a
+// time.
+char* ptq_text_parquet_open(const char* path, size_t size, ptq_text_parquet** table);
+void ptq_text_parquet_free(ptq_text_parquet* table);
+// {"rows": N, "columns": ["name", ...]}: the columns of the first level.
+char* ptq_text_parquet_describe(const ptq_text_parquet* table, ptq_text_buffer* description);
+// Chooses the columns that are read, a JSON array of names; once, before the first row.
+char* ptq_text_parquet_select(ptq_text_parquet* table, const char* names, size_t size);
+// The next rows, each a JSON object on a line of its own: at least one, and more until there are
+// `limit` bytes; nothing at the end. Rows are decoded as they are asked for, whatever the file's
+// size.
+char* ptq_text_parquet_next(ptq_text_parquet* table, size_t limit, ptq_text_buffer* lines);
+
+// Unpacks Zstandard frames, one behind the other. More than `most` bytes are an error.
+char* ptq_text_unpack_zstd(const char* data, size_t size, uint64_t most, ptq_text_buffer* bytes);
 
 // Versions of the crates, for example "0.23.2". Static; not to be released.
 const char* ptq_text_tokenizers_version(void);

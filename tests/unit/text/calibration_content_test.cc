@@ -111,10 +111,9 @@ TEST_F(CalibrationContent, ConvertsSurrogatesOfUtf16) {
 
 TEST_F(CalibrationContent, RefusesWhatIsNoTextWithTheCommandThatConvertsIt) {
   EXPECT_THAT(ErrorFor("a.jsonl.zst", "\x28\xB5\x2F\xFD\x24"s),
-              AllOf(HasSubstr("Zstandard"), HasSubstr("zstd -d ")));
-  EXPECT_THAT(
-      ErrorFor("a.txt", "PAR1\x15\x04\x15"s),
-      AllOf(HasSubstr("a Parquet file"), HasSubstr("pandas.read_parquet"), HasSubstr("a.jsonl")));
+              AllOf(HasSubstr("Zstandard"), HasSubstr("truncated")));
+  EXPECT_THAT(ErrorFor("a.txt", "PAR1\x15\x04\x15"s),
+              HasSubstr("a.txt: not a readable Parquet file"));
   EXPECT_THAT(ErrorFor("a.arrow", "ARROW1\x00\x00"s),
               AllOf(HasSubstr("an Arrow file"), HasSubstr("datasets.Dataset.from_file")));
   EXPECT_THAT(ErrorFor("a.xz", "\xFD\x37zXZ\x00"s), HasSubstr("xz -dk"));

@@ -23,7 +23,11 @@ pub struct Ids {
 
 impl Buffer {
     pub fn from_string(text: String) -> Self {
-        let bytes = Box::leak(text.into_bytes().into_boxed_slice());
+        Self::from_bytes(text.into_bytes())
+    }
+
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        let bytes = Box::leak(bytes.into_boxed_slice());
         Buffer { size: bytes.len(), data: bytes.as_mut_ptr().cast() }
     }
 }

@@ -1,8 +1,10 @@
-//! C ABI over the `tokenizers` and `minijinja` crates; `ptq_text_ffi.h` documents every function.
+//! C ABI over the crates that read text: tokenizers, templates, tables; `ptq_text_ffi.h` documents every function.
 
 mod boundary;
 mod chat;
+mod parquet;
 mod tokenizer;
+mod unpack;
 
 use std::ffi::{c_char, CString};
 use std::sync::OnceLock;

@@ -4,7 +4,8 @@ use crate::boundary::{guard, slice, utf8, Buffer, Fallible, Ids};
 use serde_json::{json, Value};
 use std::ffi::c_char;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use tokenizers::Tokenizer;
+use tokenizers::utils::truncation::{truncate_encodings, TruncationParams};
+use tokenizers::{Encoding, PostProcessor, Tokenizer};
 
 fn read(json: &str) -> Fallible<Tokenizer> {
     let mut tokenizer = json.parse::<Tokenizer>().or_else(|error| match with_pairs(json) {
@@ -40,6 +41,19 @@ fn with_pairs(json: &str) -> Option<String> {
     serde_json::to_string(&file).ok()
 }
 
+/// Two texts as the post-processor joins them. What is longer than `limit` tokens loses tokens at
+/// the end of the longer text.
+fn encode_pair(tokenizer: &Tokenizer, texts: [&str; 2], limit: usize) -> Fallible<Encoding> {
+    let first = tokenizer.encode_fast(texts[0], false)?;
+    let mut second = tokenizer.encode_fast(texts[1], false)?;
+    second.set_type_ids(vec![1; second.len()]);
+    let added = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(true));
+    let limits =
+        TruncationParams { max_length: limit.saturating_sub(added), ..Default::default() };
+    let (first, second) = truncate_encodings(first, Some(second), &limits)?;
+    Ok(tokenizer.post_process(first, second, true)?)
+}
+
 #[no_mangle]
 pub unsafe extern "C" fn ptq_text_tokenizer_create(
     json: *const c_char,
@@ -70,6 +84,26 @@ pub unsafe extern "C" fn ptq_text_tokenizer_encode(
     guard(|| {
         let encoding = (*tokenizer).encode_fast(utf8(text, size)?, add_special_tokens != 0)?;
         *ids = Ids::from_ids(encoding.get_ids());
+        Ok(())
+    })
+}
+
+#[no_mangle]
+pub unsafe extern "C" fn ptq_text_tokenizer_encode_pair(
+    tokenizer: *const Tokenizer,
+    first: *const c_char,
+    first_size: usize,
+    second: *const c_char,
+    second_size: usize,
+    limit: usize,
+    ids: *mut Ids,
+    types: *mut Ids,
+) -> *mut c_char {
+    guard(|| {
+        let texts = [utf8(first, first_size)?, utf8(second, second_size)?];
+        let encoding = encode_pair(&*tokenizer, texts, limit)?;
+        *ids = Ids::from_ids(encoding.get_ids());
+        *types = Ids::from_ids(encoding.get_type_ids());
         Ok(())
     })
 }
@@ -114,7 +148,7 @@ pub unsafe extern "C" fn ptq_text_tokenizer_token_to_id(
 
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{encode_pair, read};
 
     const WORDS: &str = r#"{
         "version": "1.0",
@@ -137,6 +171,21 @@ mod tests {
             "vocab": {"a": 0, " ": 1, "  ": 2, "a ": 3}, "merges": ["   ", "a  "]}}"#;
         let tokenizer = read(json).unwrap();
         assert_eq!(tokenizer.encode_fast("  a ", false).unwrap().get_ids(), [2, 3]);
+    }
+
+    #[test]
+    fn a_pair_is_joined_as_the_template_says() {
+        let template = r#""post_processor": {"type": "BertProcessing", "sep": ["?", 0],
+            "cls": ["b", 2]}"#;
+        let words = WORDS.replace(r#""post_processor": null"#, template);
+        let tokenizer = read(&words).unwrap();
+        let pair = encode_pair(&tokenizer, ["a a a a", "b b"], 9).unwrap();
+        assert_eq!(pair.get_ids(), [2, 1, 1, 1, 1, 0, 2, 2, 0]);
+        assert_eq!(pair.get_type_ids(), [0, 0, 0, 0, 0, 0, 1, 1, 1]);
+        let cut = encode_pair(&tokenizer, ["a a a a", "b b"], 7).unwrap();
+        assert_eq!(cut.get_ids(), [2, 1, 1, 0, 2, 2, 0]);
+        let plain = encode_pair(&read(WORDS).unwrap(), ["a a", "b"], 9).unwrap();
+        assert_eq!((plain.get_ids(), plain.get_type_ids()), (&[1, 1, 2][..], &[0, 0, 1][..]));
     }
 
     #[test]
