@@ -4,24 +4,36 @@
 #include <algorithm>
 
 #include "ptq/base/error.h"
-#include "ptq/runtime/executor.h"
 #include "ptq/runtime/feeds.h"
 
 namespace ptq {
+namespace {
+
+/// None where the model cannot go on behind a text, and nobody insists.
+std::vector<Continuation> FindContinuations(const Graph& graph, const RunnerOptions& options) {
+  if (options.step > 0) return Continuations(graph);
+  if (!options.continues) return {};
+  try {
+    return Continuations(graph);
+  } catch (const UnsupportedError&) {
+    return {};
+  }
+}
+
+}  // namespace
 
 struct ModelRunner::State {
-  State(const std::filesystem::path& source, EvalTask task, const std::string& name, bool by_token,
-        int64_t at_once)
+  State(const std::filesystem::path& source, const RunnerOptions& options)
       : model(Model::Load(source)),
         graph(model),
         executor(graph),
         feeder(graph, ReadFeedHints(model.directory())),
-        output(ChooseOutput(graph, task, name, by_token)),
-        step(at_once) {
+        output(ChooseOutput(graph, options.task, options.output, options.by_token)),
+        step(options.step),
+        continuations(FindContinuations(graph, options)) {
     Segment whole;
     whole.end = int(executor.plan().steps().size());
     std::vector<ValueId> goals = {output.value};
-    if (step > 0) continuations = Continuations(graph);
     for (const Continuation& cache : continuations) goals.push_back(cache.present);
     job = executor.MakeJob(whole, goals, {});
     constants = executor.LoadConstants(job);
@@ -32,14 +44,13 @@ struct ModelRunner::State {
   Feeder feeder;
   EvalOutput output;
   int64_t step;
-  std::vector<Continuation> continuations;  ///< with a step
+  std::vector<Continuation> continuations;
   Job job;
   Values constants;
 };
 
-ModelRunner::ModelRunner(const std::filesystem::path& source, EvalTask task,
-                         const std::string& output, bool by_token, int64_t step)
-    : state_(std::make_unique<State>(source, task, output, by_token, step)) {}
+ModelRunner::ModelRunner(const std::filesystem::path& source, const RunnerOptions& options)
+    : state_(std::make_unique<State>(source, options)) {}
 
 ModelRunner::~ModelRunner() = default;
 
@@ -50,6 +61,7 @@ bool ModelRunner::by_token() const {
   const auto declared = graph().DeclaredType(state_->output.value);
   return !declared.shape.has_value() || declared.shape->size() == 3;
 }
+bool ModelRunner::has_caches() const { return !state_->continuations.empty(); }
 
 Tensor ModelRunner::Run(const std::vector<int64_t>& ids) const {
   if (state_->step > 0) return RunInSteps(ids);
@@ -60,20 +72,50 @@ Tensor ModelRunner::Run(const std::vector<int64_t>& ids) const {
 }
 
 Tensor ModelRunner::RunInSteps(const std::vector<int64_t>& ids) const {
-  Values caches;
+  TextState state;
   Tensor all;
   const auto length = std::ssize(ids);
   for (int64_t seen = 0; seen < length; seen += state_->step) {
     const int64_t count = std::min(state_->step, length - seen);
     const std::vector<int64_t> next(ids.begin() + seen, ids.begin() + seen + count);
-    const Values outputs = state_->executor.Run(state_->job, state_->constants,
-                                                state_->feeder.MakeNext(next, seen, caches));
-    const Tensor rows = Checked(outputs.at(state_->output.value), count);
+    const Tensor rows = Checked(Continue(next, state), count);
     if (!all.defined()) all = Tensor(DType::kFloat32, {length, rows.dim(1)});
     std::ranges::copy(rows.data<float>(), all.mutable_data<float>().begin() + seen * rows.dim(1));
-    for (const auto& [past, present] : state_->continuations) caches[past] = outputs.at(present);
   }
   return all;
+}
+
+Tensor ModelRunner::Continue(const std::vector<int64_t>& ids, TextState& state) const {
+  const Values outputs =
+      state_->executor.Run(state_->job, state_->constants,
+                           state_->feeder.MakeNext(ids, std::ssize(state.ids), state.caches));
+  for (const auto& [past, present] : state_->continuations) {
+    state.caches[past] = outputs.at(present);
+  }
+  state.ids.insert(state.ids.end(), ids.begin(), ids.end());
+  return outputs.at(state_->output.value);
+}
+
+Tensor ModelRunner::Next(const std::vector<int64_t>& ids, TextState& state) const {
+  Tensor rows;
+  if (has_caches()) {
+    rows = Continue(ids, state);
+  } else {
+    state.ids.insert(state.ids.end(), ids.begin(), ids.end());
+    const auto& all = state.ids;
+    rows = state_->executor
+               .Run(state_->job, state_->constants, state_->feeder.Make(all, 1, std::ssize(all)))
+               .at(state_->output.value);
+  }
+  const int64_t width = rows.rank() > 0 ? rows.dim(-1) : 0;
+  if (rows.rank() < 2 || rows.size() < width || width == 0) {
+    throw UnsupportedError("'" + graph().model().path().string() + "': output '" + output() +
+                           "' has shape " + ToString(rows.shape()) +
+                           ", expected next-token logits [batch, length, vocabulary]");
+  }
+  const Tensor wide = rows.ToFloat32();
+  const std::span<const float> last = wide.data<float>().last(size_t(width));
+  return Tensor::From<float>({width}, {last.begin(), last.end()});
 }
 
 Tensor ModelRunner::Checked(const Tensor& given, int64_t length) const {

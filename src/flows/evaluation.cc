@@ -91,7 +91,8 @@ Evaluation EvaluateModel(const EvaluationRequest& request) {
   const bool pools = request.pooling.has_value();
   const EvalTask task =
       pools && request.task == EvalTask::kAuto ? EvalTask::kEmbedding : request.task;
-  const ModelRunner model(request.source, task, request.output, pools, request.step);
+  RunnerOptions options{task, request.output, pools, request.step};
+  const ModelRunner model(request.source, options);
   if (request.step > 0 && model.task() != EvalTask::kLanguageModel) {
     throw UsageError("--step is for language models, and '" + request.source.string() +
                      "' gives no next-token logits");
@@ -99,7 +100,8 @@ Evaluation EvaluateModel(const EvaluationRequest& request) {
   const EvalTexts texts = ReadTexts(request, model);
   std::optional<ModelRunner> reference;
   if (!request.reference.empty()) {
-    reference.emplace(request.reference, model.task(), request.output, pools, request.step);
+    options.task = model.task();
+    reference.emplace(request.reference, options);
   }
   const ModelRunner* const other = reference.has_value() ? &*reference : nullptr;
   Evaluation found;

@@ -35,7 +35,7 @@ TEST(ModelRunner, FeedsTokensThroughTheCacheThatItWasHanded) {
   b.Output("present.0.key", {-1, 1, -1, 2});
   const auto file = directory.Write("model.onnx", b.Bytes());
   const auto logits = [&](int64_t step) {
-    const ModelRunner model(file, EvalTask::kLanguageModel, "", false, step);
+    const ModelRunner model(file, {.task = EvalTask::kLanguageModel, .step = step});
     const Tensor rows = model.Run({0, 1, 1});
     return std::vector<float>(rows.data<float>().begin(), rows.data<float>().end());
   };

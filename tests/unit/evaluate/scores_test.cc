@@ -21,7 +21,8 @@ class TableModel {
     b.Op("Gather", {"table", "input_ids"}, "states");
     b.Op("ReduceMax", {"states"}, "logits").Ints("axes", {1}).Int("keepdims", 0);
     b.Output("logits", {-1, table.dim(1)});
-    model_.emplace(directory_.Write("model.onnx", b.Bytes()), EvalTask::kScore);
+    model_.emplace(directory_.Write("model.onnx", b.Bytes()),
+                   RunnerOptions{.task = EvalTask::kScore});
   }
   [[nodiscard]] const ModelRunner& model() const { return *model_; }
 
