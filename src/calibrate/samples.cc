@@ -13,18 +13,11 @@
 #include "ptq/base/parallel.h"
 #include "ptq/model/constant_view.h"
 #include "ptq/tensor/npz.h"
-#include "ptq/text/chat_template.h"
 #include "ptq/text/sentence_pairs.h"
-#include "ptq/text/tokenizer.h"
 #include "ptq/text/vocabulary.h"
 
 namespace ptq {
 namespace {
-
-struct TextTools {
-  std::optional<Tokenizer> tokenizer;
-  std::optional<ChatTemplate> chat_template;
-};
 
 /// Where only a SentencePiece model or a vocabulary lies, the libraries that read it can write a
 /// tokenizer.json.
@@ -49,25 +42,6 @@ std::string WhyNoTokenizer(const std::filesystem::path& model) {
     }
   }
   return none + "; " + advice;
-}
-
-TextTools LoadTextTools(const std::filesystem::path& model,
-                        const std::filesystem::path& tokenizer) {
-  TextTools tools;
-  std::error_code error;
-  if (!tokenizer.empty()) {
-    const bool directory = std::filesystem::is_directory(tokenizer, error);
-    tools.tokenizer =
-        directory ? Tokenizer::FromDirectory(tokenizer) : Tokenizer::FromFile(tokenizer);
-    tools.chat_template =
-        ChatTemplate::FromDirectory(directory ? tokenizer : tokenizer.parent_path());
-    return tools;
-  }
-  const auto directory = FindTokenizerDirectory(model);
-  if (!directory.has_value()) throw NoTokenizer(WhyNoTokenizer(model));
-  tools.tokenizer = Tokenizer::FromDirectory(*directory);
-  tools.chat_template = ChatTemplate::FromDirectory(*directory);
-  return tools;
 }
 
 void CheckFile(const CalibrationInput& input) {
@@ -144,6 +118,25 @@ int64_t RowsChosenBy(const Graph& graph, ValueId ids, int depth) {
 
 }  // namespace
 
+TextTools LoadTextTools(const std::filesystem::path& model,
+                        const std::filesystem::path& tokenizer) {
+  TextTools tools;
+  std::error_code error;
+  if (!tokenizer.empty()) {
+    const bool directory = std::filesystem::is_directory(tokenizer, error);
+    tools.tokenizer =
+        directory ? Tokenizer::FromDirectory(tokenizer) : Tokenizer::FromFile(tokenizer);
+    tools.chat_template =
+        ChatTemplate::FromDirectory(directory ? tokenizer : tokenizer.parent_path());
+    return tools;
+  }
+  const auto directory = FindTokenizerDirectory(model);
+  if (!directory.has_value()) throw NoTokenizer(WhyNoTokenizer(model));
+  tools.tokenizer = Tokenizer::FromDirectory(*directory);
+  tools.chat_template = ChatTemplate::FromDirectory(*directory);
+  return tools;
+}
+
 CalibrationSet ReadSamples(CalibrationOptions options, const std::filesystem::path& model,
                            const std::filesystem::path& tokenizer, int64_t vocabulary) {
   options.vocab_size = vocabulary;
@@ -153,8 +146,7 @@ CalibrationSet ReadSamples(CalibrationOptions options, const std::filesystem::pa
     return ReadCalibration(options, nullptr, nullptr);
   }
   const TextTools tools = LoadTextTools(model, tokenizer);
-  return ReadCalibration(options, &*tools.tokenizer,
-                         tools.chat_template.has_value() ? &*tools.chat_template : nullptr);
+  return ReadCalibration(options, &*tools.tokenizer, tools.chat());
 }
 
 std::optional<PairSamples> ReadPairSamples(const CalibrationOptions& options,

@@ -65,7 +65,9 @@ int RunCommandLine(int argc, const char* const* argv, Ranks& ranks) {
   AddGlobalOptions(app, global);
   std::map<const CLI::App*, std::unique_ptr<Command>> commands;
   for (const CommandEntry& entry : CommandEntries()) {
-    CLI::App* sub = app.add_subcommand(std::string(entry.name), std::string(entry.description));
+    // Set afterwards: the library takes no name of two words at once.
+    CLI::App* sub = app.add_subcommand("", std::string(entry.description));
+    sub->name(std::string(entry.name));
     commands[sub] = entry.make(*sub);
   }
   const ParsedWords parsed = ParseWords(app, {argv + std::min(1, argc), argv + argc});

@@ -5,6 +5,8 @@ namespace ptq {
 
 std::unique_ptr<Command> MakeBatchCommand(CLI::App& app);
 std::unique_ptr<Command> MakeBundleCommand(CLI::App& app);
+std::unique_ptr<Command> MakeCalibCommand(CLI::App& app);
+std::unique_ptr<Command> MakeCalibGenerateCommand(CLI::App& app);
 std::unique_ptr<Command> MakeCleanCommand(CLI::App& app);
 std::unique_ptr<Command> MakeCompareCommand(CLI::App& app);
 std::unique_ptr<Command> MakeCompletionCommand(CLI::App& app);
@@ -24,6 +26,8 @@ std::span<const CommandEntry> CommandEntries() {
       {"run", "Quantize a model", MakeRunCommand, /*shares_work=*/true},
       {"stats", "Collect calibration statistics once, for many runs", MakeStatsCommand,
        /*shares_work=*/true},
+      {"calib", "Make and judge calibration data", MakeCalibCommand},
+      {"calib generate", "Let a language model write calibration texts", MakeCalibGenerateCommand},
       {"eval", "Quality of a language model or a text encoder, and its distance from another",
        MakeEvalCommand},
       {"compare", "Show two results or models side by side", MakeCompareCommand},

@@ -20,6 +20,35 @@ std::string JoinedBy(const std::vector<std::string>& words, const std::string& s
   return text;
 }
 
+/// The first words of commands, each once.
+std::vector<std::string> FirstWords(const std::vector<CommandInfo>& commands) {
+  std::vector<std::string> words;
+  for (const CommandInfo& command : commands) {
+    const std::string word = command.name.substr(0, command.name.find(' '));
+    if (!word.empty() && std::ranges::find(words, word) == words.end()) words.push_back(word);
+  }
+  return words;
+}
+
+/// The commands of two words that begin with `family`.
+std::vector<const CommandInfo*> CommandsOfFamily(const std::vector<CommandInfo>& commands,
+                                                 const std::string& family) {
+  std::vector<const CommandInfo*> members;
+  for (const CommandInfo& command : commands) {
+    if (command.name.starts_with(family + " ")) members.push_back(&command);
+  }
+  return members;
+}
+
+/// "build" of "calib build".
+std::string LastWord(const std::string& name) { return name.substr(name.rfind(' ') + 1); }
+
+std::string LastWords(const std::vector<const CommandInfo*>& commands) {
+  std::vector<std::string> words;
+  for (const CommandInfo* command : commands) words.push_back(LastWord(command->name));
+  return JoinedBy(words, " ");
+}
+
 /// The recipes inside the program.
 std::string RecipeNames() {
   std::vector<std::string> names;
@@ -49,6 +78,11 @@ std::string BashAction(const OptionInfo& option) {
   return ":";
 }
 
+/// A name of two words in quotes.
+std::string BashPattern(const std::string& name) {
+  return name.find(' ') == std::string::npos ? name : ShellQuoted(name);
+}
+
 /// The cases of one command: what comes after an option, among options, and else.
 void AddBashCases(const CommandInfo& command, const std::string& options_of_all,
                   std::ostream& values, std::ostream& others) {
@@ -58,27 +92,40 @@ void AddBashCases(const CommandInfo& command, const std::string& options_of_all,
     if (option.kind == ValueKind::kNone || option.names.empty()) continue;
     std::vector<std::string> patterns;
     for (const std::string& name : option.names) {
-      patterns.push_back((command.name.empty() ? "*" : command.name) + ":" + name);
+      patterns.push_back((command.name.empty() ? "*" : BashPattern(command.name)) + ":" + name);
     }
     values << "    " << JoinedBy(patterns, " | ") << ") " << BashAction(option) << "; return ;;\n";
   }
   if (command.name.empty()) return;
-  others << "    " << command.name << ":-*) _quantize_words '" << JoinedBy(names, " ") << ' '
-         << options_of_all << "' ;;\n";
+  others << "    " << BashPattern(command.name) << ":-*) _quantize_words '" << JoinedBy(names, " ")
+         << ' ' << options_of_all << "' ;;\n";
   const OptionInfo* const first = FirstPositional(command);
-  if (first != nullptr) others << "    " << command.name << ":*) " << BashAction(*first) << " ;;\n";
+  if (first == nullptr) return;
+  others << "    " << BashPattern(command.name) << ":*) " << BashAction(*first) << " ;;\n";
+}
+
+/// Behind the first word of commands that have two, the second.
+void AddBashFamilies(const std::vector<CommandInfo>& commands, std::ostream& others) {
+  for (const std::string& name : FirstWords(commands)) {
+    const auto members = CommandsOfFamily(commands, name);
+    if (members.empty()) continue;
+    others << "    " << name << ":*) _quantize_words " << ShellQuoted(LastWords(members))
+           << " ;;\n";
+  }
 }
 
 std::string Bash(const std::vector<CommandInfo>& commands) {
-  std::vector<std::string> names, global;
+  const std::vector<std::string> names = FirstWords(commands);
+  std::vector<std::string> global, pairs;
   for (const OptionInfo& option : commands.front().options) {
     global.insert(global.end(), option.names.begin(), option.names.end());
   }
   std::ostringstream values, others;
   for (const CommandInfo& command : commands) {
-    if (!command.name.empty()) names.push_back(command.name);
+    if (command.name.find(' ') != std::string::npos) pairs.push_back(ShellQuoted(command.name));
     AddBashCases(command, JoinedBy(global, " "), values, others);
   }
+  AddBashFamilies(commands, others);
   std::ostringstream text;
   text << R"(# Completion for bash, written by 'quantize completion bash'.
 _quantize_words() { mapfile -t COMPREPLY < <(compgen -W "$1" -- "$current"); }
@@ -107,6 +154,12 @@ _quantize() {
        << JoinedBy(names, " | ") << R"() command=${COMP_WORDS[i]}; break ;;
     esac
   done
+  if ((i + 1 < COMP_CWORD)); then
+    case "$command ${COMP_WORDS[i + 1]}" in
+      )"
+       << JoinedBy(pairs, " | ") << R"() command+=" ${COMP_WORDS[i + 1]}" ;;
+    esac
+  fi
   case $command:$previous in
 )" << values.str()
        << R"(  esac
@@ -157,25 +210,55 @@ std::string ZshArguments(const CommandInfo& command, const std::string& indent) 
   return text;
 }
 
+std::string ZshNamed(const std::string& name, const std::string& description) {
+  return name + "\\:\"" + ZshEscaped(ZshEscaped(description)) + "\"";
+}
+
+std::string ZshCase(const std::string& word, const std::string& arguments,
+                    const std::string& indent) {
+  return indent + word + ")\n" + indent + "  _arguments \\\n" + arguments + indent +
+         "    && return\n" + indent + "  ;;\n";
+}
+
+/// The second word of a command's name, and then its options.
+std::string ZshFamily(const std::string& family, const std::vector<const CommandInfo*>& members,
+                      const std::string& global) {
+  std::vector<std::string> names;
+  std::string cases;
+  for (const CommandInfo* command : members) {
+    names.push_back(ZshNamed(LastWord(command->name), command->description));
+    cases +=
+        ZshCase(LastWord(command->name), global + ZshArguments(*command, "        "), "        ");
+  }
+  return "    " + family + ")\n      _arguments -C \\\n        " +
+         ShellQuoted("1:command:((" + JoinedBy(names, " ") + "))") +
+         " \\\n        '*::argument:->member'\n      [[ $state == member ]] || return\n"
+         "      case $line[1] in\n" +
+         cases + "      esac\n      ;;\n";
+}
+
 std::string Zsh(const std::vector<CommandInfo>& commands) {
   std::ostringstream text;
   std::string names;
-  for (const CommandInfo& command : commands) {
-    if (command.name.empty()) continue;
-    names += (names.empty() ? "" : " ") + command.name + "\\:" + "\"" +
-             ZshEscaped(ZshEscaped(command.description)) + "\"";
+  for (const std::string& word : FirstWords(commands)) {
+    const auto members = CommandsOfFamily(commands, word);
+    const auto own = std::ranges::find(commands, word, &CommandInfo::name);
+    names += (names.empty() ? "" : " ") +
+             ZshNamed(word, own != commands.end() ? own->description : LastWords(members));
   }
+  const std::string global = ZshArguments(commands.front(), "        ");
   text << "#compdef quantize\n# Completion for zsh, written by 'quantize completion zsh'.\n"
        << "_quantize() {\n  local context state state_descr line\n  typeset -A opt_args\n"
        << "  _arguments -C \\\n"
        << ZshArguments(commands.front(), "    ") << "    "
        << ShellQuoted("1:command:((" + names + "))") << " \\\n    '*::argument:->argument'\n"
        << "  [[ $state == argument ]] || return\n  case $line[1] in\n";
-  for (const CommandInfo& command : commands) {
-    if (command.name.empty()) continue;
-    text << "    " << command.name << ")\n      _arguments \\\n"
-         << ZshArguments(commands.front(), "        ") << ZshArguments(command, "        ")
-         << "        && return\n      ;;\n";
+  for (const std::string& word : FirstWords(commands)) {
+    const auto members = CommandsOfFamily(commands, word);
+    const auto own = std::ranges::find(commands, word, &CommandInfo::name);
+    text << (own == commands.end()
+                 ? ZshFamily(word, members, global)
+                 : ZshCase(word, global + ZshArguments(*own, "        "), "    "));
   }
   text << "  esac\n}\n\n"
        << "if [[ ${funcstack[1]} == _quantize ]]; then _quantize \"$@\"; else compdef _quantize "
@@ -211,12 +294,25 @@ std::string Fish(const std::vector<CommandInfo>& commands) {
   std::ostringstream text;
   text << "# Completion for fish, written by 'quantize completion fish'.\n"
        << "complete -c quantize -f\n";
+  for (const std::string& word : FirstWords(commands)) {
+    const auto members = CommandsOfFamily(commands, word);
+    if (members.empty()) continue;
+    text << "complete -c quantize -n __fish_use_subcommand -a " << word << " -d "
+         << FishQuoted(LastWords(members)) << '\n';
+  }
   for (const CommandInfo& command : commands) {
     std::string start = "complete -c quantize";
     if (!command.name.empty()) {
-      text << start << " -n __fish_use_subcommand -a " << command.name << " -d "
-           << FishQuoted(command.description) << '\n';
-      start += " -n '__fish_seen_subcommand_from " + command.name + "'";
+      const std::string family = command.name.substr(0, command.name.find(' '));
+      const std::string last = LastWord(command.name);
+      const bool two = family != command.name;
+      const std::string seen = "__fish_seen_subcommand_from ";
+      const std::string members = LastWords(CommandsOfFamily(commands, family));
+      text << start << " -n "
+           << (two ? FishQuoted(seen + family + "; and not " + seen + members)
+                   : "__fish_use_subcommand")
+           << " -a " << last << " -d " << FishQuoted(command.description) << '\n';
+      start += " -n " + FishQuoted(seen + family + (two ? "; and " + seen + last : ""));
     }
     for (const OptionInfo& option : command.options) {
       if (!option.names.empty()) {

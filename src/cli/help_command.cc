@@ -1,11 +1,10 @@
 // quantize help: the help of a command, and the whole interface in other forms.
-#include <algorithm>
 #include <iostream>
 #include <vector>
 
 #include "json_output.h"
+#include "options/find_command.h"
 #include "options/interface.h"
-#include "options/suggest.h"
 #include "options/values.h"
 
 #include "ptq/cli/command.h"
@@ -18,7 +17,7 @@ enum class HelpForm { kText, kJson, kMan, kRecipe };
 class HelpCommand : public Command {
  public:
   explicit HelpCommand(CLI::App& app) : app_(*app.get_parent()) {
-    app.add_option("command", command_, "The command; without it, the program")
+    app.add_option("command", words_, "The command; without it, the program")
         ->type_name(CLI::detail::join(Names(), "|"))
         ->group("Input");
     AddChoice<HelpForm>(app, "--format", form_,
@@ -54,18 +53,16 @@ class HelpCommand : public Command {
   }
 
   [[nodiscard]] const CLI::App& Chosen() const {
-    if (command_.empty()) return app_;
-    const std::vector<std::string> names = Names();
-    if (std::ranges::find(names, command_) == names.end()) {
-      const std::string guess = DidYouMean(command_, names);
-      throw UsageError("there is no command " + Quoted(command_) +
-                       (guess.empty() ? "; there are " + Joined(names) : guess));
+    if (words_.empty()) return app_;
+    const std::string command = CLI::detail::join(words_, " ");
+    for (const CLI::App* known : CommandsOf(app_)) {
+      if (known->get_name() == command) return *known;
     }
-    return *app_.get_subcommand(command_);
+    throw UsageError(NoSuchCommand(app_, command));
   }
 
   CLI::App& app_;
-  std::string command_;
+  std::vector<std::string> words_;
   HelpForm form_ = HelpForm::kText;
 };
 

@@ -57,7 +57,7 @@ def test_nearest_word(words, right):
 
 
 def test_words_that_resemble_nothing():
-    assert usage("fly").endswith("; there are run, stats, eval, bundle, inspect, forward, clean, "
+    assert usage("fly").endswith("; there are run, stats, calib generate, eval, batch, bundle, inspect, forward, clean, "
                                  "recipes, operators, version, help, completion")  # fmt: skip
     assert "see 'quantize help run'" in usage("run", ABSENT, "--unheard")
     assert "did you mean" not in usage("run", ABSENT, "--method", "xyz")

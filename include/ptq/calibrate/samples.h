@@ -10,6 +10,8 @@
 #include "ptq/model/graph.h"
 #include "ptq/text/calibration.h"
 #include "ptq/text/calibration_files.h"
+#include "ptq/text/chat_template.h"
+#include "ptq/text/tokenizer.h"
 
 namespace ptq {
 
@@ -18,6 +20,20 @@ class NoTokenizer : public InputError {
  public:
   using InputError::InputError;
 };
+
+/// What makes tokens of text.
+struct TextTools {
+  std::optional<Tokenizer> tokenizer;         ///< never empty
+  std::optional<ChatTemplate> chat_template;  ///< beside it, where there is one
+  [[nodiscard]] const ChatTemplate* chat() const {
+    return chat_template.has_value() ? &*chat_template : nullptr;
+  }
+};
+
+/// The tokenizer at `tokenizer` (empty: beside `model`). Throws InputError; NoTokenizer when there
+/// is none.
+[[nodiscard]] TextTools LoadTextTools(const std::filesystem::path& model,
+                                      const std::filesystem::path& tokenizer);
 
 /// Reads `options.files` (none: the prompts inside the program) with the tokenizer at
 /// `tokenizer` (empty: beside `model`); texts with tokens past the model's vocabulary are skipped.

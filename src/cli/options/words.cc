@@ -2,12 +2,12 @@
 #include "words.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <span>
 
 #include "declared.h"
+#include "find_command.h"
 #include "recipe_file.h"
 #include "rule_option.h"
 #include "suggest.h"
@@ -20,40 +20,24 @@ namespace {
 
 constexpr char kHelpFlags[] = "-h,--help";
 
-bool LooksLikeOption(const std::string& word) { return word.size() > 1 && word[0] == '-'; }
-
-std::vector<CLI::App*> Commands(CLI::App& app) { return app.get_subcommands({}); }
-
-/// One word that begins with a dash, taken apart.
-struct OptionWord {
-  std::string shown;  ///< as typed, without a value
-  std::string name;   ///< without dashes, '_' as '-'
-  std::optional<std::string> value;
-};
-
-OptionWord TakeApart(const std::string& word) {
-  const bool is_long = word.starts_with("--");
-  const size_t equals = is_long ? word.find('=') : std::string::npos;
-  OptionWord parts{word.substr(0, equals), "", std::nullopt};
-  parts.name = is_long ? parts.shown.substr(2) : word.substr(1, 1);
-  if (is_long) std::ranges::replace(parts.name, '_', '-');
-  if (equals != std::string::npos) parts.value = word.substr(equals + 1);
-  return parts;
-}
-
 class WordParser {
  public:
-  WordParser(CLI::App& app, const std::vector<std::string>& words) : app_(app), words_(words) {}
+  WordParser(CLI::App& app, std::vector<std::string> words) : app_(app), words_(std::move(words)) {}
 
   ParsedWords Parse() {
-    const size_t at = FindCommand();
+    const FoundCommand found = FindCommand(app_, words_);
+    command_ = found.command;
     if (Asks(kHelpFlags)) return {.command = command_, .help = true};
+    if (!found.unknown.empty()) {
+      RefuseUnknownOptions();
+      throw UsageError(NoSuchCommand(app_, found.unknown));
+    }
     if (Asks("-V,--version")) return {.command = command_, .version = true};
     if (command_ == nullptr) {
       RefuseUnknownOptions();
       return {};
     }
-    Assign(at);
+    Assign(found.at);
     ReadRecipe();
     RunCallbacks();
     CheckTogether();
@@ -61,44 +45,6 @@ class WordParser {
   }
 
  private:
-  /// The first word that is neither an option nor an option's value. Its index; words_.size():
-  /// none.
-  size_t FindCommand() {
-    std::vector<CLI::App*> all = Commands(app_);
-    all.insert(all.begin(), &app_);
-    for (size_t i = 0; i < words_.size(); ++i) {
-      const std::string& word = words_[i];
-      if (!LooksLikeOption(word)) {
-        for (CLI::App* command : Commands(app_)) {
-          if (command->get_name() == word) command_ = command;
-        }
-        if (command_ != nullptr || Asks(kHelpFlags)) return i;
-        RefuseUnknownOptions();
-        throw UsageError(NoSuchCommand(word));
-      }
-      const OptionWord parts = TakeApart(word);
-      const CLI::Option* option = FindOption(all, parts.name);
-      const bool joined = parts.value.has_value() || (word[1] != '-' && word.size() > 2);
-      if (option != nullptr && !IsSwitch(*option) && !joined) ++i;
-    }
-    return words_.size();
-  }
-
-  [[nodiscard]] std::string NoSuchCommand(const std::string& word) {
-    std::error_code error;
-    if (word.ends_with(".onnx") || std::filesystem::is_directory(word, error)) {
-      return Quoted(word) + " is no command; did you mean 'quantize run " + word.substr(0, 200) +
-             "'?";
-    }
-    std::vector<std::string> names;
-    for (const CLI::App* command : Commands(app_)) {
-      if (!command->get_group().empty()) names.push_back(command->get_name());
-    }
-    const std::string guess = DidYouMean(word, names);
-    return "there is no command " + Quoted(word) +
-           (guess.empty() ? "; there are " + Joined(names) : guess);
-  }
-
   /// Whether one of the names is among the words, before a "--".
   [[nodiscard]] bool Asks(const std::string& flags) const {
     const std::vector<std::string> names = CLI::detail::split_names(flags);
@@ -114,7 +60,7 @@ class WordParser {
       if (!LooksLikeOption(word) || word == "--") continue;
       const OptionWord parts = TakeApart(word);
       if (FindOption(root, parts.name) == nullptr) {
-        std::vector<CLI::App*> all = Commands(app_);
+        const std::vector<CLI::App*> all = CommandsOf(app_);
         if (FindOption(all, parts.name) != nullptr) continue;  // the missing command is worth more
         throw UsageError(NoSuchOption(parts, root));
       }
@@ -235,7 +181,7 @@ class WordParser {
         command_ == nullptr ? "" : " of '" + app_.get_name() + " " + command_->get_name() + "'";
     const std::string text = "there is no option " + Quoted(parts.shown) + of;
     std::vector<std::string> others;
-    for (CLI::App* command : Commands(app_)) {
+    for (CLI::App* command : CommandsOf(app_)) {
       CLI::App* const one[] = {command};
       if (FindOption(one, parts.name) != nullptr && parts.shown.starts_with("--")) {
         others.push_back(command->get_name());
@@ -378,7 +324,7 @@ class WordParser {
   }
 
   CLI::App& app_;
-  const std::vector<std::string>& words_;
+  std::vector<std::string> words_;
   CLI::App* command_ = nullptr;
   std::map<const CLI::Option*, std::string> origin_;  ///< how messages call what was given
   std::string greedy_;                                ///< a list that took several words

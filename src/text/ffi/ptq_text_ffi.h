@@ -1,5 +1,5 @@
 // C ABI of the static library `ptq_text_ffi`, written in Rust: tokenizers, chat templates, Parquet
-// tables, Zstandard.
+// tables, Zstandard, and what screens texts.
 //
 // Only src/text includes this file. Conventions:
 //   * A function that can fail returns NULL when it succeeded, else an error message that the
@@ -20,6 +20,7 @@ extern "C" {
 // NOLINTBEGIN(readability-identifier-naming)
 typedef struct ptq_text_tokenizer ptq_text_tokenizer;
 typedef struct ptq_text_parquet ptq_text_parquet;
+typedef struct ptq_text_pattern ptq_text_pattern;
 
 // Bytes owned by the library; release with ptq_text_buffer_free().
 typedef struct ptq_text_buffer {
@@ -77,6 +78,20 @@ char* ptq_text_parquet_next(ptq_text_parquet* table, size_t limit, ptq_text_buff
 
 // Unpacks Zstandard frames, one behind the other. More than `most` bytes are an error.
 char* ptq_text_unpack_zstd(const char* data, size_t size, uint64_t most, ptq_text_buffer* bytes);
+
+// The code (ISO 639-3) of a language that is named by it or by that of ISO 639-1; an error for one
+// that cannot be detected.
+char* ptq_text_language_code(const char* name, size_t size, ptq_text_buffer* code);
+// The code of the language that a text is most likely in; empty when nothing tells.
+char* ptq_text_detect_language(const char* text, size_t size, ptq_text_buffer* code);
+// The text with <SECRET> for keys, tokens and passwords of known forms and <EMAIL> for addresses,
+// and how many there were.
+char* ptq_text_mask(const char* text, size_t size, ptq_text_buffer* masked, int64_t* count);
+// A regular expression as the regex crate has them; ^ and $ match at lines. Immutable.
+char* ptq_text_pattern_create(const char* form, size_t size, ptq_text_pattern** pattern);
+void ptq_text_pattern_free(ptq_text_pattern* pattern);
+char* ptq_text_pattern_matches(const ptq_text_pattern* pattern, const char* text, size_t size,
+                               int32_t* matches);
 
 // Versions of the crates, for example "0.23.2". Static; not to be released.
 const char* ptq_text_tokenizers_version(void);

@@ -18,7 +18,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-BatchJob Job(const std::string& id, int64_t bytes) {
+BatchJob NamedJob(const std::string& id, int64_t bytes) {
   BatchJob job;
   job.id = id;
   job.bytes = bytes;
@@ -26,8 +26,8 @@ BatchJob Job(const std::string& id, int64_t bytes) {
 }
 
 TEST(JobsOf, DealsTheLargestRoundAndKeepsTheOrder) {
-  const std::vector<BatchJob> jobs = {Job("a", 1), Job("b", 9), Job("c", 8), Job("d", 2),
-                                      Job("e", 7)};
+  const std::vector<BatchJob> jobs = {NamedJob("a", 1), NamedJob("b", 9), NamedJob("c", 8),
+                                      NamedJob("d", 2), NamedJob("e", 7)};
   const auto ids = [&](int64_t index, int64_t count) {
     std::vector<std::string> own;
     for (const BatchJob& job : JobsOf({index, count, ""}, jobs)) own.push_back(job.id);
@@ -42,7 +42,7 @@ TEST(JobsOf, DealsTheLargestRoundAndKeepsTheOrder) {
 
 TEST(RunBatch, RefusesTwoJobsOfOneName) {
   BatchRequest request;
-  request.jobs = {Job("a", 1), Job("a", 2)};
+  request.jobs = {NamedJob("a", 1), NamedJob("a", 2)};
   EXPECT_THROW((void)RunBatch(request), UsageError);
 }
 

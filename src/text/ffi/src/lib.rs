@@ -3,6 +3,7 @@
 mod boundary;
 mod chat;
 mod parquet;
+mod screen;
 mod tokenizer;
 mod unpack;
 
