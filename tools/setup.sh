@@ -17,7 +17,8 @@ ptq_packages() {  # SET... -> one package a line
         ptq_has_recent_cargo || printf '%s\n' cargo-web rustc-web
         ;;
       tests)
-        printf '%s\n' libgtest-dev libgmock-dev
+        printf '%s\n' libgtest-dev libgmock-dev jq
+        ptq_has_chromium || printf '%s\n' chromium-headless-shell  # reports are looked at in it
         ptq_has_python || printf '%s\n' python3 python3-venv
         ;;
       benchmarks) printf '%s\n' libbenchmark-dev ;;

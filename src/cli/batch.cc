@@ -2,6 +2,7 @@
 #include "ptq/flows/batch.h"
 
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -22,6 +23,7 @@
 #include "ptq/cli/command.h"
 #include "ptq/flows/find_models.h"
 #include "ptq/report/batch_report.h"
+#include "ptq/report/report.h"
 
 namespace ptq {
 namespace {
@@ -130,7 +132,9 @@ class BatchCommand : public Command {
                    std::to_string(request_.shard.count) + ", by " + request_.shard.from);
     }
     request_.jobs = ExpandJobs(Models(), recipes_, Words(), name_);
+    CheckReportFile(report_file_, sources_, ResultsOf(request_));
     const BatchReport report = RunBatch(request_);
+    if (!report_file_.empty() && !request_.dry_run) WriteReport(report_file_, ReportOf(report));
     if (json_) {
       PrintJson("batch", BatchJson(report));
     } else if (!global.quiet || request_.dry_run) {
@@ -156,7 +160,15 @@ class BatchCommand : public Command {
         ->excludes(shard);
     app.add_flag("--force", request_.force, "Make results again that are up to date");
     app.add_flag("--dry-run", request_.dry_run, "List the jobs; do nothing");
+    AddReportOption(app, report_file_);
     app.add_flag("--json", json_, "Print JSON instead of text");
+  }
+
+  /// Each job's directory; beside these a report may lie.
+  static std::vector<std::filesystem::path> ResultsOf(const BatchRequest& request) {
+    std::vector<std::filesystem::path> results;
+    for (const BatchJob& job : request.jobs) results.push_back(request.directory / job.id);
+    return results;
   }
 
   /// What every job's run is told. Only results of earlier runs are ever replaced.
@@ -205,6 +217,7 @@ class BatchCommand : public Command {
   std::optional<Shard> shard_;
   int64_t shards_ = 0;
   BatchRequest request_;
+  std::filesystem::path report_file_;
   bool json_ = false;
 };
 

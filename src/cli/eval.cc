@@ -1,5 +1,6 @@
 // quantize eval: measures a language model, an encoder or a scorer, alone or beside another.
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -12,11 +13,15 @@
 #include "options/values.h"
 #include <nlohmann/json.hpp>
 
+#include "ptq/base/file.h"
 #include "ptq/base/hash.h"
+#include "ptq/base/json.h"
 #include "ptq/base/parallel.h"
 #include "ptq/cli/command.h"
+#include "ptq/emit/metadata.h"
 #include "ptq/flows/evaluation.h"
 #include "ptq/report/eval_report.h"
+#include "ptq/report/report.h"
 
 namespace ptq {
 namespace {
@@ -85,6 +90,7 @@ class EvalCommand : public Command {
              "Tokens that a language model is fed at a time, those before them through the caches "
              "that it hands out")
         ->default_str("all of the text");
+    AddReportOption(app, report_file_);
     app.add_flag("--json", json_, "Print JSON instead of text");
     app.footer(
         "Examples:\n"
@@ -94,14 +100,43 @@ class EvalCommand : public Command {
 
   ExitCode Run(const GlobalOptions& global) override {
     const ThreadLimit threads(global.threads);
+    CheckReportFile(report_file_, {request_.source, request_.reference, request_.text},
+                    DirectoriesOf(request_));
     const Evaluation found = EvaluateModel(request_);
     std::visit([&](const auto& score) { Print(score, found.subject); }, found.score);
     return ExitCode::kDone;
   }
 
  private:
+  /// A result is what a run has written; its report lies beside it.
+  static std::vector<std::filesystem::path> DirectoriesOf(const EvaluationRequest& request) {
+    std::vector<std::filesystem::path> directories;
+    for (const auto& model : {request.source, request.reference}) {
+      if (std::filesystem::exists(model / kMetadataFileName)) directories.push_back(model);
+    }
+    return directories;
+  }
+
+  /// What was measured, and what the metadata beside the model tell of how it was made.
+  void Report(const Json& measured) const {
+    const auto metadata = request_.source / kMetadataFileName;
+    Json report = Json::object();
+    if (std::filesystem::exists(metadata)) {
+      const auto written = ParseJson<Json>(ReadTextFile(metadata));
+      // A bundle's metadata have no linears of their own.
+      if (written.is_object() && !written.contains("bundle")) report = ReportOf(written);
+    }
+    report["title"] = TitleOf(request_.source);
+    report["evaluation"] = measured;
+    if (!request_.reference.empty()) {
+      report["evaluation"]["reference"] = TitleOf(request_.reference);
+    }
+    WriteReport(report_file_, report);
+  }
+
   template <class Score>
   void Print(const Score& score, const EvalSubject& subject) const {
+    if (!report_file_.empty()) Report(EvalJson(score, subject));
     if (json_) {
       Json json = {{"recipe",
                     {{"task", NameOf(request_.task, Tasks())},
@@ -122,6 +157,7 @@ class EvalCommand : public Command {
   }
 
   EvaluationRequest request_;
+  std::filesystem::path report_file_;
   bool json_ = false;
 };
 

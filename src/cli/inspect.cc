@@ -1,12 +1,15 @@
 // quantize inspect: shows what a model holds, or what a run has written.
 #include <filesystem>
 #include <iostream>
+#include <vector>
 
 #include "json_output.h"
+#include "options/recipe_options.h"
 #include "options/values.h"
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/json.h"
 #include "ptq/cli/command.h"
@@ -16,6 +19,7 @@
 #include "ptq/report/linear_order.h"
 #include "ptq/report/metadata_report.h"
 #include "ptq/report/model_report.h"
+#include "ptq/report/report.h"
 #include "ptq/report/run_report.h"
 
 namespace ptq {
@@ -41,11 +45,13 @@ class InspectCommand : public Command {
         "Order of the linears: as in the file, by name, or the largest first: number "
         "of weights, bytes in the result, error, gain over rounding to nearest");
     AddWhole(app, "--top", order_.top, {.least = 1}, "List so many linears at most");
+    AddReportOption(app, report_file_);
     app.add_flag("--json", json_, "Print JSON instead of text");
     app.footer(
         "Examples:\n"
         "  quantize inspect model.onnx\n"
         "  quantize inspect out/ --sort error --top 20\n"
+        "  quantize inspect out/ --report out.html\n"
         "  quantize inspect out/ --json");
   }
 
@@ -55,6 +61,9 @@ class InspectCommand : public Command {
     if (std::filesystem::is_directory(path_, error)) metadata /= kMetadataFileName;
     if (metadata.extension() == ".json" && std::filesystem::exists(metadata, error)) {
       ShowMetadata(metadata);
+    } else if (!report_file_.empty()) {
+      throw UsageError("--report is made of what a run has written, and '" + path_.string() +
+                       "' has no " + kMetadataFileName);
     } else {
       ShowModels();
     }
@@ -70,10 +79,21 @@ class InspectCommand : public Command {
     }
   }
 
+  void WriteReportOf(const nlohmann::ordered_json& metadata,
+                     const std::filesystem::path& path) const {
+    const bool directory = path != path_;
+    CheckReportFile(report_file_, {path},
+                    directory ? std::vector{path_} : std::vector<std::filesystem::path>());
+    nlohmann::ordered_json report = ReportOf(metadata);
+    report["title"] = TitleOf(path_);
+    WriteReport(report_file_, report);
+  }
+
   /// What was written, and the models beside it as far as they are still there.
   void ShowMetadata(const std::filesystem::path& path) const {
     auto json = ParseJson<nlohmann::ordered_json>(ReadTextFile(path));
     if (!json.is_object()) throw InputError("'" + path.string() + "' holds no JSON object");
+    if (!report_file_.empty()) WriteReportOf(json, path);
     json = ArrangedMetadata(std::move(json), order_);
     std::string text;
     for (const auto& file : ModelsBeside(path)) {
@@ -160,6 +180,7 @@ class InspectCommand : public Command {
 
   std::filesystem::path path_;
   LinearOrder order_;
+  std::filesystem::path report_file_;
   bool json_ = false;
 };
 

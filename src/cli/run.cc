@@ -18,6 +18,7 @@
 #include "ptq/pipeline/directory.h"
 #include "ptq/pipeline/single_file.h"
 #include "ptq/report/directory_report.h"
+#include "ptq/report/report.h"
 #include "ptq/report/run_json.h"
 #include "ptq/report/run_report.h"
 
@@ -44,6 +45,7 @@ class RunCommand : public Command {
             "Time between two checkpoints: what an interrupted run can lose")
         ->type_name("SECONDS")
         ->default_str("2");
+    AddReportOption(app, report_file_);
     app.add_flag("--json", json_, "Print JSON instead of text");
     app.footer(
         "Examples:\n"
@@ -60,15 +62,33 @@ class RunCommand : public Command {
     CheckForms(recipe_);  // needs no model
     if (options_.force) recipe_.overwrite = true;
     SettlePaths(recipe_, global.ranks);
+    if (global.ranks.is_root()) CheckReportFile(report_file_, FilesRead(), FilesWritten());
     if (dry_run_) return Rehearse(global);
     const MadeResult made = MakeResult(recipe_, options_, global.ranks);
     if (!global.ranks.is_root()) return ExitCode::kDone;
+    if (!report_file_.empty()) WriteReport(report_file_, ReportOf(made));
     std::visit([&](const auto& report) { Show(report, global); }, made);
     return ExitCode::kDone;
   }
 
  private:
   using Json = nlohmann::ordered_json;
+
+  /// What a report must not replace: the models, and what is read besides.
+  [[nodiscard]] std::vector<std::filesystem::path> FilesRead() const {
+    std::vector<std::filesystem::path> files = ModelFiles(recipe_.source).files;
+    const auto& samples = recipe_.calibration.files;
+    files.insert(files.end(), samples.begin(), samples.end());
+    for (const auto& file : {recipe_.statistics, recipe_.gate_text}) files.push_back(file);
+    return files;
+  }
+
+  /// The directory that is written, or the files.
+  [[nodiscard]] std::vector<std::filesystem::path> FilesWritten() const {
+    const std::filesystem::path& destination = recipe_.destination;
+    if (!IsSingleFile(destination)) return {destination};
+    return {destination, destination.string() + ".data", MetadataOfSingleFile(destination)};
+  }
 
   ExitCode Rehearse(const GlobalOptions& global) const {
     if (!recipe_.gates.empty()) CheckGates(recipe_);
@@ -123,6 +143,7 @@ class RunCommand : public Command {
   Recipe recipe_;
   bool dry_run_ = false;
   RunOptions options_;
+  std::filesystem::path report_file_;
   bool json_ = false;
 };
 

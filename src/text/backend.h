@@ -45,6 +45,8 @@ class ParquetTable {
 
 [[nodiscard]] std::string RenderChat(std::string_view chat_template, std::string_view context_json,
                                      int64_t now);
+[[nodiscard]] std::string RenderTemplate(std::string_view templates_json, std::string_view name,
+                                         std::string_view context_json);
 [[nodiscard]] TextLibraryVersions Versions();
 
 }  // namespace ptq::text_backend

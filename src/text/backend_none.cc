@@ -28,6 +28,14 @@ std::string RenderChat(std::string_view /*chat_template*/, std::string_view /*co
       "with -DPTQ_TEXT=ON");
 }
 
+std::string RenderTemplate(std::string_view /*templates_json*/, std::string_view /*name*/,
+                           std::string_view /*context_json*/) {
+  throw UsageError(
+      "this build has no templates (PTQ_TEXT=OFF), which reports and model cards are made of; "
+      "build "
+      "with -DPTQ_TEXT=ON");
+}
+
 TextLibraryVersions Versions() { return {}; }
 
 }  // namespace ptq::text_backend

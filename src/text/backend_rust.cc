@@ -127,6 +127,14 @@ std::string RenderChat(std::string_view chat_template, std::string_view context_
   return TakeText(buffer);
 }
 
+std::string RenderTemplate(std::string_view templates_json, std::string_view name,
+                           std::string_view context_json) {
+  ptq_text_buffer buffer{nullptr, 0};
+  Check(ptq_text_render_template(templates_json.data(), templates_json.size(), name.data(),
+                                 name.size(), context_json.data(), context_json.size(), &buffer));
+  return TakeText(buffer);
+}
+
 TextLibraryVersions Versions() {
   return {ptq_text_tokenizers_version(), ptq_text_minijinja_version()};
 }

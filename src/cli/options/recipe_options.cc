@@ -280,6 +280,13 @@ void AddTokenizerOption(CLI::App& app, std::filesystem::path& tokenizer) {
       ->default_str("beside the model");
 }
 
+void AddReportOption(CLI::App& app, std::filesystem::path& file) {
+  app.add_option("--report", file,
+                 "Also write an HTML page that shows what was done and measured, to be opened in "
+                 "any browser")
+      ->type_name(kFileType);
+}
+
 void AddMemoryOption(CLI::App& app, int64_t& budget) {
   AddSize(app, "--memory-budget", budget,
           "Most resident memory, such as 3GiB or 900MiB; what does not fit is kept in a file "

@@ -28,6 +28,9 @@ void AddTokenizerOption(CLI::App& app, std::filesystem::path& tokenizer);
 /// Adds --memory-budget.
 void AddMemoryOption(CLI::App& app, int64_t& budget);
 
+/// Adds --report; CheckReportFile and WriteReport (ptq/report/report.h) are the command's to call.
+void AddReportOption(CLI::App& app, std::filesystem::path& file);
+
 /// Adds --requantize.
 void AddRequantizeOption(CLI::App& app, bool& requantize);
 

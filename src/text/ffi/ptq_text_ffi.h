@@ -93,6 +93,13 @@ void ptq_text_pattern_free(ptq_text_pattern* pattern);
 char* ptq_text_pattern_matches(const ptq_text_pattern* pattern, const char* text, size_t size,
                                int32_t* matches);
 
+// Renders the template `name` of `templates`, a JSON object of sources by name, with the JSON
+// object `context`. Templates may include each other; what one whose name ends in ".html" prints is
+// escaped.
+char* ptq_text_render_template(const char* templates, size_t templates_size, const char* name,
+                               size_t name_size, const char* context, size_t context_size,
+                               ptq_text_buffer* text);
+
 // Versions of the crates, for example "0.23.2". Static; not to be released.
 const char* ptq_text_tokenizers_version(void);
 const char* ptq_text_minijinja_version(void);

@@ -60,7 +60,7 @@ fn plain_generation_tags(template: &str) -> String {
 }
 
 /// One line: what the template said, then the reasons below it.
-fn describe(error: &Error) -> String {
+pub fn describe(error: &Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(reason) = source {

@@ -4,6 +4,7 @@ mod boundary;
 mod chat;
 mod parquet;
 mod screen;
+mod template;
 mod tokenizer;
 mod unpack;
 
