@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "companion_names.h"
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/error.h"
@@ -14,15 +15,6 @@
 
 namespace ptq {
 namespace {
-
-constexpr char kEncoderStates[] = "encoder_hidden_states";
-constexpr char kEncoderMask[] = "encoder_attention_mask";
-
-bool IsPast(const std::string& name) { return name.starts_with("past"); }
-
-bool Has(const std::string& text, std::string_view part) {
-  return text.find(part) != std::string::npos;
-}
 
 /// decoder_start_token_id, or the padding token, as transformers falls back to.
 int64_t ReadStartToken(const std::filesystem::path& directory) {
@@ -79,10 +71,18 @@ std::optional<FeedSamples> ReadFeeds(const std::vector<std::filesystem::path>& w
 }  // namespace
 
 Companions::Companions(std::vector<std::filesystem::path> files, const Recipe& recipe)
+    : Companions(std::move(files),
+                 CompanionOptions{recipe.calibration.files, recipe.requantize || recipe.from_qat
+                                                                ? Codes::kDequantize
+                                                                : Codes::kRefuse}) {}
+
+Companions::Companions(std::vector<std::filesystem::path> files, const CompanionOptions& options)
     : files_(std::move(files)),
-      recipe_(recipe),
-      feeds_(ReadFeeds(recipe.calibration.files)),
+      options_(options),
+      feeds_(ReadFeeds(options.samples)),
       sources_(files_.size()),
+      hints_(files_.size()),
+      loaded_(files_.size()),
       makers_(files_.size()),
       start_token_(ReadStartToken(SidecarDirectory(files_.front().parent_path()))) {}
 
@@ -90,165 +90,40 @@ Companions::~Companions() = default;
 
 Source& Companions::source(size_t model) {
   if (sources_[model] == nullptr) {
-    sources_[model] =
-        std::make_unique<Source>(files_[model], recipe_.requantize || recipe_.from_qat);
+    sources_[model] = std::make_unique<Source>(files_[model], options_.codes);
+    hints_[model] = ReadFeedHints(sources_[model]->model.directory());
   }
   return *sources_[model];
 }
 
-bool Companions::HasInput(size_t model, const std::string& name) {
-  const Graph& graph = source(model).graph;
-  const ValueId id = graph.Find(name);
-  return id != kNoValue && graph.value(id).graph_input;
-}
-
-bool Companions::HasOutput(size_t model, const std::string& name) {
-  const Graph& graph = source(model).graph;
-  const ValueId id = graph.Find(name);
-  return id != kNoValue && graph.value(id).graph_output;
-}
-
-/// Whether a chain of equal names leads from an output of `maker` to an input of `model`.
-bool Companions::NeedsByName(size_t model, size_t maker, std::set<size_t>& seen) {
-  if (!seen.insert(model).second) return false;
-  for (const ValueId id : source(model).graph.graph_inputs()) {
-    const std::string& name = source(model).graph.value(id).name;
-    for (size_t other = 0; other < size(); ++other) {
-      if (other == model || !HasOutput(other, name) || HasInput(other, name)) continue;
-      if (other == maker || NeedsByName(other, maker, seen)) return true;
-    }
-  }
-  return false;
-}
-
-/// The text's encoder when there are several: that of an image has another name.
-int Companions::FindEncoder(size_t model) {
-  const bool reads = std::ranges::any_of(source(model).graph.graph_inputs(), [&](ValueId id) {
-    const std::string& name = source(model).graph.value(id).name;
-    return name == kEncoderStates || name == kEncoderMask ||
-           (IsPast(name) && Has(name, ".encoder."));
-  });
-  int found = -1;
-  for (size_t other = 0; reads && other < size(); ++other) {
-    const std::string name = files_[other].stem().string();
-    if (other == model || Has(name, "decoder") || !Has(name, "encoder")) continue;
-    if (found < 0 || name.starts_with("encoder")) found = int(other);
-  }
-  return found;
-}
-
-/// The decoder that leaves a past and can start without one.
-int Companions::FindPast(size_t model) {
-  const auto is_past = [&](size_t of) {
-    return [this, of](ValueId id) { return IsPast(source(of).graph.value(id).name); };
-  };
-  const bool reads = std::ranges::any_of(source(model).graph.graph_inputs(), is_past(model));
-  if (!reads || HasInput(model, "use_cache_branch")) return -1;
-  for (size_t other = size(); other-- > 0;) {
-    const Graph& graph = source(other).graph;
-    if (other == model || !Has(files_[other].stem().string(), "decoder")) continue;
-    const bool starts = std::ranges::none_of(graph.graph_inputs(), is_past(other));
-    const bool leaves = std::ranges::any_of(graph.graph_outputs(), [&](ValueId id) {
-      return graph.value(id).name.starts_with("present");
-    });
-    if (starts && leaves) return int(other);
-  }
-  return -1;
-}
-
-/// Another model that gives out what an input is called, without waiting for this one.
-std::optional<Companions::Link> Companions::FindLink(size_t model, const std::string& input) {
-  std::vector<std::string> outputs = {input};
-  if (IsPast(input)) outputs = {"present" + input.substr(std::string_view("past").size())};
-  for (size_t other = 0; other < size(); ++other) {
-    // What decoders leave is one token older: FindPast.
-    if (other == model || (IsPast(input) && Has(files_[other].stem().string(), "decoder"))) {
-      continue;
-    }
-    for (const std::string& output : outputs) {
-      std::set<size_t> seen;
-      if (HasOutput(other, output) && !HasInput(other, input) && !NeedsByName(other, model, seen)) {
-        return Link{other, output, input};
-      }
-    }
-  }
-  return std::nullopt;
-}
-
-Companions::Makers Companions::FindMakers(size_t model) {
-  Makers makers;
-  if (size() == 1) return makers;
-  const Graph& graph = source(model).graph;
-  makers.encoder = FindEncoder(model);
-  makers.past = FindPast(model);
-  for (const ValueId id : graph.graph_inputs()) {
-    const std::string& name = graph.value(id).name;
-    // Integers are tokens, masks and positions, which are made from the ids themselves.
-    if (!IsFloat(graph.DeclaredType(id).dtype)) continue;
-    if (name == kEncoderStates && makers.encoder >= 0) {
-      const auto encoder = size_t(makers.encoder);
-      const Graph& states = source(encoder).graph;
-      std::string output = states.value(states.graph_outputs().front()).name;
-      if (HasOutput(encoder, "last_hidden_state")) output = "last_hidden_state";
-      if (HasOutput(encoder, name)) output = name;
-      makers.links.push_back({encoder, output, name});
-    } else if (auto link = FindLink(model, name)) {
-      makers.links.push_back(std::move(*link));
-    }
-  }
-  return makers;
-}
-
-const Companions::Makers& Companions::MakersFor(size_t model) {
-  if (!makers_[model].has_value()) makers_[model] = FindMakers(model);
-  return *makers_[model];
-}
-
-std::vector<size_t> Companions::ModelsBehind(const Makers& makers) const {
-  std::vector<size_t> models;
-  const auto add = [&](size_t maker) {
-    if (std::ranges::find(models, maker) == models.end()) models.push_back(maker);
-  };
-  if (makers.encoder >= 0) add(size_t(makers.encoder));
-  for (const Link& link : makers.links) add(link.maker);
-  if (makers.past >= 0) add(size_t(makers.past));
-  return models;
-}
-
-std::vector<std::string> Companions::MakersOf(size_t model) {
-  std::vector<std::string> names;
-  for (const size_t maker : ModelsBehind(MakersFor(model))) {
-    names.push_back(files_[maker].filename().string());
-  }
-  return names;
-}
-
-bool Companions::IsFed(size_t model, std::set<size_t>& seen) {
-  if (!seen.insert(model).second) return false;
-  if (feeds_->Feed(source(model).graph)) return true;
-  const std::vector<size_t> makers = ModelsBehind(MakersFor(model));
-  return std::ranges::any_of(makers, [&](size_t maker) { return IsFed(maker, seen); });
-}
-
-const FeedSamples* Companions::FeedsOf(size_t model) {
-  std::set<size_t> seen;
-  return feeds_.has_value() && IsFed(model, seen) ? &*feeds_ : nullptr;
-}
-
 InputSource Companions::InputsOf(size_t model) {
   return [this, model](const std::vector<int64_t>& ids, int64_t batch, int64_t length) {
-    Tokens tokens{ids, batch, length};
+    Tokens tokens{ids, batch, length, {}};
     if (FeedsOf(model) != nullptr) tokens.samples = Columns(ids, length, 0, 1);
     return Make(model, tokens);
   };
 }
 
+Companions::Named Companions::InputsFor(size_t model, const std::vector<int64_t>& ids,
+                                        const std::vector<int64_t>& target) {
+  Tokens tokens{ids, 1, std::ssize(ids), target};
+  if (FeedsOf(model) != nullptr) tokens.samples = Columns(ids, tokens.length, 0, 1);
+  return Make(model, tokens);
+}
+
 Companions::Named Companions::RunPart(size_t model, const Tokens& tokens) {
   const Source& own = source(model);
-  const Values inputs = MakeInputs(own.graph, ReadFeedHints(own.model.directory()),
-                                   Make(model, tokens), tokens.ids, tokens.batch, tokens.length);
+  const bool apart = IsBehindEncoder(model) && !tokens.target.empty();
+  const std::vector<int64_t>& ids = apart ? tokens.target : tokens.ids;
+  Values inputs = MakeInputs(own.graph, hints_[model], Make(model, tokens), ids, tokens.batch,
+                             apart ? std::ssize(ids) : tokens.length);
+  if (options_.keep_weights && loaded_[model] == nullptr) {
+    loaded_[model] = std::make_unique<LoadedModel>(own.executor, own.graph.graph_outputs());
+  }
   Named named;
-  for (const auto& [id, tensor] : own.executor.RunAll(inputs)) {
+  for (const auto& [id, tensor] : loaded_[model] != nullptr
+                                      ? loaded_[model]->Run(std::move(inputs))
+                                      : own.executor.RunAll(std::move(inputs))) {
     named[own.graph.value(id).name] = tensor;
   }
   return named;
@@ -259,7 +134,12 @@ Companions::Tokens Companions::ReadTokens(size_t model, const Named& given, cons
   Tokens own = tokens;
   const bool behind = MakersFor(model).encoder >= 0;
   if (tokens.samples.empty()) {
-    if (behind) own.ids = Shifted(tokens.ids, tokens.length, start_token_);
+    if (behind && !tokens.target.empty()) {
+      own.ids = tokens.target;
+      own.length = std::ssize(own.ids);
+    }
+    if (behind) own.ids = Shifted(own.ids, own.length, start_token_);
+    own.target.clear();
     return own;
   }
   if (tokens.read) return own;
@@ -269,8 +149,8 @@ Companions::Tokens Companions::ReadTokens(size_t model, const Named& given, cons
     own.length = array->second.dim(-1);
     own.read = true;
   } else if (HasInput(model, "input_ids")) {
-    throw UnsupportedError("'" + recipe_.calibration.files.front().string() + "' does not hold '" +
-                           name + "', which '" + files_[model].filename().string() + "' reads");
+    throw UnsupportedError("'" + options_.samples.front().string() + "' does not hold '" + name +
+                           "', which '" + files_[model].filename().string() + "' reads");
   }
   return own;
 }
@@ -346,7 +226,11 @@ Companions::Tokens Companions::AddPast(size_t model, const Tokens& tokens, Named
     }
   }
   Tokens last = tokens;
-  last.ids = Columns(tokens.ids, tokens.length, tokens.length - 1, tokens.length);
+  if (!tokens.target.empty()) {
+    last.ids = tokens.target;
+    last.length = before.length = std::ssize(tokens.target);
+  }
+  last.ids = Columns(last.ids, last.length, last.length - 1, last.length);
   last.length = 1;
   last.read = true;
   given["input_ids"] = Tensor::From<int64_t>({last.batch, 1}, last.ids);

@@ -64,8 +64,10 @@ std::string Counts(const QuantizedWeights& weights) {
   return text;
 }
 
-Model LoadFloats(const std::filesystem::path& path, bool requantize) {
+Model LoadAs(const std::filesystem::path& path, Codes codes) {
   Model model = Model::Load(path);
+  if (codes == Codes::kKeep) return model;
+  const bool requantize = codes == Codes::kDequantize;
   const QuantizedWeights weights = model.FindQuantizedWeights();
   if (weights.nodes.empty() && (weights.caches == 0 || !requantize)) return model;
   if (!requantize) {
@@ -89,8 +91,8 @@ Model LoadFloats(const std::filesystem::path& path, bool requantize) {
 
 }  // namespace
 
-Source::Source(const std::filesystem::path& path, bool requantize)
-    : model(LoadFloats(path, requantize)), graph(model), executor(graph) {}
+Source::Source(const std::filesystem::path& path, Codes codes)
+    : model(LoadAs(path, codes)), graph(model), executor(graph) {}
 
 int64_t SourceBytes(const Model& model) {
   int64_t bytes = 0;

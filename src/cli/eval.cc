@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "json_output.h"
@@ -20,6 +19,7 @@
 #include "ptq/cli/command.h"
 #include "ptq/emit/metadata.h"
 #include "ptq/flows/evaluation.h"
+#include "ptq/pipeline/directory.h"
 #include "ptq/report/eval_report.h"
 #include "ptq/report/report.h"
 
@@ -48,6 +48,15 @@ Choices<std::optional<Pooling>> Poolings() {
           {"mean-sqrt-len", Pooling::kMeanSqrtLength}};
 }
 
+/// What a model was, or each of a directory's.
+Json SourcesJson(const std::filesystem::path& source) {
+  const std::vector<std::filesystem::path> files = ModelFiles(source).files;
+  if (files.size() == 1) return SourceJson(files.front());
+  Json sources = Json::array();
+  for (const auto& file : files) sources.push_back(SourceJson(file));
+  return sources;
+}
+
 /// The name of one of the choices.
 template <class T>
 std::string NameOf(const T& value, const Choices<T>& choices) {
@@ -58,7 +67,8 @@ class EvalCommand : public Command {
  public:
   explicit EvalCommand(CLI::App& app) {
     app.option_defaults()->group("Input");
-    app.add_option("--src,src", request_.source, "Model: an .onnx file or its directory")
+    app.add_option("--src,src", request_.source,
+                   "Model: an .onnx file, its directory, or one of models that belong together")
         ->type_name(kModelType)
         ->required();
     app.add_option(
@@ -86,6 +96,10 @@ class EvalCommand : public Command {
     AddWhole(app, "--seq-len", request_.seq_len, {.least = 1},
              "Tokens of a text at most; the rest is cut off")
         ->default_str("512");
+    AddWhole(app, "--stride", request_.stride, {.least = 1},
+             "Tokens by which windows of --seq-len move on over longer texts of a language model, "
+             "so that nothing is cut")
+        ->default_str("texts are cut");
     AddWhole(app, "--step", request_.step, {.least = 1},
              "Tokens that a language model is fed at a time, those before them through the caches "
              "that it hands out")
@@ -103,7 +117,7 @@ class EvalCommand : public Command {
     CheckReportFile(report_file_, {request_.source, request_.reference, request_.text},
                     DirectoriesOf(request_));
     const Evaluation found = EvaluateModel(request_);
-    std::visit([&](const auto& score) { Print(score, found.subject); }, found.score);
+    Print(found);
     return ExitCode::kDone;
   }
 
@@ -134,25 +148,25 @@ class EvalCommand : public Command {
     WriteReport(report_file_, report);
   }
 
-  template <class Score>
-  void Print(const Score& score, const EvalSubject& subject) const {
-    if (!report_file_.empty()) Report(EvalJson(score, subject));
+  void Print(const Evaluation& found) const {
+    if (!report_file_.empty()) Report(EvalJson(found));
     if (json_) {
       Json json = {{"recipe",
                     {{"task", NameOf(request_.task, Tasks())},
                      {"output", request_.output.empty() ? std::string("auto") : request_.output},
                      {"pooling", NameOf(request_.pooling, Poolings())},
                      {"seq_len", request_.seq_len},
+                     {"stride", request_.stride > 0 ? Json(request_.stride) : Json(nullptr)},
                      {"step", request_.step > 0 ? Json(request_.step) : Json(nullptr)}}},
-                   {"source", SourceJson(request_.source)},
+                   {"source", SourcesJson(request_.source)},
                    {"reference", nullptr}};
-      if (!request_.reference.empty()) json["reference"] = SourceJson(request_.reference);
+      if (!request_.reference.empty()) json["reference"] = SourcesJson(request_.reference);
       json["text"] = {{"file", request_.text.filename().string()}, {"sha256", nullptr}};
       if (request_.text != "-") json["text"]["sha256"] = Sha256OfFile(request_.text);
-      json.update(EvalJson(score, subject));
+      json.update(EvalJson(found));
       PrintJson("eval", json);
     } else {
-      std::cout << EvalText(score, subject);
+      std::cout << EvalText(found);
     }
   }
 

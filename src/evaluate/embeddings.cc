@@ -62,7 +62,7 @@ double Dot(std::span<const float> a, std::span<const float> b) {
 }
 
 Embeddings Embed(const ModelRunner& model, const SentenceModules& modules,
-                 const std::vector<std::vector<int64_t>>& texts) {
+                 const std::vector<TokenizedText>& texts) {
   Embeddings result;
   Progress progress("evaluating", static_cast<int64_t>(texts.size()));
   for (size_t begin = 0; begin < texts.size(); begin += size_t(kTextsAtOnce)) {

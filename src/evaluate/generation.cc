@@ -82,8 +82,11 @@ GenerationLimits ReadGenerationLimits(const fs::path& model) {
 std::vector<int64_t> Generate(const ModelRunner& model, const std::vector<int64_t>& prompt,
                               const TokenChooser& choose, const GenerationLimits& limits) {
   if (prompt.empty()) throw InputError("a text cannot be continued that has no tokens");
+  const bool behind = model.is_behind_encoder();
   int64_t most = limits.new_tokens;
-  if (limits.context > 0) most = std::min(most, limits.context - std::ssize(prompt));
+  if (limits.context > 0) {
+    most = std::min(most, limits.context - (behind ? 0 : std::ssize(prompt)));
+  }
   if (most <= 0 && limits.new_tokens > 0) {
     throw InputError("a prompt of " + std::to_string(prompt.size()) +
                      " tokens leaves no room in the " + std::to_string(limits.context) +
@@ -92,6 +95,7 @@ std::vector<int64_t> Generate(const ModelRunner& model, const std::vector<int64_
   std::vector<int64_t> generated;
   TextState state;
   std::vector<int64_t> next = prompt;
+  if (behind) std::swap(state.text.ids, next);
   while (std::ssize(generated) < most) {
     const Tensor logits = model.Next(next, state);
     const int64_t token = choose(logits.data<float>());

@@ -46,29 +46,29 @@ void LanguageModelScore::Merge(const LanguageModelScore& other) {
 }
 
 LanguageModelScore ScoreLogits(std::span<const float> logits, std::span<const float> reference,
-                               std::span<const int64_t> ids) {
+                               std::span<const int64_t> next) {
   LanguageModelScore score;
-  if (ids.size() < 2) return score;
-  const size_t vocabulary = logits.size() / ids.size();
+  if (next.empty()) return score;
+  const size_t vocabulary = logits.size() / next.size();
   score.compared = !reference.empty();
   if (score.compared && reference.size() != logits.size()) {
     throw InputError("the two models have vocabularies of different sizes");
   }
-  for (const int64_t id : ids) {
+  for (const int64_t id : next) {
     if (id < 0 || id >= int64_t(vocabulary)) {
       throw InputError("token id " + std::to_string(id) + " is outside the vocabulary of " +
                        std::to_string(vocabulary) + " logits");
     }
   }
-  for (size_t t = 0; t + 1 < ids.size(); ++t) {
+  for (size_t t = 0; t < next.size(); ++t) {
     const auto q = logits.subspan(t * vocabulary, vocabulary);
     const Row own = Summarise(q);
-    score.nll += own.log_sum - double{q[size_t(ids[t + 1])]};
+    score.nll += own.log_sum - double{q[size_t(next[t])]};
     ++score.tokens;
     if (!score.compared) continue;
     const auto p = reference.subspan(t * vocabulary, vocabulary);
     const Row other = Summarise(p);
-    score.reference_nll += other.log_sum - double{p[size_t(ids[t + 1])]};
+    score.reference_nll += other.log_sum - double{p[size_t(next[t])]};
     for (size_t v = 0; v < vocabulary; ++v) {
       const double log_p = double{p[v]} - other.log_sum;
       const double log_q = double{q[v]} - own.log_sum;
@@ -80,19 +80,22 @@ LanguageModelScore ScoreLogits(std::span<const float> logits, std::span<const fl
 }
 
 LanguageModelScore Evaluate(const ModelRunner& model, const ModelRunner* reference,
-                            const std::vector<std::vector<int64_t>>& texts) {
+                            const std::vector<TokenizedText>& texts) {
   LanguageModelScore total;
   Progress progress("evaluating", static_cast<int64_t>(texts.size()));
   for (size_t begin = 0; begin < texts.size(); begin += size_t(kTextsAtOnce)) {
     const size_t count = std::min(size_t(kTextsAtOnce), texts.size() - begin);
     std::vector<LanguageModelScore> scores(count);
     ParallelFor(int64_t(count), [&](int64_t i) {
-      const auto& ids = texts[begin + size_t(i)];
-      const Tensor logits = model.Run(ids);
-      const Tensor other = reference != nullptr ? reference->Run(ids) : Tensor();
-      scores[size_t(i)] =
-          ScoreLogits(logits.data<float>(),
-                      other.defined() ? other.data<float>() : std::span<const float>(), ids);
+      const TokenizedText& text = texts[begin + size_t(i)];
+      const Predictions own = model.Predict(text);
+      const Predictions other = reference != nullptr ? reference->Predict(text) : Predictions();
+      if (reference != nullptr && other.next != own.next) {
+        throw InputError("the two models predict different numbers of tokens: " +
+                         std::to_string(own.next.size()) + " and " +
+                         std::to_string(other.next.size()));
+      }
+      scores[size_t(i)] = ScoreLogits(own.rows(), other.rows(), own.next);
     });
     for (const LanguageModelScore& score : scores) total.Merge(score);
     progress.Advance(int64_t(count));

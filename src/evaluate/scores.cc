@@ -20,8 +20,8 @@ struct Outputs {
   [[nodiscard]] int64_t width() const { return own.dim(-1); }
 };
 
-Tensor RunFinite(const ModelRunner& model, const std::vector<int64_t>& ids, size_t text) {
-  Tensor output = model.Run(ids);
+Tensor RunFinite(const ModelRunner& model, const TokenizedText& given, size_t text) {
+  Tensor output = model.Run(given);
   if (std::ranges::all_of(output.data<float>(), [](float x) { return std::isfinite(x); })) {
     return output;
   }
@@ -94,7 +94,7 @@ class Comparison {
 }  // namespace
 
 ScoreComparison CompareScores(const ModelRunner& model, const ModelRunner* reference,
-                              const std::vector<std::vector<int64_t>>& texts,
+                              const std::vector<TokenizedText>& texts,
                               std::span<const double> gold) {
   Comparison comparison;
   Progress progress("evaluating", static_cast<int64_t>(texts.size()));

@@ -79,4 +79,28 @@ ModelChoice ModelFiles(const fs::path& source) {
   return choice;
 }
 
+ModelGroup GroupOf(const fs::path& source) {
+  std::error_code error;
+  ModelGroup group = {{source}, 0};
+  if (fs::is_directory(source, error)) return group;
+  const fs::path folder = source.has_parent_path() ? source.parent_path() : fs::path(".");
+  const std::vector<fs::path> files = ModelFiles(folder).files;
+  if (files.size() == 1 && files.front() == folder) return group;
+  const std::string stem = source.stem().string();
+  const std::string base = FormOfName(stem).base;
+  const std::string form = stem.substr(base.size());
+  group.files.clear();
+  for (const fs::path& file : files) {
+    const std::string other = FormOfName(file.stem().string()).base;
+    if (other == base) continue;
+    fs::path same = file.parent_path() / (other + form + ".onnx");
+    group.files.push_back(fs::exists(same, error) ? std::move(same) : file);
+  }
+  group.files.push_back(source);
+  std::ranges::sort(group.files);
+  std::ranges::stable_sort(group.files, {}, Rank);
+  group.index = size_t(std::ranges::find(group.files, source) - group.files.begin());
+  return group;
+}
+
 }  // namespace ptq

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -20,6 +21,7 @@ Json JsonOf(const char* task, const EvalSubject& subject, const Json& facts,
             const std::vector<Figure>& figures) {
   Json json = {{"task", task}, {"texts", subject.texts}, {"output", subject.output}};
   json.update(facts);
+  if (!subject.reading.empty()) json["reading"] = subject.reading;
   if (subject.pairs > 0) json["pairs"] = subject.pairs;
   Json units = Json::object();
   const auto put = [&](const std::string& key, const std::optional<double>& value,
@@ -41,22 +43,24 @@ std::string Number(const std::optional<double>& value) {
   return value.has_value() ? FormatNumber(*value, 5) : "-";
 }
 
+std::string ReadingLine(const EvalSubject& subject) {
+  return subject.reading.empty() ? "" : "read          " + subject.reading + '\n';
+}
+
 std::string TextsLine(const EvalSubject& subject) {
   std::string text = "texts         " + std::to_string(subject.texts);
   if (subject.pairs > 0) text += " (" + std::to_string(subject.pairs) + " pairs)";
   return text + '\n';
 }
 
-}  // namespace
-
-Json EvalJson(const LanguageModelScore& score, const EvalSubject& subject) {
+Json JsonFor(const LanguageModelScore& score, const EvalSubject& subject) {
   return JsonOf("lm", subject, {{"tokens", score.tokens}}, FiguresOf(score));
 }
 
-std::string EvalText(const LanguageModelScore& score, const EvalSubject& subject) {
+std::string TextFor(const LanguageModelScore& score, const EvalSubject& subject) {
   std::string text = "texts         " + std::to_string(subject.texts) + " (" +
-                     std::to_string(score.tokens) + " predicted tokens)\n" + "perplexity    " +
-                     FormatNumber(score.Perplexity(), 6);
+                     std::to_string(score.tokens) + " predicted tokens)\n" + ReadingLine(subject) +
+                     "perplexity    " + FormatNumber(score.Perplexity(), 6);
   if (score.compared) text += " (reference " + FormatNumber(score.ReferencePerplexity(), 6) + ")";
   text += '\n';
   if (score.compared) {
@@ -66,12 +70,12 @@ std::string EvalText(const LanguageModelScore& score, const EvalSubject& subject
   return text;
 }
 
-Json EvalJson(const EmbeddingScore& score, const EvalSubject& subject) {
+Json JsonFor(const EmbeddingScore& score, const EvalSubject& subject) {
   const Json pooling = subject.pooling.empty() ? Json(nullptr) : Json(subject.pooling);
   return JsonOf("embed", subject, {{"pooling", pooling}}, FiguresOf(score));
 }
 
-std::string EvalText(const EmbeddingScore& score, const EvalSubject& subject) {
+std::string TextFor(const EmbeddingScore& score, const EvalSubject& subject) {
   std::string text = TextsLine(subject) + "embedding     " + subject.output +
                      (subject.pooling.empty() ? "" : ", pooling " + subject.pooling) + '\n';
   if (subject.compared) {
@@ -89,7 +93,7 @@ std::string EvalText(const EmbeddingScore& score, const EvalSubject& subject) {
   return text;
 }
 
-Json EvalJson(const ScoreComparison& score, const EvalSubject& subject) {
+Json JsonFor(const ScoreComparison& score, const EvalSubject& subject) {
   Json json = JsonOf("score", subject, {{"width", score.width}}, FiguresOf(score));
   if (score.reference_spread.has_value()) {
     json["reference_spread"] = *score.reference_spread;
@@ -98,7 +102,7 @@ Json EvalJson(const ScoreComparison& score, const EvalSubject& subject) {
   return json;
 }
 
-std::string EvalText(const ScoreComparison& score, const EvalSubject& subject) {
+std::string TextFor(const ScoreComparison& score, const EvalSubject& subject) {
   std::string text = TextsLine(subject) + "scores        " + subject.output;
   if (score.width > 1) text += ", " + std::to_string(score.width) + " classes";
   text += '\n';
@@ -119,6 +123,56 @@ std::string EvalText(const ScoreComparison& score, const EvalSubject& subject) {
     text += '\n';
   }
   return text;
+}
+
+/// A model's figures, each on a line of its own.
+std::string TextOf(const EvalSubject& subject, const EvalScore& score) {
+  return std::visit([&](const auto& found) { return TextFor(found, subject); }, score);
+}
+
+Json JsonOf(const EvalSubject& subject, const EvalScore& score) {
+  return std::visit([&](const auto& found) { return JsonFor(found, subject); }, score);
+}
+
+std::string Indented(const std::string& lines) {
+  std::string text;
+  for (size_t begin = 0; begin < lines.size();) {
+    const size_t end = lines.find('\n', begin);
+    text += "  " + lines.substr(begin, end + 1 - begin);
+    begin = end + 1;
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string EvalText(const Evaluation& evaluation) {
+  std::string text;
+  for (const PartEvaluation& part : evaluation.parts) {
+    const bool judged = part.note.empty();
+    text +=
+        part.file + '\n' +
+        Indented(judged ? TextOf(part.subject, part.score) : "not judged    " + part.note + '\n');
+  }
+  const std::string all = TextOf(evaluation.subject, evaluation.score);
+  return evaluation.parts.empty() ? all : text + "in all\n" + Indented(all);
+}
+
+Json EvalJson(const Evaluation& evaluation) {
+  Json json = JsonOf(evaluation.subject, evaluation.score);
+  if (evaluation.parts.empty()) return json;
+  Json parts = Json::array();
+  for (const PartEvaluation& part : evaluation.parts) {
+    Json one = {{"file", part.file}};
+    if (part.note.empty()) {
+      one.update(JsonOf(part.subject, part.score));
+    } else {
+      one["note"] = part.note;
+    }
+    parts.push_back(std::move(one));
+  }
+  json["models"] = std::move(parts);
+  return json;
 }
 
 }  // namespace ptq

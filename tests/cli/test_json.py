@@ -63,7 +63,8 @@ def test_other_commands(source, tmp_path):
     eval_ = printed("eval", source, "--against", source, "--text", ids)
     assert eval_["source"]["sha256"] == eval_["reference"]["sha256"] == digest
     assert eval_["text"] == {"file": "ids.npy", "sha256": sha256(ids)}
-    recipe = {"task": "auto", "output": "auto", "pooling": "auto", "seq_len": 512, "step": None}
+    recipe = {"task": "auto", "output": "auto", "pooling": "auto", "seq_len": 512}
+    recipe |= {"stride": None, "step": None}
     assert eval_["recipe"] == recipe
     assert printed("inspect", source)["source"]["sha256"] == digest
     operators = printed("operators")["operators"]

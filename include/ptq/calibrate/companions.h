@@ -14,12 +14,24 @@
 #include "ptq/calibrate/source.h"
 #include "ptq/plan/recipe.h"
 #include "ptq/runtime/feeds.h"
+#include "ptq/runtime/loaded_model.h"
 
 namespace ptq {
 
+struct CompanionOptions {
+  std::vector<std::filesystem::path> samples = {};  ///< one may hold complete inputs
+  Codes codes = Codes::kRefuse;
+  /// The weights of what makes inputs are held as float32 from their first use on.
+  bool keep_weights = false;
+};
+
+/// Not thread-safe, but for what makes inputs when it has made those of the same model before.
 class Companions {
  public:
-  /// `files`: the models. Reads the recipe's calibration file when it holds complete inputs.
+  /// `files`: the models. Reads the file of samples that holds complete inputs, if any; throws
+  /// UsageError when it is not the only one.
+  Companions(std::vector<std::filesystem::path> files, const CompanionOptions& options);
+  /// With the recipe's calibration files.
   Companions(std::vector<std::filesystem::path> files, const Recipe& recipe);
   ~Companions();
 
@@ -36,6 +48,16 @@ class Companions {
   /// the decoder without one has left. Throws UnsupportedError, when it is called, for what nobody
   /// makes.
   [[nodiscard]] InputSource InputsOf(size_t model);
+  /// The inputs, by name, for one text, with what the model itself reads behind an encoder made of
+  /// `target` instead of the text; `target` may be empty.
+  [[nodiscard]] std::map<std::string, Tensor> InputsFor(size_t model,
+                                                        const std::vector<int64_t>& ids,
+                                                        const std::vector<int64_t>& target);
+  /// Whether the model reads tokens of its own side behind an encoder: token t is read to predict
+  /// token t + 1, the first behind decoder_start_token_id.
+  [[nodiscard]] bool IsBehindEncoder(size_t model) { return MakersFor(model).encoder >= 0; }
+  /// Whether it reads the last token alone, behind the past that another model leaves.
+  [[nodiscard]] bool IsBehindPast(size_t model) { return MakersFor(model).past >= 0; }
   /// What makes them, for people: "encoder_model.onnx"; empty when none is needed.
   [[nodiscard]] std::vector<std::string> MakersOf(size_t model);
   /// The complete inputs that the user gives for the model, or for one that makes inputs of it;
@@ -63,6 +85,8 @@ class Companions {
     std::vector<int64_t> ids;
     int64_t batch = 1;
     int64_t length = 1;
+    /// What is read behind an encoder, of one text; empty: the ids, moved by one place.
+    std::vector<int64_t> target = {};
     /// Of complete samples: their numbers, one for each row. Then the ids only stand for them
     /// unless `read`: taken from an array of theirs.
     std::vector<int64_t> samples = {};
@@ -88,9 +112,11 @@ class Companions {
   [[nodiscard]] Named RunPart(size_t model, const Tokens& tokens);
 
   std::vector<std::filesystem::path> files_;
-  const Recipe& recipe_;
+  CompanionOptions options_;
   std::optional<FeedSamples> feeds_;
   std::vector<std::unique_ptr<Source>> sources_;
+  std::vector<FeedHints> hints_;
+  std::vector<std::unique_ptr<LoadedModel>> loaded_;
   std::vector<std::optional<Makers>> makers_;
   int64_t start_token_ = 0;
 };

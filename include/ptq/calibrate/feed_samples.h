@@ -24,6 +24,7 @@ class FeedSamples {
   /// InputError for one of a single row where the input has a row for each sample.
   [[nodiscard]] bool Feed(const Graph& graph) const;
   [[nodiscard]] bool Has(const std::string& name) const { return arrays_.contains(name); }
+  [[nodiscard]] int64_t count() const { return count_; }
   /// Stand-ins for token ids: sample i is its number, as often as it should count in tokens.
   [[nodiscard]] CalibrationSet Samples(const CalibrationOptions& options) const;
   /// Rows of every array for ids made by Samples.

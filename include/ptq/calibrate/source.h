@@ -13,10 +13,15 @@
 
 namespace ptq {
 
+/// What becomes of weights that are codes already.
+enum class Codes {
+  kRefuse,      ///< UnsupportedError
+  kDequantize,  ///< operators on codes become float operators
+  kKeep,        ///< they run as they are
+};
+
 struct Source {
-  /// Throws UnsupportedError for a model whose weights are quantized already, unless `requantize`
-  /// says to dequantize them.
-  Source(const std::filesystem::path& path, bool requantize);
+  explicit Source(const std::filesystem::path& path, Codes codes = Codes::kRefuse);
   Source(const Source&) = delete;
   Source& operator=(const Source&) = delete;
   Model model;

@@ -30,13 +30,13 @@ struct Embeddings {
 /// Σ a·b in double: the cosine of the angle between two vectors of length 1.
 [[nodiscard]] double Dot(std::span<const float> a, std::span<const float> b);
 
-/// The embeddings of texts of token ids, in their order. A text runs alone, so nothing is padded
+/// The embeddings of texts, in their order. A text runs alone, so nothing is padded
 /// and every row of the output belongs to a token. `modules` make one vector of these states; where
 /// the model itself gives one vector for a text, that is taken as it is. Besides the result, memory
 /// does not grow with the number of texts. Throws InputError for a text whose embedding is zero or
 /// not finite.
 [[nodiscard]] Embeddings Embed(const ModelRunner& model, const SentenceModules& modules,
-                               const std::vector<std::vector<int64_t>>& texts);
+                               const std::vector<TokenizedText>& texts);
 
 /// What two models, or a model and gold scores, have in common; all of it without a unit.
 struct EmbeddingScore {

@@ -34,7 +34,8 @@ struct GenerationLimits {
 /// are missing or malformed say nothing.
 [[nodiscard]] GenerationLimits ReadGenerationLimits(const std::filesystem::path& model);
 
-/// The new tokens behind `prompt` (one token or more), without the one that ended them. A runner
+/// The new tokens behind `prompt` (one token or more; of a decoder behind an encoder what the
+/// encoder reads), without the one that ended them. A runner
 /// that was made with `continues` reads each token once where the model has caches, any other the
 /// whole text each time. Const and thread-safe as far as `choose` is. Throws InputError for an
 /// empty prompt, one that fills the context, and a choice outside the vocabulary, and what

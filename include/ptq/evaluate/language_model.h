@@ -11,7 +11,7 @@ namespace ptq {
 
 /// Sums over predicted tokens; two of them can be merged.
 struct LanguageModelScore {
-  int64_t tokens = 0;        ///< predicted, that is without each text's first
+  int64_t tokens = 0;        ///< predicted: those that ModelRunner::Predict names
   double nll = 0;            ///< Σ −ln p(token), nats
   double reference_nll = 0;  ///< the same of the reference
   double kl = 0;             ///< Σ KL(reference ‖ model), nats; with a reference only
@@ -26,15 +26,16 @@ struct LanguageModelScore {
   void Merge(const LanguageModelScore& other);
 };
 
-/// Scores logits [T, V] of one text against its own next tokens. `reference` may be empty.
-/// Log-softmax in double.
+/// Scores logits [N, V] against the tokens that follow, [N]. `reference` may be empty. Log-softmax
+/// in double. Throws InputError for vocabularies that differ and tokens outside of them.
 [[nodiscard]] LanguageModelScore ScoreLogits(std::span<const float> logits,
                                              std::span<const float> reference,
-                                             std::span<const int64_t> ids);
+                                             std::span<const int64_t> next);
 
-/// Scores language models on texts of token ids, one at a time on each thread; sums are taken in
-/// the texts' order. `reference` may be null. Throws what ModelRunner::Run and ScoreLogits throw.
+/// Scores language models on texts (ModelRunner::Predict), one at a time on each thread; sums are
+/// taken in the texts' order. `reference` may be null. Throws what ModelRunner::Predict and
+/// ScoreLogits throw.
 [[nodiscard]] LanguageModelScore Evaluate(const ModelRunner& model, const ModelRunner* reference,
-                                          const std::vector<std::vector<int64_t>>& texts);
+                                          const std::vector<TokenizedText>& texts);
 
 }  // namespace ptq

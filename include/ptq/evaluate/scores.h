@@ -29,7 +29,7 @@ struct ScoreComparison {
 /// texts' order. `reference` may be null, `gold` empty (else one score for each text, of a model of
 /// width 1). Throws InputError for scores that are not finite and models that differ in width.
 [[nodiscard]] ScoreComparison CompareScores(const ModelRunner& model, const ModelRunner* reference,
-                                            const std::vector<std::vector<int64_t>>& texts,
+                                            const std::vector<TokenizedText>& texts,
                                             std::span<const double> gold);
 
 }  // namespace ptq

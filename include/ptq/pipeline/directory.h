@@ -21,6 +21,17 @@ namespace ptq {
 /// that names models outside of the directory.
 [[nodiscard]] ModelChoice ModelFiles(const std::filesystem::path& source);
 
+/// A model among those that may make its inputs.
+struct ModelGroup {
+  std::vector<std::filesystem::path> files;
+  size_t index = 0;  ///< of the model
+};
+
+/// The models beside a model's file, in the order of ModelFiles and, as far as there are such, in
+/// its form: beside decoder_model_q4.onnx encoder_model_q4.onnx, else encoder_model.onnx. The file
+/// alone where the others belong to no group.
+[[nodiscard]] ModelGroup GroupOf(const std::filesystem::path& source);
+
 // NOLINTNEXTLINE(bugprone-exception-escape): moving JSON does not throw
 struct DirectoryReport {
   std::filesystem::path destination;

@@ -5,23 +5,13 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "ptq/evaluate/embeddings.h"
-#include "ptq/evaluate/language_model.h"
-#include "ptq/evaluate/scores.h"
 #include "ptq/flows/evaluation.h"
 
 namespace ptq {
 
-[[nodiscard]] std::string EvalText(const LanguageModelScore& score, const EvalSubject& subject);
-[[nodiscard]] nlohmann::ordered_json EvalJson(const LanguageModelScore& score,
-                                              const EvalSubject& subject);
-
-[[nodiscard]] std::string EvalText(const EmbeddingScore& score, const EvalSubject& subject);
-[[nodiscard]] nlohmann::ordered_json EvalJson(const EmbeddingScore& score,
-                                              const EvalSubject& subject);
-
-[[nodiscard]] std::string EvalText(const ScoreComparison& score, const EvalSubject& subject);
-[[nodiscard]] nlohmann::ordered_json EvalJson(const ScoreComparison& score,
-                                              const EvalSubject& subject);
+/// For people: one figure a line; of a directory of models each one's first.
+[[nodiscard]] std::string EvalText(const Evaluation& evaluation);
+/// What docs/quantize-output.schema.json says of an evaluation, but for what was asked for.
+[[nodiscard]] nlohmann::ordered_json EvalJson(const Evaluation& evaluation);
 
 }  // namespace ptq

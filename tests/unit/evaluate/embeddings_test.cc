@@ -104,9 +104,9 @@ TEST(Embed, PoolsTheOutputOfEveryTextInOrder) {
   const Tensor table = Tensor::From<float>({3, 2}, {2, 0, 0, 2, 0, -4});
   const ModelRunner model(directory.Write("model.onnx", Lookup(table).Bytes()));
   ASSERT_EQ(model.task(), EvalTask::kEmbedding);
-  std::vector<std::vector<int64_t>> texts(20, {0});
-  texts[1] = {0, 1};
-  texts[19] = {2, 2, 2};
+  std::vector<TokenizedText> texts(20, {.ids = {0}});
+  texts[1].ids = {0, 1};
+  texts[19].ids = {2, 2, 2};
   const Embeddings found = Embed(model, SentenceModules(Pooling::kMean), texts);
   EXPECT_EQ(found.width, 2);
   EXPECT_EQ(found.count(), 20);
@@ -125,7 +125,8 @@ TEST(Embed, TakesTheVectorThatTheModelMakesOfAText) {
   b.Op("ReduceMax", {"states"}, "sentence_embedding").Ints("axes", {1}).Int("keepdims", 0);
   b.Output("sentence_embedding", {-1, 2});
   const ModelRunner model(directory.Write("model.onnx", b.Bytes()));
-  const Embeddings found = Embed(model, SentenceModules(Pooling::kMean), {{1}, {0, 1}});
+  const Embeddings found =
+      Embed(model, SentenceModules(Pooling::kMean), {{.ids = {1}}, {.ids = {0, 1}}});
   EXPECT_FLOAT_EQ(found.row(0)[0], -0.6f);
   EXPECT_FLOAT_EQ(found.row(1)[0], 0.6f);
 }
@@ -135,7 +136,7 @@ TEST(Embed, NamesATextWithoutADirection) {
   const Tensor table = Tensor::From<float>({2, 2}, {1, 0, 0, 0});
   const ModelRunner model(directory.Write("model.onnx", Lookup(table).Bytes()));
   try {
-    (void)Embed(model, SentenceModules(Pooling::kMean), {{0}, {1, 1}});
+    (void)Embed(model, SentenceModules(Pooling::kMean), {{.ids = {0}}, {.ids = {1, 1}}});
     FAIL();
   } catch (const InputError& error) {
     EXPECT_NE(std::string(error.what()).find("embedding of text 2"), std::string::npos);

@@ -18,7 +18,7 @@ TEST(ModelRunner, RefusesAnOutputThatIsNotOfOneText) {
   b.Op("Gather", {"table", "input_ids"}, "states");
   b.Op("Transpose", {"states"}, "turned").Ints("perm", {1, 0, 2}).Output("turned", {-1, -1, 2});
   const ModelRunner model(directory.Write("model.onnx", b.Bytes()));
-  EXPECT_THROW((void)model.Run({0, 1, 1}), UnsupportedError);
+  EXPECT_THROW((void)model.Run({.ids = {0, 1, 1}}), UnsupportedError);
 }
 
 TEST(ModelRunner, FeedsTokensThroughTheCacheThatItWasHanded) {
@@ -36,7 +36,7 @@ TEST(ModelRunner, FeedsTokensThroughTheCacheThatItWasHanded) {
   const auto file = directory.Write("model.onnx", b.Bytes());
   const auto logits = [&](int64_t step) {
     const ModelRunner model(file, {.task = EvalTask::kLanguageModel, .step = step});
-    const Tensor rows = model.Run({0, 1, 1});
+    const Tensor rows = model.Run({.ids = {0, 1, 1}});
     return std::vector<float>(rows.data<float>().begin(), rows.data<float>().end());
   };
   EXPECT_EQ(logits(0), (std::vector<float>{1, 0, 0, 10, 0, 10}));

@@ -31,7 +31,7 @@ class TableModel {
   std::optional<ModelRunner> model_;
 };
 
-const std::vector<std::vector<int64_t>> kTexts = {{0}, {1}, {2}};
+const std::vector<TokenizedText> kTexts = {{.ids = {0}}, {.ids = {1}}, {.ids = {2}}};
 
 TEST(CompareScores, GivesDifferencesAndRanksOfSingleNumbers) {
   const TableModel own(Tensor::From<float>({3, 1}, {1, 2, 3}));

@@ -27,7 +27,7 @@ class PrepareTest : public ::testing::Test {
 
   /// What the search of the recipe's run starts with.
   [[nodiscard]] std::pair<RunReport, DiskNeed> Started() {
-    const Source source(recipe_.source, false);
+    const Source source(recipe_.source);
     RunReport report = StartReport(source, recipe_, context_);
     SegmentSearch search(source, recipe_, report.plan, alone_, context_.inputs, {});
     const DiskNeed need =
@@ -58,7 +58,7 @@ TEST_F(PrepareTest, StartSearchNeedsNoRoomForActivationsWhereNothingRuns) {
 }
 
 TEST_F(PrepareTest, IdentityOfTellsRecipesSourcesAndSamplesApart) {
-  const Source source(recipe_.source, false);
+  const Source source(recipe_.source);
   RunReport report = StartReport(source, recipe_, context_);
   SegmentSearch search(source, recipe_, report.plan, alone_, context_.inputs, {});
   const auto unread = IdentityOf(recipe_, source, "sha", search);

@@ -43,7 +43,7 @@ TEST(WitnessSample, StaysWithinTheVocabularyWhenItIsMadeUp) {
 TEST(WitnessSample, BecomesTheModelsInputs) {
   const testing::TempDirectory directory;
   auto builder = testing::ToyDecoder(1);
-  const Source source(directory.Write("model.onnx", builder.Bytes()), false);
+  const Source source(directory.Write("model.onnx", builder.Bytes()));
   const Values inputs = WitnessInputs(source, nullptr, {});
   ASSERT_EQ(inputs.size(), 1u);
   EXPECT_EQ(inputs.at(source.graph.Find("input_ids")).shape(), (Shape{1, 16}));

@@ -1,0 +1,77 @@
+// Measures what the task of a model asks for.
+#include "judge.h"
+
+#include <utility>
+
+#include "ptq/base/error.h"
+#include "ptq/evaluate/sentence_modules.h"
+
+namespace ptq {
+namespace {
+
+LanguageModelScore ScoreLanguageModel(const EvaluationRequest& request, const ModelRunner& model,
+                                      const ModelRunner* reference, const EvalTexts& texts) {
+  const LanguageModelScore score = Evaluate(model, reference, texts.texts);
+  if (score.tokens > 0) return score;
+  throw InputError("'" + request.text.string() + "' holds no text of two tokens or more");
+}
+
+/// The modules beside either model; the same for both, so that only the models differ.
+SentenceModules FindModules(const EvaluationRequest& request, const ModelRunner& model) {
+  if (request.pooling.has_value()) return SentenceModules(*request.pooling);
+  if (!model.by_token()) return SentenceModules(Pooling::kMean);  // has nothing to do
+  if (auto modules = SentenceModules::Find(request.source)) return *std::move(modules);
+  if (!request.reference.empty()) {
+    if (auto modules = SentenceModules::Find(request.reference)) return *std::move(modules);
+  }
+  return SentenceModules(Pooling::kMean);
+}
+
+EmbeddingScore ScoreEncoder(const EvaluationRequest& request, const ModelRunner& model,
+                            const ModelRunner* reference, const EvalTexts& texts,
+                            EvalSubject& subject) {
+  const SentenceModules modules = FindModules(request, model);
+  if (model.by_token()) subject.pooling = modules.Description();
+  const Embeddings own = Embed(model, modules, texts.texts);
+  if (reference == nullptr) return ScoreEmbeddings(own, nullptr, texts.gold);
+  const Embeddings other = Embed(*reference, modules, texts.texts);
+  return ScoreEmbeddings(own, &other, texts.gold);
+}
+
+}  // namespace
+
+RunnerOptions RunnerOptionsFor(const EvaluationRequest& request, const ModelRunner* model) {
+  const bool pools = request.pooling.has_value();
+  RunnerOptions options{request.task, request.output, pools, request.step};
+  if (model != nullptr) {
+    options.task = model->task();
+  } else if (pools && request.task == EvalTask::kAuto) {
+    options.task = EvalTask::kEmbedding;
+  }
+  return options;
+}
+
+Evaluation Judge(const EvaluationRequest& request, const ModelRunner& model,
+                 const ModelRunner* reference, const EvalTexts& texts) {
+  Evaluation found;
+  EvalSubject& subject = found.subject;
+  subject.texts = texts.texts.size();
+  subject.pairs = texts.gold.size();
+  subject.output = model.output();
+  subject.reading = model.reading();
+  subject.compared = reference != nullptr;
+  switch (model.task()) {
+    case EvalTask::kLanguageModel:
+      found.score = ScoreLanguageModel(request, model, reference, texts);
+      break;
+    case EvalTask::kScore:
+      found.score = CompareScores(model, reference, texts.texts, texts.gold);
+      break;
+    case EvalTask::kAuto:
+    case EvalTask::kEmbedding:
+      found.score = ScoreEncoder(request, model, reference, texts, subject);
+  }
+  return found;
+}
+
+}  // namespace ptq
