@@ -10,6 +10,7 @@ find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(ZLIB REQUIRED)
+find_library(PTQ_PROMETHEUS_CPP prometheus-cpp-core REQUIRED)  # to say so before it is linked
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
 
@@ -37,6 +38,7 @@ target_link_libraries(
             OpenSSL::Crypto
             PkgConfig::LIBZIP
             ZLIB::ZLIB
+            prometheus-cpp-core
 )
 if(PTQ_MPI)
   find_package(MPI REQUIRED COMPONENTS C)

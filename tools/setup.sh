@@ -13,11 +13,11 @@ ptq_packages() {  # SET... -> one package a line
       build)
         printf '%s\n' g++ cmake ninja-build pkg-config ca-certificates libonnx-dev libprotobuf-dev \
           protobuf-compiler libeigen3-dev libopenblas-dev libtbb-dev libcli11-dev libspdlog-dev \
-          nlohmann-json3-dev libzip-dev zlib1g-dev libssl-dev
+          nlohmann-json3-dev prometheus-cpp-dev libzip-dev zlib1g-dev libssl-dev
         ptq_has_recent_cargo || printf '%s\n' cargo-web rustc-web
         ;;
       tests)
-        printf '%s\n' libgtest-dev libgmock-dev jq
+        printf '%s\n' libgtest-dev libgmock-dev jq shellcheck
         ptq_has_chromium || printf '%s\n' chromium-headless-shell  # reports are looked at in it
         ptq_has_python || printf '%s\n' python3 python3-venv
         ;;

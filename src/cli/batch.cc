@@ -11,6 +11,7 @@
 
 #include "json_output.h"
 #include "options/batch_manifest.h"
+#include "options/ci_options.h"
 #include "options/recipe_options.h"
 #include "options/recipe_words.h"
 #include "options/values.h"
@@ -133,7 +134,9 @@ class BatchCommand : public Command {
     }
     request_.jobs = ExpandJobs(Models(), recipes_, Words(), name_);
     CheckReportFile(report_file_, sources_, ResultsOf(request_));
+    CheckCiFiles(ci_files_, sources_);
     const BatchReport report = RunBatch(request_);
+    if (!request_.dry_run) WriteCi(ci_files_, CiDocument(report));
     if (!report_file_.empty() && !request_.dry_run) WriteReport(report_file_, ReportOf(report));
     if (json_) {
       PrintJson("batch", BatchJson(report));
@@ -161,6 +164,8 @@ class BatchCommand : public Command {
     app.add_flag("--force", request_.force, "Make results again that are up to date");
     app.add_flag("--dry-run", request_.dry_run, "List the jobs; do nothing");
     AddReportOption(app, report_file_);
+    AddCiOptions(app, ci_files_);
+    app.option_defaults()->group("Run control");
     app.add_flag("--json", json_, "Print JSON instead of text");
   }
 
@@ -218,6 +223,7 @@ class BatchCommand : public Command {
   int64_t shards_ = 0;
   BatchRequest request_;
   std::filesystem::path report_file_;
+  CiFiles ci_files_;
   bool json_ = false;
 };
 

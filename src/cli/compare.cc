@@ -11,6 +11,7 @@
 #include "ptq/cli/command.h"
 #include "ptq/flows/comparison.h"
 #include "ptq/report/comparison_report.h"
+#include "ptq/report/report.h"
 
 namespace ptq {
 namespace {
@@ -43,6 +44,7 @@ class CompareCommand : public Command {
                                "output error or of the size first");
     AddWhole(app, "--top", list_.top, {.least = 1}, "List so many tensors at most");
     app.add_flag("--all", list_.all, "List tensors that are the same, too");
+    AddReportOption(app, report_file_);
     app.add_flag("--json", json_, "Print JSON instead of text");
     app.footer(
         "Examples:\n"
@@ -53,7 +55,9 @@ class CompareCommand : public Command {
 
   ExitCode Run(const GlobalOptions& global) override {
     const ThreadLimit threads(global.threads);
+    CheckReportFile(report_file_, {request_.sides[0], request_.sides[1], request_.text}, {});
     const Comparison comparison = CompareModels(request_);
+    if (!report_file_.empty()) WriteReport(report_file_, ReportOf(comparison));
     if (json_) {
       PrintJson("compare", ComparisonJson(comparison, list_));
     } else {
@@ -65,6 +69,7 @@ class CompareCommand : public Command {
  private:
   ComparisonRequest request_;
   ComparisonList list_;
+  std::filesystem::path report_file_;
   bool json_ = false;
 };
 

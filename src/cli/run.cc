@@ -5,6 +5,7 @@
 
 #include "help.h"
 #include "json_output.h"
+#include "options/ci_options.h"
 #include "options/recipe_options.h"
 #include "options/values.h"
 #include <CLI/CLI.hpp>
@@ -46,6 +47,8 @@ class RunCommand : public Command {
         ->type_name("SECONDS")
         ->default_str("2");
     AddReportOption(app, report_file_);
+    AddCiOptions(app, ci_files_);
+    app.option_defaults()->group("Run control");
     app.add_flag("--json", json_, "Print JSON instead of text");
     app.footer(
         "Examples:\n"
@@ -62,10 +65,14 @@ class RunCommand : public Command {
     CheckForms(recipe_);  // needs no model
     if (options_.force) recipe_.overwrite = true;
     SettlePaths(recipe_, global.ranks);
-    if (global.ranks.is_root()) CheckReportFile(report_file_, FilesRead(), FilesWritten());
+    if (global.ranks.is_root()) {
+      CheckReportFile(report_file_, FilesRead(), FilesWritten());
+      CheckCiFiles(ci_files_, FilesRead());
+    }
     if (dry_run_) return Rehearse(global);
-    const MadeResult made = MakeResult(recipe_, options_, global.ranks);
+    const MadeResult made = Make(global);
     if (!global.ranks.is_root()) return ExitCode::kDone;
+    WriteCi(ci_files_, CiDocument(made, recipe_));
     if (!report_file_.empty()) WriteReport(report_file_, ReportOf(made));
     std::visit([&](const auto& report) { Show(report, global); }, made);
     return ExitCode::kDone;
@@ -73,6 +80,16 @@ class RunCommand : public Command {
 
  private:
   using Json = nlohmann::ordered_json;
+
+  /// Who watches is told of failures, too.
+  [[nodiscard]] MadeResult Make(const GlobalOptions& global) const {
+    try {
+      return MakeResult(recipe_, options_, global.ranks);
+    } catch (const Error& error) {
+      if (global.ranks.is_root()) WriteCi(ci_files_, CiDocument(error, recipe_));
+      throw;
+    }
+  }
 
   /// What a report must not replace: the models, and what is read besides.
   [[nodiscard]] std::vector<std::filesystem::path> FilesRead() const {
@@ -144,6 +161,7 @@ class RunCommand : public Command {
   bool dry_run_ = false;
   RunOptions options_;
   std::filesystem::path report_file_;
+  CiFiles ci_files_;
   bool json_ = false;
 };
 

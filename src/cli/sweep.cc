@@ -22,6 +22,7 @@
 #include "ptq/base/format.h"
 #include "ptq/base/parallel.h"
 #include "ptq/cli/command.h"
+#include "ptq/report/report.h"
 #include "ptq/report/sweep_report.h"
 
 namespace ptq {
@@ -93,6 +94,7 @@ class SweepCommand : public Command {
     app.add_option("--csv", csv_, "Write the table as CSV, too")->type_name(kFileType);
     app.option_defaults()->group("Run control");
     app.add_flag("--force", request_.force, "Do points again that are noted already");
+    AddReportOption(app, report_file_);
     app.add_flag("--json", json_, "Print JSON instead of text");
     app.footer(
         "Examples:\n"
@@ -108,8 +110,10 @@ class SweepCommand : public Command {
     if (best_under_ > 0) request_.best_under = best_under_;
     if (!csv_.empty()) CheckOutputFile(csv_, {});
     AddPoints(0, {}, Words());
+    CheckReportFile(report_file_, {request_.source, request_.text}, ResultsOf(request_));
     const SweepReport report = RunSweep(request_);
     if (!csv_.empty()) WriteFileAtomically(csv_, SweepCsv(report));
+    if (!report_file_.empty()) WriteReport(report_file_, ReportOf(report));
     if (json_) {
       PrintJson("sweep", SweepJson(report));
     } else if (!global.quiet) {
@@ -119,6 +123,13 @@ class SweepCommand : public Command {
   }
 
  private:
+  /// Each point's directory; beside these a report may lie.
+  static std::vector<std::filesystem::path> ResultsOf(const SweepRequest& request) {
+    std::vector<std::filesystem::path> results;
+    for (const SweepPoint& point : request.points) results.push_back(request.directory / point.id);
+    return results;
+  }
+
   [[nodiscard]] std::vector<std::string> Words() const {
     std::vector<std::string> words = GivenWords(app_);
     std::erase_if(words, [](const std::string& word) { return word.starts_with("--overwrite="); });
@@ -164,6 +175,7 @@ class SweepCommand : public Command {
   SweepRequest request_;
   int64_t best_under_ = 0;
   std::filesystem::path csv_;
+  std::filesystem::path report_file_;
   bool json_ = false;
 };
 

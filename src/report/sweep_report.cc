@@ -18,7 +18,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr size_t kShownFigures = 3;
 
-Json Finite(std::optional<double> value) {
+Json SweepNumber(std::optional<double> value) {
   return value.has_value() && std::isfinite(*value) ? Json(*value) : Json(nullptr);
 }
 
@@ -116,12 +116,12 @@ Json SweepJson(const SweepReport& report) {
     const bool made = result.error.empty();
     Json settings = Json::object(), figures = Json::object();
     for (const auto& [key, value] : result.settings) settings[key] = value;
-    for (const Figure& figure : result.figures) figures[figure.name] = Finite(figure.value);
+    for (const Figure& figure : result.figures) figures[figure.name] = SweepNumber(figure.value);
     points.push_back({{"id", result.id},
                       {"settings", std::move(settings)},
                       {"error", made ? Json(nullptr) : Json(result.error)},
                       {"bytes", made ? Json(result.bytes) : Json(nullptr)},
-                      {"relative_loss", made ? Finite(result.relative_loss) : Json(nullptr)},
+                      {"relative_loss", made ? SweepNumber(result.relative_loss) : Json(nullptr)},
                       {"figures", std::move(figures)},
                       {"seconds", result.seconds},
                       {"earlier", result.earlier},

@@ -31,7 +31,7 @@ void CheckGates(const Recipe& recipe);
 
 /// Run, RunToFile or RunDirectory; and until the recipe's gates hold (docs/gates.md) again with
 /// more bits for what costs most. With `recipe.no_fallback`, and when nothing is left to
-/// fall back, throws QualityError, and what was at the destination stays.
+/// fall back, throws GateFailed, and what was at the destination stays.
 [[nodiscard]] MadeResult MakeResult(Recipe recipe, const RunOptions& options, Ranks& ranks);
 
 /// The metadata of a result at its destination: a directory or a single file.

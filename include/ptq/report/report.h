@@ -9,7 +9,9 @@
 #include <nlohmann/json.hpp>
 
 #include "ptq/flows/batch.h"
+#include "ptq/flows/comparison.h"
 #include "ptq/flows/make_result.h"
+#include "ptq/flows/sweep.h"
 
 namespace ptq {
 
@@ -23,6 +25,10 @@ namespace ptq {
 [[nodiscard]] nlohmann::ordered_json ReportOf(const MadeResult& made);
 /// `jobs`: what became of each.
 [[nodiscard]] nlohmann::ordered_json ReportOf(const BatchReport& report);
+/// `pareto`: each point by size and quality.
+[[nodiscard]] nlohmann::ordered_json ReportOf(const SweepReport& report);
+/// `comparison`: what differs.
+[[nodiscard]] nlohmann::ordered_json ReportOf(const Comparison& comparison);
 
 /// What people call a model: the name of its directory or file.
 [[nodiscard]] std::string TitleOf(const std::filesystem::path& model);

@@ -14,14 +14,6 @@ namespace {
 /// Between what should just do and what is asked for: figures do not follow losses exactly.
 constexpr double kMargin = 0.8;
 
-std::string Failures(const std::vector<GateResult>& results) {
-  std::string text;
-  for (const GateResult& result : results) {
-    if (!result.passed) text += (text.empty() ? "" : "; ") + GateText(result);
-  }
-  return text;
-}
-
 std::string NamesOf(const std::vector<Figure>& figures) {
   std::string names;
   for (const Figure& figure : figures) names += (names.empty() ? "" : ", ") + figure.name;
@@ -55,11 +47,6 @@ std::vector<Figure> FiguresFor(EvalTask task) {
 }
 
 }  // namespace
-
-GateFailed::GateFailed(std::vector<GateResult> results, nlohmann::ordered_json metadata)
-    : QualityError("a quality gate failed: " + Failures(results)),
-      results_(std::move(results)),
-      metadata_(std::move(metadata)) {}
 
 void CheckGates(const Recipe& recipe) {
   if (recipe.gate_text.empty()) {
@@ -102,6 +89,14 @@ std::vector<GateResult> CompareGates(const std::vector<Gate>& gates,
     results.push_back(std::move(result));
   }
   return results;
+}
+
+std::string FailureText(const std::vector<GateResult>& results) {
+  std::string text;
+  for (const GateResult& result : results) {
+    if (!result.passed) text += (text.empty() ? "" : "; ") + GateText(result);
+  }
+  return "a quality gate failed: " + text;
 }
 
 double PartThatMayStay(const std::vector<GateResult>& results) {

@@ -1,12 +1,11 @@
 // Judges a result by its recipe's gates, and finds what gets more bits when one fails.
 #pragma once
 
-#include <filesystem>
+#include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
-#include "ptq/base/error.h"
 #include "ptq/evaluate/figures.h"
 #include "ptq/plan/gate.h"
 #include "ptq/plan/recipe.h"
@@ -14,22 +13,12 @@
 
 namespace ptq {
 
-/// A result did not keep its gates; nothing of it is left but what it measured.
-// NOLINTNEXTLINE(bugprone-exception-escape): copying JSON may throw only for want of memory
-class GateFailed : public QualityError {
- public:
-  GateFailed(std::vector<GateResult> results, nlohmann::ordered_json metadata);
-  [[nodiscard]] const std::vector<GateResult>& results() const { return results_; }
-  [[nodiscard]] const nlohmann::ordered_json& metadata() const { return metadata_; }
-
- private:
-  std::vector<GateResult> results_;
-  nlohmann::ordered_json metadata_;
-};
-
 /// Each gate beside its figure. Throws UsageError for a figure that was not measured.
 [[nodiscard]] std::vector<GateResult> CompareGates(const std::vector<Gate>& gates,
                                                    const std::vector<Figure>& figures);
+
+/// What gates have failed, in words: "a quality gate failed: kl 0.5, at most 0.1".
+[[nodiscard]] std::string FailureText(const std::vector<GateResult>& results);
 
 /// How much of the loss may stay for all gates to hold, 0 to 1, if a figure's distance from that of
 /// the source grows as the loss does.

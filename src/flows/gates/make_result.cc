@@ -12,6 +12,7 @@
 #include "ptq/emit/metadata.h"
 #include "ptq/emit/sidecars.h"
 #include "ptq/flows/evaluation.h"
+#include "ptq/flows/gate_failed.h"
 #include "ptq/pipeline/default_destination.h"
 #include "ptq/pipeline/interrupted_fallback.h"
 #include "ptq/pipeline/single_file.h"
@@ -49,7 +50,7 @@ class Judge {
     report.results = CompareGates(recipe_.gates, FiguresOf(EvaluateModel(request)));
     report.attempts = ++attempts_;
     for (const GateResult& each : report.results) {
-      if (!each.passed) throw GateFailed(std::move(report.results), metadata);
+      if (!each.passed) throw GateFailed(FailureText(report.results), report.results, metadata);
     }
     report.text_file = recipe_.gate_text.filename().string();
     report.text_sha256 = Sha256OfFile(recipe_.gate_text);
@@ -99,13 +100,16 @@ MadeResult MakeGated(Recipe recipe, RunOptions options, Ranks& ranks) {
       return MakeOnce(recipe, options, ranks);
     } catch (const GateFailed& failed) {
       const std::string what = failed.what();
-      if (recipe.no_fallback) throw QualityError(what + "; nothing is written (--no-fallback)");
+      const auto end = [&](const std::string& why) {
+        return GateFailed(what + why, failed.results(), failed.metadata());
+      };
+      if (recipe.no_fallback) throw end("; nothing is written (--no-fallback)");
       judge.Remember(failed.metadata());
       recipe.fallback = WidenFallback(failed.metadata(), recipe, PartThatMayStay(failed.results()));
       if (recipe.fallback.empty()) {
-        throw QualityError(what +
-                           ", with every tensor in FP16; nothing is written: the gate asks "
-                           "for more than the source gives, or other things are changed");
+        throw end(
+            ", with every tensor in FP16; nothing is written: the gate asks for more than the "
+            "source gives, or other things are changed");
       }
       spdlog::warn(what + "; once more: " + CountText(recipe.fallback));
     }

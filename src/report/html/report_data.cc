@@ -8,6 +8,8 @@
 #include <variant>
 #include <vector>
 
+#include "flow_reports.h"
+
 #include "ptq/base/error.h"
 #include "ptq/base/format.h"
 #include "ptq/plan/linear_kind.h"
@@ -311,7 +313,9 @@ Json ReportOf(const Json& metadata) {
         if (model.contains("linears")) collector.Add(model, model.at("file").get<std::string>());
       }
     }
-    return collector.Finish(metadata);
+    Json document = collector.Finish(metadata);
+    if (metadata.contains("gate")) document["gate"] = GateMembers(metadata["gate"]);
+    return document;
   } catch (const nlohmann::json::exception& error) {
     throw InputError(std::string("not the metadata of a quantized model: ") + error.what());
   }

@@ -15,7 +15,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json Figure(const std::string& label, const std::string& value, const std::string& detail = "") {
+Json SummaryFigure(const std::string& label, const std::string& value,
+                   const std::string& detail = "") {
   return {{"label", label}, {"value", value}, {"detail", detail}};
 }
 
@@ -35,46 +36,46 @@ void AddSize(const Json& summary, Json& figures) {
     const auto before = summary["bytes_before"].get<int64_t>();
     detail = "from " + FormatBytes(before) + ", " + FormatPercent(double(after) / double(before));
   }
-  figures.push_back(Figure("Model size", FormatBytes(after), detail));
+  figures.push_back(SummaryFigure("Model size", FormatBytes(after), detail));
 }
 
 void AddLosses(const Json& summary, Json& figures) {
   if (!IsNumberIn(summary, "relative_loss")) return;
-  figures.push_back(Figure("Output error", FormatPercent(summary["relative_loss"].get<double>()),
-                           "mean of the linears; " +
-                               FormatPercent(summary["relative_loss_rtn"].get<double>()) +
-                               " by rounding to nearest"));
+  figures.push_back(SummaryFigure(
+      "Output error", FormatPercent(summary["relative_loss"].get<double>()),
+      "mean of the linears; " + FormatPercent(summary["relative_loss_rtn"].get<double>()) +
+          " by rounding to nearest"));
 }
 
 Json FiguresOf(const Json& summary) {
   Json figures = Json::array();
   AddSize(summary, figures);
   if (IsNumberIn(summary, "bits_per_weight")) {
-    figures.push_back(Figure("Bits per weight",
-                             FormatNumber(summary["bits_per_weight"].get<double>(), 3),
-                             "of the quantized linears, scales included"));
+    figures.push_back(SummaryFigure("Bits per weight",
+                                    FormatNumber(summary["bits_per_weight"].get<double>(), 3),
+                                    "of the quantized linears, scales included"));
   }
   AddLosses(summary, figures);
   if (IsNumberIn(summary, "linears_quantized")) {
-    figures.push_back(Figure("Linears quantized",
-                             std::to_string(summary["linears_quantized"].get<int64_t>()),
-                             std::to_string(summary["linears_fp16"].get<int64_t>()) + " fp16, " +
-                                 std::to_string(summary["linears_kept"].get<int64_t>()) + " kept"));
+    figures.push_back(SummaryFigure(
+        "Linears quantized", std::to_string(summary["linears_quantized"].get<int64_t>()),
+        std::to_string(summary["linears_fp16"].get<int64_t>()) + " fp16, " +
+            std::to_string(summary["linears_kept"].get<int64_t>()) + " kept"));
   }
   if (IsNumberIn(summary, "seconds")) {
     figures.push_back(
-        Figure("Time", FormatSeconds(summary["seconds"].get<double>()),
-               IsNumberIn(summary, "peak_bytes")
-                   ? "peak memory " + FormatBytes(summary["peak_bytes"].get<int64_t>())
-                   : ""));
+        SummaryFigure("Time", FormatSeconds(summary["seconds"].get<double>()),
+                      IsNumberIn(summary, "peak_bytes")
+                          ? "peak memory " + FormatBytes(summary["peak_bytes"].get<int64_t>())
+                          : ""));
   }
   if (summary.contains("verification")) {
     const bool done = summary["verification"].is_number();
-    figures.push_back(Figure("Verified", done ? "yes" : "no",
-                             done ? "outputs within " +
-                                        FormatNumber(summary["verification"].get<double>(), 2) +
-                                        " of the expected ones"
-                                  : "the written model was not run"));
+    figures.push_back(SummaryFigure(
+        "Verified", done ? "yes" : "no",
+        done ? "outputs within " + FormatNumber(summary["verification"].get<double>(), 2) +
+                   " of the expected ones"
+             : "the written model was not run"));
   }
   return figures;
 }
