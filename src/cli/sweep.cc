@@ -105,6 +105,8 @@ class SweepCommand : public Command {
 
   ExitCode Run(const GlobalOptions& global) override {
     const ThreadLimit threads(global.threads);
+    // What each run has to say stands in its metadata.
+    if (!global.verbose) spdlog::set_level(spdlog::level::warn);
     request_.source = recipe_.source;
     request_.directory = recipe_.destination;
     if (best_under_ > 0) request_.best_under = best_under_;

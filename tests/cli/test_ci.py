@@ -73,7 +73,7 @@ def test_a_run_leaves_metrics_a_test_report_and_a_summary(source, tmp_path):
     assert found["gate_value", "kl<=100"] == pytest.approx(gate["value"])
     assert cases(tmp_path / "j.xml") == {"tiny": [], "tiny: kl<=100": []}
     text = summary.read_text()
-    assert text.startswith("before\n") and "tiny passed" in text and "| kl<=100 |" in text
+    assert text.startswith("before\n") and "tiny passed" in text and "| kl&lt;=100 |" in text
 
 
 def test_a_gate_that_fails_is_told_everywhere(source, tmp_path):
@@ -102,7 +102,7 @@ def test_a_run_that_fails_is_told_everywhere(tmp_path):
                     tmp_path / "q.prom", "--junit", tmp_path / "j.xml")  # fmt: skip
     assert done.returncode == 3
     assert metrics(tmp_path / "q.prom")["exit_status",] == 3
-    (message,) = cases(tmp_path / "j.xml")["broken"]
+    (message,) = cases(tmp_path / "j.xml")["broken.onnx"]
     assert "is not an ONNX model" in message
 
 
@@ -144,6 +144,7 @@ def test_no_name_breaks_a_file(source, tmp_path):
 
 @pytest.mark.parametrize("option", ["--metrics", "--junit"])
 def test_files_that_cannot_be_written_are_refused_before_the_work(source, tmp_path, option):
+    # A model is none of ours.
     for file in (tmp_path / "no" / "x", source / "model.onnx", tmp_path):
         done = quantize("run", source, tmp_path / "out", *ROUND, option, file)
         assert done.returncode == 5, done.stderr

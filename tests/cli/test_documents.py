@@ -92,7 +92,13 @@ def shown_runs(page):
             yield command, output
 
 
-CONSOLE_PAGES = [page for page in PAGES if any(shown_runs(page))]
+# Their commands take long.
+SLOW_PAGES = ["gates.md", "sweep.md"]
+CONSOLE_PAGES = [
+    pytest.param(page, marks=[pytest.mark.slow] if page.name in SLOW_PAGES else [])
+    for page in PAGES
+    if any(shown_runs(page))
+]
 DURATION = re.compile(r"\d[\d.]* (?:ms|s|min)\b(?: \d+ s)?")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 # What is said of work that takes longer than here.

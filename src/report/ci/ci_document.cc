@@ -46,6 +46,16 @@ void Add(const DirectoryReport& report, Json& document) {
   if (report.gate.has_value()) document["gate"] = ToJson(*report.gate);
 }
 
+/// Whether a file that is there is an earlier one of these, by its beginning.
+bool IsOurs(const std::filesystem::path& file) {
+  std::string front(512, '\0');
+  std::ifstream in(file, std::ios::binary);
+  in.read(front.data(), std::ssize(front));
+  front.resize(size_t(in.gcount()));
+  return front.empty() || front.starts_with("# HELP quantize_") ||
+         (front.starts_with("<?xml") && front.find("<testsuite name=\"quantize ") != front.npos);
+}
+
 bool IsPassed(const Json& job) { return job.at("state") != "failed"; }
 
 }  // namespace
@@ -96,6 +106,11 @@ void CheckCiFiles(const CiFiles& files, const std::vector<std::filesystem::path>
   for (const auto& file : {files.metrics, files.junit, files.github_summary}) {
     if (file.empty()) continue;
     CheckOutputFile(file, inputs);
+    if (std::filesystem::exists(file, error) && file != files.github_summary && !IsOurs(file)) {
+      throw OutputError("'" + file.string() +
+                        "' is not what this program wrote, and is never replaced; choose another "
+                        "name");
+    }
     const auto parent = std::filesystem::absolute(file).parent_path();
     if (!std::filesystem::is_directory(parent, error)) {
       throw OutputError("cannot write '" + file.string() + "': there is no directory '" +

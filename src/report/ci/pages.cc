@@ -6,6 +6,7 @@
 
 #include "ptq/base/format.h"
 #include "ptq/report/ci.h"
+#include "ptq/report/table.h"
 #include "ptq/text/template.h"
 
 namespace ptq {
@@ -36,6 +37,13 @@ Json WithTexts(Json document) {
   add(document, "bytes_before", "size_before", bytes);
   add(document, "bytes_after", "size_after", bytes);
   add(document, "seconds", "time", seconds);
+  const auto number = [](const Json& value) { return FormatNumber(value.get<double>(), 4); };
+  if (document.contains("gate")) {
+    for (Json& result : document["gate"]["results"]) {
+      add(result, "value", "value_text", number);
+      add(result, "bound", "bound_text", number);
+    }
+  }
   if (!document.contains("jobs")) return document;
   for (Json& job : document["jobs"]) {
     add(job, "bytes_before", "size_before", bytes);
