@@ -15,6 +15,7 @@ std::unique_ptr<Command> MakeForwardCommand(CLI::App& app);
 std::unique_ptr<Command> MakeHelpCommand(CLI::App& app);
 std::unique_ptr<Command> MakeInspectCommand(CLI::App& app);
 std::unique_ptr<Command> MakeOperatorsCommand(CLI::App& app);
+std::unique_ptr<Command> MakeRecalibrateCommand(CLI::App& app);
 std::unique_ptr<Command> MakeRecipesCommand(CLI::App& app);
 std::unique_ptr<Command> MakeRunCommand(CLI::App& app);
 std::unique_ptr<Command> MakeStatsCommand(CLI::App& app);
@@ -33,6 +34,8 @@ std::span<const CommandEntry> CommandEntries() {
       {"compare", "Show two results or models side by side", MakeCompareCommand},
       {"sweep", "Try combinations of settings, and show what quality costs", MakeSweepCommand},
       {"batch", "Quantize a directory or a list of models", MakeBatchCommand},
+      {"recalibrate", "Make a result again for other texts, when these differ enough",
+       MakeRecalibrateCommand},
       {"bundle", "Make one result of two forms of a model, to switch between them",
        MakeBundleCommand},
       {"inspect", "Show a model, or what was done to it", MakeInspectCommand},

@@ -93,7 +93,7 @@ def shown_runs(page):
 
 
 # Their commands take long.
-SLOW_PAGES = ["gates.md", "sweep.md"]
+SLOW_PAGES = ["drift.md", "gates.md", "sweep.md"]
 CONSOLE_PAGES = [
     pytest.param(page, marks=[pytest.mark.slow] if page.name in SLOW_PAGES else [])
     for page in PAGES
