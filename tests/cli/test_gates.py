@@ -8,7 +8,7 @@ import time
 
 import pytest
 from quantize_cli import QUANTIZE, REPOSITORY, metadata, quantize, session
-from small_models import calibration_ids, llama, save
+from small_models import calibration_ids, encoder_decoder, llama, save, word_tokenizer
 
 pytestmark = pytest.mark.skipif(
     not QUANTIZE.exists(), reason=f"{QUANTIZE} is absent: build it, or set PTQ_BUILD_DIR"
@@ -188,3 +188,26 @@ def test_an_interrupted_fallback_goes_on_where_it_was(tmp_path):
     assert done.returncode == 0 and "resumed after" in done.stderr, done.stderr
     assert len(metadata(tmp_path / "out")["gate"]["fallback"]) > 0
 
+
+
+def test_the_models_of_a_directory_are_gated_together(tmp_path):
+    """Encoder and decoder of one export: what fails are both, and what falls back is named with its
+    model."""
+    source = tmp_path / "both"
+    for name, model in encoder_decoder().items():
+        save(model, source / name)
+        (source / name / "model.onnx").rename(source / f"{name}.onnx")
+        (source / name).rmdir()
+    word_tokenizer(source / "tokenizer.json")
+    (source / "config.json").write_text('{"decoder_start_token_id": 0, "is_encoder_decoder": true}')
+    text = tmp_path / "text.txt"
+    text.write_text("a b c d e\n\nd e f a b c\n")
+    words = ("run", source, tmp_path / "out", *TWO_BITS, "--gate-text", text)
+    done = quantize(*words, "--gate", "kl<=1e-9", "--no-fallback")
+    assert done.returncode == 7, done.stderr
+    assert not (tmp_path / "out").exists()
+    done = quantize(*words, "--gate", "kl<=0.001")
+    assert done.returncode == 0, done.stderr
+    gate = metadata(tmp_path / "out")["gate"]
+    assert gate["results"][0]["passed"] and gate["fallback"]
+    assert {entry["model"] for entry in gate["fallback"]} <= set(encoder_decoder())
