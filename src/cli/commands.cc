@@ -5,6 +5,8 @@ namespace ptq {
 
 std::unique_ptr<Command> MakeBatchCommand(CLI::App& app);
 std::unique_ptr<Command> MakeBundleCommand(CLI::App& app);
+std::unique_ptr<Command> MakeCalibBuildCommand(CLI::App& app);
+std::unique_ptr<Command> MakeCalibCheckCommand(CLI::App& app);
 std::unique_ptr<Command> MakeCalibCommand(CLI::App& app);
 std::unique_ptr<Command> MakeCalibGenerateCommand(CLI::App& app);
 std::unique_ptr<Command> MakeCleanCommand(CLI::App& app);
@@ -28,6 +30,8 @@ std::span<const CommandEntry> CommandEntries() {
       {"stats", "Collect calibration statistics once, for many runs", MakeStatsCommand,
        /*shares_work=*/true},
       {"calib", "Make and judge calibration data", MakeCalibCommand},
+      {"calib build", "Choose a calibration set from a corpus or from logs", MakeCalibBuildCommand},
+      {"calib check", "Judge a calibration set", MakeCalibCheckCommand},
       {"calib generate", "Let a language model write calibration texts", MakeCalibGenerateCommand},
       {"eval", "Quality of a language model or a text encoder, and its distance from another",
        MakeEvalCommand},

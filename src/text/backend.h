@@ -43,6 +43,17 @@ class ParquetTable {
 /// Bytes of Zstandard frames; more than `most` are an InputError.
 [[nodiscard]] std::string UnpackZstd(std::string_view packed, uint64_t most);
 
+[[nodiscard]] std::string LanguageCode(std::string_view name);
+[[nodiscard]] std::string DetectLanguage(std::string_view text);
+[[nodiscard]] std::string Mask(std::string_view text, int64_t& count);
+
+class Pattern {
+ public:
+  [[nodiscard]] static std::unique_ptr<const Pattern> Create(std::string_view form);
+  virtual ~Pattern() = default;
+  [[nodiscard]] virtual bool Matches(std::string_view text) const = 0;
+};
+
 [[nodiscard]] std::string RenderChat(std::string_view chat_template, std::string_view context_json,
                                      int64_t now);
 [[nodiscard]] std::string RenderTemplate(std::string_view templates_json, std::string_view name,

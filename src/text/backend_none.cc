@@ -21,6 +21,18 @@ std::string UnpackZstd(std::string_view /*packed*/, uint64_t /*most*/) {
   throw UsageError("this build does not unpack Zstandard (PTQ_TEXT=OFF): unpack it with zstd -d");
 }
 
+std::string LanguageCode(std::string_view /*name*/) {
+  throw UsageError("this build does not look at texts (PTQ_TEXT=OFF): build with -DPTQ_TEXT=ON");
+}
+
+std::string DetectLanguage(std::string_view /*text*/) { return LanguageCode(""); }
+std::string Mask(std::string_view /*text*/, int64_t& /*count*/) { return LanguageCode(""); }
+
+std::unique_ptr<const Pattern> Pattern::Create(std::string_view /*form*/) {
+  (void)LanguageCode("");
+  return nullptr;
+}
+
 std::string RenderChat(std::string_view /*chat_template*/, std::string_view /*context_json*/,
                        int64_t /*now*/) {
   throw UsageError(

@@ -59,6 +59,24 @@ class RustTable : public ParquetTable {
   std::unique_ptr<ptq_text_parquet, decltype(&ptq_text_parquet_free)> table_;
 };
 
+class RustPattern : public Pattern {
+ public:
+  explicit RustPattern(std::string_view form) : pattern_(nullptr, &ptq_text_pattern_free) {
+    ptq_text_pattern* created = nullptr;
+    Check(ptq_text_pattern_create(form.data(), form.size(), &created));
+    pattern_.reset(created);
+  }
+
+  [[nodiscard]] bool Matches(std::string_view text) const override {
+    int32_t matches = 0;
+    Check(ptq_text_pattern_matches(pattern_.get(), text.data(), text.size(), &matches));
+    return matches != 0;
+  }
+
+ private:
+  std::unique_ptr<ptq_text_pattern, decltype(&ptq_text_pattern_free)> pattern_;
+};
+
 class RustTokenizer : public Handle {
  public:
   explicit RustTokenizer(std::string_view json) : tokenizer_(nullptr, &ptq_text_tokenizer_free) {
@@ -118,6 +136,28 @@ std::string UnpackZstd(std::string_view packed, uint64_t most) {
   ptq_text_buffer bytes{nullptr, 0};
   Check(ptq_text_unpack_zstd(packed.data(), packed.size(), most, &bytes));
   return TakeText(bytes);
+}
+
+std::string LanguageCode(std::string_view name) {
+  ptq_text_buffer code{nullptr, 0};
+  Check(ptq_text_language_code(name.data(), name.size(), &code));
+  return TakeText(code);
+}
+
+std::string DetectLanguage(std::string_view text) {
+  ptq_text_buffer code{nullptr, 0};
+  Check(ptq_text_detect_language(text.data(), text.size(), &code));
+  return TakeText(code);
+}
+
+std::string Mask(std::string_view text, int64_t& count) {
+  ptq_text_buffer masked{nullptr, 0};
+  Check(ptq_text_mask(text.data(), text.size(), &masked, &count));
+  return TakeText(masked);
+}
+
+std::unique_ptr<const Pattern> Pattern::Create(std::string_view form) {
+  return std::make_unique<RustPattern>(form);
 }
 
 std::string RenderChat(std::string_view chat_template, std::string_view context_json, int64_t now) {

@@ -57,8 +57,9 @@ def test_nearest_word(words, right):
 
 
 def test_words_that_resemble_nothing():
-    assert usage("fly").endswith("; there are run, stats, calib generate, eval, batch, bundle, inspect, forward, clean, "
-                                 "recipes, operators, version, help, completion")  # fmt: skip
+    assert usage("fly").endswith("; there are run, stats, calib build, calib check, calib generate, eval, "
+                                     "compare, sweep, batch, bundle, inspect, forward, clean, recipes, "
+                                     "operators, version, help, completion")  # fmt: skip
     assert "see 'quantize help run'" in usage("run", ABSENT, "--unheard")
     assert "did you mean" not in usage("run", ABSENT, "--method", "xyz")
 
@@ -70,7 +71,7 @@ def test_a_model_in_place_of_the_command(tmp_path):
 
 def test_an_option_of_another_command():
     line = usage("run", ABSENT, "--against", "x")
-    assert "'--against'" in line and line.endswith("it belongs to eval, forward")
+    assert "'--against'" in line and line.endswith("it belongs to eval, compare, forward")
 
 
 @pytest.mark.parametrize(

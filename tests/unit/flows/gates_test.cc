@@ -51,7 +51,10 @@ TEST(PartThatMayStay, IsTheDistanceThatIsAllowedOfThatFound) {
 }
 
 Json Linear(const std::string& name, int bits, double loss, int64_t n = 64) {
-  return {{"name", name}, {"n", n}, {"k", 64}, {"bytes_after", n * 64 * bits / 8},
+  return {{"name", name},
+          {"n", n},
+          {"k", 64},
+          {"bytes_after", n * 64 * bits / 8},
           {"quantized", {{"form", "matmulnbits"}, {"bits", bits}, {"relative_loss", loss}}}};
 }
 

@@ -29,8 +29,8 @@ std::vector<bool> Pareto(std::vector<SweepResult> results) {
 }
 
 TEST(MarkPareto, LeavesOutWhatAnotherBeats) {
-  EXPECT_THAT(Pareto({Point(10, 0.5), Point(20, 0.1), Point(20, 0.2), Point(30, 0.1),
-                      Point(5, 0.9), Point(10, 0.5)}),
+  EXPECT_THAT(Pareto({Point(10, 0.5), Point(20, 0.1), Point(20, 0.2), Point(30, 0.1), Point(5, 0.9),
+                      Point(10, 0.5)}),
               ElementsAre(true, true, false, false, true, true));
 }
 
