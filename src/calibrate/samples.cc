@@ -80,6 +80,7 @@ void SkipPairs(const std::string& name, const SentencePairs& texts, const Tokeni
   (void)skipped.Finish();
   if (skipped.count() == 0) return;
   kept.ids.insert(kept.ids.end(), second.begin(), second.end());
+  kept.cut = samples.cut;
   samples = std::move(kept);
 }
 
@@ -159,11 +160,14 @@ std::optional<PairSamples> ReadPairSamples(const CalibrationOptions& options,
   const TextTools tools = LoadTextTools(model, tokenizer);
   const size_t count = pairs->scores.size();
   PairSamples samples{std::vector<std::vector<int64_t>>(2 * count), pairs->scores};
+  std::vector<int64_t> cut(2 * count);
   ParallelFor(int64_t(2 * count), [&](int64_t i) {
     const size_t pair = size_t(i) % count;
     const std::string& text = size_t(i) < count ? pairs->first[pair] : pairs->second[pair];
-    samples.ids[size_t(i)] = EncodeAtMost(*tools.tokenizer, text, size_t(options.seq_len));
+    samples.ids[size_t(i)] =
+        EncodeAtMost(*tools.tokenizer, text, size_t(options.seq_len), &cut[size_t(i)]);
   });
+  for (const int64_t tokens : cut) samples.cut.Add(tokens);
   SkipPairs(CalibrationFileName(file), *pairs, *tools.tokenizer, vocabulary, samples);
   return samples;
 }

@@ -48,6 +48,13 @@ Choices<std::optional<Pooling>> Poolings() {
           {"mean-sqrt-len", Pooling::kMeanSqrtLength}};
 }
 
+Choices<Normalisation> Normalisations() {
+  return {{"strip", Normalisation::kStrip},
+          {"none", Normalisation::kNone},
+          {"squad", Normalisation::kSquad},
+          {"last-number", Normalisation::kLastNumber}};
+}
+
 /// What a model was, or each of a directory's.
 Json SourcesJson(const std::filesystem::path& source) {
   const std::vector<std::filesystem::path> files = ModelFiles(source).files;
@@ -77,10 +84,14 @@ class EvalCommand : public Command {
            "of scores")
         ->type_name(kModelType);
     app.add_option("--text", request_.text,
-                   "Texts: .txt (blank lines separate), .jsonl, or token ids as .npz or .npy; for "
-                   "an encoder also pairs of sentences with scores: .jsonl, .tsv or .csv")
-        ->type_name(kFileType)
-        ->required();
+                   "Texts, as --calib takes them; pairs of sentences with scores, queries with "
+                   "documents, texts with labels, or sources with targets, for models that are "
+                   "judged by them; complete inputs as .npz")
+        ->type_name(kFileType);
+    app.add_option("--task-file", request_.task_file,
+                   "Tasks instead of texts, .jsonl of \"prompt\" or \"messages\" and \"answer\": "
+                   "what a language model answers greedily is compared")
+        ->type_name(kFileType);
     AddTokenizerOption(app, request_.tokenizer);
     app.option_defaults()->group("Evaluation");
     AddChoice<EvalTask>(app, "--task", request_.task, Tasks(),
@@ -105,11 +116,13 @@ class EvalCommand : public Command {
              "that it hands out")
         ->default_str("all of the text");
     AddReportOption(app, report_file_);
+    AddGenerationOptions(app);
     app.add_flag("--json", json_, "Print JSON instead of text");
     app.footer(
         "Examples:\n"
         "  quantize eval out/ --against model/ --text held-out.txt\n"
-        "  quantize eval encoder-out/ --text sts.tsv --json");
+        "  quantize eval encoder-out/ --text sts.tsv --json\n"
+        "  quantize eval out/ --against model/ --task-file tasks.jsonl");
   }
 
   ExitCode Run(const GlobalOptions& global) override {
@@ -148,21 +161,49 @@ class EvalCommand : public Command {
     WriteReport(report_file_, report);
   }
 
+  void AddGenerationOptions(CLI::App& app) {
+    AddWhole(app, "--max-new-tokens", request_.generation.new_tokens, {.least = 1},
+             "Tokens of an answer at most")
+        ->default_str("128");
+    app.add_option("--stop", request_.generation.stop,
+                   "A text in front of which an answer ends; may be given several times")
+        ->type_name("TEXT");
+    AddChoice<Normalisation>(app, "--normalize", request_.generation.normalisation,
+                             Normalisations(),
+                             "What answers need not have in common: strip: white space at both "
+                             "ends; squad: case, punctuation, articles; last-number: all but the "
+                             "last number");
+  }
+
+  [[nodiscard]] Json RecipeJson() const {
+    const auto given = [](int64_t value) { return value > 0 ? Json(value) : Json(nullptr); };
+    Json recipe = {{"task", NameOf(request_.task, Tasks())},
+                   {"output", request_.output.empty() ? std::string("auto") : request_.output},
+                   {"pooling", NameOf(request_.pooling, Poolings())},
+                   {"seq_len", request_.seq_len},
+                   {"stride", given(request_.stride)},
+                   {"step", given(request_.step)}};
+    if (request_.task_file.empty()) return recipe;
+    const GenerationOptions& generation = request_.generation;
+    recipe["max_new_tokens"] = generation.new_tokens;
+    recipe["stop"] = generation.stop;
+    recipe["normalize"] = NameOf(generation.normalisation, Normalisations());
+    return recipe;
+  }
+
   void Print(const Evaluation& found) const {
     if (!report_file_.empty()) Report(EvalJson(found));
     if (json_) {
-      Json json = {{"recipe",
-                    {{"task", NameOf(request_.task, Tasks())},
-                     {"output", request_.output.empty() ? std::string("auto") : request_.output},
-                     {"pooling", NameOf(request_.pooling, Poolings())},
-                     {"seq_len", request_.seq_len},
-                     {"stride", request_.stride > 0 ? Json(request_.stride) : Json(nullptr)},
-                     {"step", request_.step > 0 ? Json(request_.step) : Json(nullptr)}}},
+      Json json = {{"recipe", RecipeJson()},
                    {"source", SourcesJson(request_.source)},
                    {"reference", nullptr}};
       if (!request_.reference.empty()) json["reference"] = SourcesJson(request_.reference);
-      json["text"] = {{"file", request_.text.filename().string()}, {"sha256", nullptr}};
-      if (request_.text != "-") json["text"]["sha256"] = Sha256OfFile(request_.text);
+      const bool tasks = !request_.task_file.empty();
+      const std::filesystem::path& file = tasks ? request_.task_file : request_.text;
+      Json& read = json[tasks ? "task_file" : "text"];
+      read = {{"file", file.filename().string()}, {"sha256", nullptr}};
+      std::error_code error;
+      if (std::filesystem::is_regular_file(file, error)) read["sha256"] = Sha256OfFile(file);
       json.update(EvalJson(found));
       PrintJson("eval", json);
     } else {

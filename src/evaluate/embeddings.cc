@@ -90,9 +90,19 @@ Embeddings Embed(const ModelRunner& model, const SentenceModules& modules,
 }
 
 EmbeddingScore ScoreEmbeddings(const Embeddings& model, const Embeddings* reference,
-                               std::span<const double> gold) {
+                               std::span<const double> gold, const RetrievalSet* retrieval) {
   EmbeddingScore score;
   if (reference != nullptr) CompareWith(*reference, model, score);
+  if (retrieval != nullptr) {
+    const auto by_cosine = [&](const Embeddings& embeddings) -> Relevance {
+      return [&](int64_t query, int64_t document) {
+        return Dot(embeddings.row(query), embeddings.row(retrieval->queries + document));
+      };
+    };
+    const Relevance other = by_cosine(reference != nullptr ? *reference : model);
+    score.retrieval =
+        ScoreRetrieval(*retrieval, by_cosine(model), reference != nullptr ? &other : nullptr);
+  }
   if (gold.empty()) return score;
   score.has_gold = true;
   score.spearman = PairCorrelation(model, gold);

@@ -70,8 +70,21 @@ std::optional<int64_t> Tokenizer::TokenToId(std::string_view token) const {
   return id < 0 ? std::nullopt : std::optional<int64_t>(id);
 }
 
-std::vector<int64_t> EncodeAtMost(const Tokenizer& tokenizer, std::string_view text, size_t limit) {
+EncodedPair EncodePairAtMost(const Tokenizer& tokenizer, std::string_view first,
+                             std::string_view second, size_t limit, int64_t& cut) {
+  constexpr size_t kUnlimited = size_t{1} << 30;
+  EncodedPair pair = tokenizer.EncodePair(first, second, limit);
+  cut = 0;
+  if (pair.ids.size() >= limit) {
+    cut = std::ssize(tokenizer.EncodePair(first, second, kUnlimited).ids) - std::ssize(pair.ids);
+  }
+  return pair;
+}
+
+std::vector<int64_t> EncodeAtMost(const Tokenizer& tokenizer, std::string_view text, size_t limit,
+                                  int64_t* cut) {
   std::vector<int64_t> ids = tokenizer.Encode(text, true);
+  if (cut != nullptr) *cut = std::max<int64_t>(0, std::ssize(ids) - int64_t(limit));
   if (ids.size() <= limit) return ids;
   const std::vector<int64_t> plain = tokenizer.Encode(text, false);
   const size_t added = ids.size() - std::min(ids.size(), plain.size());
@@ -81,8 +94,8 @@ std::vector<int64_t> EncodeAtMost(const Tokenizer& tokenizer, std::string_view t
     return ids;
   }
   const auto tail = start + static_cast<std::ptrdiff_t>(plain.size());
-  const auto cut = static_cast<std::ptrdiff_t>(ids.size() - limit);
-  ids.erase(tail - cut, tail);
+  const auto excess = static_cast<std::ptrdiff_t>(ids.size() - limit);
+  ids.erase(tail - excess, tail);
   return ids;
 }
 

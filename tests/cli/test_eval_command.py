@@ -172,6 +172,7 @@ def test_texts_are_cut_at_the_length(encoders, decoder, tmp_path):
         json.loads(succeeded(out, "--against", source, "--text", tmp_path / name, *options))
         for name in ("long.txt", "short.txt")
     )
+    assert long.pop("cut") == {"texts": 4, "tokens": 4 * 43} and "cut" not in short
     assert {**long, "text": None} == {**short, "text": None}
     found = json.loads(succeeded(decoder, "--text", tmp_path / "long.txt", *options))
     assert found["tokens"] == 4 * 9

@@ -49,6 +49,7 @@ struct TextTools {
 struct PairSamples {
   std::vector<std::vector<int64_t>> ids;  ///< [2N]: i and N + i are a pair; none is empty
   std::vector<double> scores;             ///< [N], as ReadSentencePairs gives them
+  CutTexts cut = {};
 };
 
 /// The pairs of the only file of `options`, each sentence tokenized on its own with special tokens

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ptq/evaluate/model_runner.h"
+#include "ptq/evaluate/retrieval.h"
 #include "ptq/evaluate/sentence_modules.h"
 
 namespace ptq {
@@ -49,11 +50,14 @@ struct EmbeddingScore {
   std::optional<double> spearman;
   std::optional<double> reference_spearman;  ///< the same of the reference
   bool has_gold = false;                     ///< there were gold scores
+  std::optional<RetrievalScore> retrieval;   ///< of queries and documents
 };
 
-/// `reference` may be null, `gold` empty. With N gold scores there are 2N texts, of which i and
-/// N + i are a pair. Throws InputError when the models' embeddings differ in width.
+/// `reference` may be null, `gold` empty. `retrieval` may be null; else the texts are its queries,
+/// then its documents, which are ranked by cosines. With N gold scores there are 2N texts, of which
+/// i and N + i are a pair. Throws InputError when the models' embeddings differ in width.
 [[nodiscard]] EmbeddingScore ScoreEmbeddings(const Embeddings& model, const Embeddings* reference,
-                                             std::span<const double> gold);
+                                             std::span<const double> gold,
+                                             const RetrievalSet* retrieval = nullptr);
 
 }  // namespace ptq

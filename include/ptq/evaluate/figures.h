@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ptq/evaluate/embeddings.h"
+#include "ptq/evaluate/exact_match.h"
 #include "ptq/evaluate/language_model.h"
 #include "ptq/evaluate/scores.h"
 
@@ -31,6 +32,8 @@ struct Figure {
 [[nodiscard]] std::vector<Figure> FiguresOf(const LanguageModelScore& score);
 [[nodiscard]] std::vector<Figure> FiguresOf(const EmbeddingScore& score);
 [[nodiscard]] std::vector<Figure> FiguresOf(const ScoreComparison& score);
+[[nodiscard]] std::vector<Figure> FiguresOf(const RetrievalScore& score);
+[[nodiscard]] std::vector<Figure> FiguresOf(const GenerationScore& score);
 
 /// The figure of a name or key; null when there is none.
 [[nodiscard]] const Figure* FindFigure(const std::vector<Figure>& figures, std::string_view name);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ptq/evaluate/model_runner.h"
+#include "ptq/evaluate/retrieval.h"
 
 namespace ptq {
 
@@ -23,13 +24,25 @@ struct ScoreComparison {
   std::optional<double> spearman;            ///< Spearman's, with gold scores; width 1
   std::optional<double> reference_spearman;  ///< the same of the reference
   bool has_gold = false;                     ///< there were gold scores
+  std::optional<double> accuracy;            ///< share of texts of the right class; width > 1
+  std::optional<double> reference_accuracy;  ///< the same of the reference
+  std::optional<RetrievalScore> retrieval;   ///< of texts that are a query with a document
+};
+
+/// What is known of the texts.
+struct ScoreTruth {
+  std::vector<double> gold = {};     ///< [N], for a model of width 1; may be empty
+  std::vector<int64_t> labels = {};  ///< [N] numbers of classes, for one of more; may be empty
+  /// The texts are each query with each of its candidates, in their order.
+  std::optional<RetrievalSet> retrieval = {};
 };
 
 /// Runs the models on texts of token ids, one at a time on each thread; sums are taken in the
-/// texts' order. `reference` may be null, `gold` empty (else one score for each text, of a model of
-/// width 1). Throws InputError for scores that are not finite and models that differ in width.
+/// texts' order. `reference` may be null. A query's relevance is the score of width 1, of width 2
+/// the second less the first. Throws InputError for scores that are not finite, models that differ
+/// in width, and truths that are not for the width.
 [[nodiscard]] ScoreComparison CompareScores(const ModelRunner& model, const ModelRunner* reference,
                                             const std::vector<TokenizedText>& texts,
-                                            std::span<const double> gold);
+                                            const ScoreTruth& truth);
 
 }  // namespace ptq

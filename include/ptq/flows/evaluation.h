@@ -10,11 +10,13 @@
 #include <vector>
 
 #include "ptq/evaluate/embeddings.h"
+#include "ptq/evaluate/exact_match.h"
 #include "ptq/evaluate/figures.h"
 #include "ptq/evaluate/language_model.h"
 #include "ptq/evaluate/pooling.h"
 #include "ptq/evaluate/scores.h"
 #include "ptq/evaluate/task.h"
+#include "ptq/text/calibration.h"
 
 namespace ptq {
 
@@ -24,6 +26,9 @@ struct EvaluationRequest {
   /// What ReadSamples takes; pairs of sentences with scores, which only an encoder is judged by;
   /// pairs of sources and targets; complete inputs.
   std::filesystem::path text;
+  /// Instead of texts: prompts with answers, which a language model writes itself.
+  std::filesystem::path task_file;
+  GenerationOptions generation;
   std::filesystem::path tokenizer;  ///< empty: the one beside the model, or beside the reference
   int64_t seq_len = 512;            ///< tokens of a text at most; the rest is cut off
   /// Of a language model: tokens by which windows of `seq_len` move on over longer texts, which are
@@ -42,10 +47,15 @@ struct EvalSubject {
   std::string output;   ///< name of the judged output
   std::string pooling;  ///< of embeddings; empty: the model itself gives one vector for a text
   std::string reading;  ///< ModelRunner::reading
+  int64_t seq_len = 0;  ///< tokens of a text, or a window, at most
+  CutTexts cut;         ///< what of the texts was longer
+  int64_t stride = 0;   ///< of windows; 0: there are none
+  size_t windows = 0;
   bool compared = false;
 };
 
-using EvalScore = std::variant<LanguageModelScore, EmbeddingScore, ScoreComparison>;
+using EvalScore =
+    std::variant<LanguageModelScore, EmbeddingScore, ScoreComparison, GenerationScore>;
 
 /// One model of a directory.
 struct PartEvaluation {

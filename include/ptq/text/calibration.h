@@ -88,11 +88,22 @@ struct CalibrationProvenance {
   std::vector<std::string> notes;  ///< what a reader should know, one sentence each
 };
 
+/// What of the texts was too long, where it is not taken as samples of its own.
+struct CutTexts {
+  int64_t texts = 0;
+  int64_t tokens = 0;
+  void Add(int64_t cut) {
+    texts += cut > 0 ? 1 : 0;
+    tokens += cut;
+  }
+};
+
 struct CalibrationSet {
   std::vector<std::vector<int64_t>> ids;  ///< each of 1 to seq_len tokens, in the file's order
   /// To which of its two texts each token of a pair belongs, as `ids`, and empty for samples that
   /// are no pair; empty as a whole where there is none.
   std::vector<std::vector<int64_t>> types = {};
+  CutTexts cut = {};  ///< with LongText::kTruncate, and of pairs
   CalibrationProvenance provenance;
 };
 

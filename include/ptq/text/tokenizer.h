@@ -56,8 +56,12 @@ class Tokenizer {
 
 /// The ids of `text` with special tokens, `limit` at most: what is too much is cut from the end of
 /// the text, and special tokens behind it stay. Throws InputError when the text is not UTF-8.
+/// `cut` may take the number of tokens that were cut.
 [[nodiscard]] std::vector<int64_t> EncodeAtMost(const Tokenizer& tokenizer, std::string_view text,
-                                                size_t limit);
+                                                size_t limit, int64_t* cut = nullptr);
+/// Tokenizer::EncodePair with the number of tokens that were cut.
+[[nodiscard]] EncodedPair EncodePairAtMost(const Tokenizer& tokenizer, std::string_view first,
+                                           std::string_view second, size_t limit, int64_t& cut);
 
 /// The directory that holds the tokenizer of the model at `source` (a model file or a directory):
 /// the model's own, or its parent when the model lies in a folder of its own such as "onnx/".

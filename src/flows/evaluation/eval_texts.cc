@@ -9,6 +9,7 @@
 #include "ptq/base/error.h"
 #include "ptq/base/progress.h"
 #include "ptq/calibrate/samples.h"
+#include "ptq/text/sentence_pairs.h"
 #include "ptq/text/tokenizer.h"
 
 namespace ptq {
@@ -19,18 +20,11 @@ namespace fs = std::filesystem;
 /// Far more than any text has, and few enough for what is computed of it.
 constexpr int64_t kUncut = int64_t{1} << 24;
 
-[[noreturn]] void RefusePairs(const EvaluationRequest& request, const TextNeeds& needs) {
-  throw UsageError("'" + request.text.string() +
-                   "' holds pairs of sentences, which only an encoder is judged by; '" +
-                   request.source.string() + "' gives " +
-                   (needs.language_model ? "next-token logits" : "scores") +
-                   " (--task embed overrides)");
-}
-
-/// The model whose tokenizer is taken: the reference may have the only one.
-fs::path TokenizerOwner(const EvaluationRequest& request) {
-  const bool own = request.reference.empty() || FindTokenizerDirectory(request.source).has_value();
-  return own ? request.source : request.reference;
+[[noreturn]] void RefusePairs(const EvaluationRequest& request) {
+  throw UsageError(
+      "'" + request.text.string() +
+      "' holds pairs of sentences, by which encoders and models of scores are judged; '" +
+      request.source.string() + "' gives next-token logits (--task embed overrides)");
 }
 
 /// Texts in windows of `seq_len` that move on by `stride`; each token counts in the first window
@@ -50,10 +44,19 @@ std::vector<TokenizedText> Windows(const std::vector<std::vector<int64_t>>& text
   return windows;
 }
 
-EvalTexts Alone(std::vector<std::vector<int64_t>> ids) {
+EvalTexts Alone(std::vector<std::vector<int64_t>> ids, CutTexts cut) {
   EvalTexts texts;
   for (auto& row : ids) texts.texts.push_back({.ids = std::move(row)});
+  texts.count = texts.texts.size();
+  texts.cut = cut;
   return texts;
+}
+
+/// Members that examples may have beside their texts.
+std::vector<std::string> MoreMembers() {
+  return {"label",     "labels",    "score", "similarity_score", "relevance", "negative",
+          "negatives", "neg",       "negs",  "hard_negative",    "positives", "target",
+          "targets",   "highlights"};
 }
 
 }  // namespace
@@ -92,13 +95,17 @@ void CheckOptionsFor(const EvaluationRequest& request, const ModelRunner& model)
   }
 }
 
+fs::path TokenizerOwner(const EvaluationRequest& request) {
+  const bool own = request.reference.empty() || FindTokenizerDirectory(request.source).has_value();
+  return own ? request.source : request.reference;
+}
+
 EvalTexts ReadEvalTexts(const EvaluationRequest& request, const TextNeeds& needs) {
   const Progress progress("reading texts");
   if (needs.feeds != nullptr) {
-    EvalTexts samples;
-    samples.fed = true;
-    for (int64_t i = 0; i < needs.feeds->count(); ++i) samples.texts.push_back({.ids = {i}});
-    return samples;
+    std::vector<std::vector<int64_t>> numbers;
+    for (int64_t i = 0; i < needs.feeds->count(); ++i) numbers.push_back({i});
+    return Alone(std::move(numbers), {});
   }
   CalibrationOptions options;
   options.seq_len = request.stride > 0 ? kUncut : request.seq_len;
@@ -108,27 +115,36 @@ EvalTexts ReadEvalTexts(const EvaluationRequest& request, const TextNeeds& needs
   if (needs.scorer) options.pairs = PairUse::kPair;
   if (needs.language_model) options.pairs = PairUse::kJoined;
   const fs::path owner = TokenizerOwner(request);
-  if (auto pairs = ReadPairSamples(options, owner, request.tokenizer, needs.vocabulary)) {
-    if (!needs.encoder) RefusePairs(request, needs);
-    EvalTexts texts = Alone(std::move(pairs->ids));
-    texts.gold = std::move(pairs->scores);
-    return texts;
+  if (needs.encoder) {
+    if (auto pairs = ReadPairSamples(options, owner, request.tokenizer, needs.vocabulary)) {
+      EvalTexts texts = Alone(std::move(pairs->ids), pairs->cut);
+      texts.gold = std::move(pairs->scores);
+      return texts;
+    }
+  } else if (needs.language_model && !needs.encoder_decoder && ReadSentencePairs(request.text)) {
+    RefusePairs(request);
+  }
+  if (!needs.language_model || needs.encoder_decoder) {
+    if (const auto examples = ReadExamples(request.text, MoreMembers())) {
+      if (auto texts = TextsOfExamples(*examples, request, needs)) return *std::move(texts);
+    }
   }
   if (!needs.language_model && request.reference.empty()) {
     throw UsageError(needs.encoder
                          ? "embeddings of single texts need another model's: give --against, or "
-                           "pairs of sentences with scores as --text"
-                         : "scores of single texts need another model's: give --against");
+                           "pairs of sentences with scores, or queries with documents, as --text"
+                         : "scores of single texts need another model's: give --against, or texts "
+                           "with labels as --text");
   }
   CalibrationSet set = ReadSamples(options, owner, request.tokenizer, needs.vocabulary);
-  auto& ids = set.ids;
-  if (request.stride == 0) {
-    EvalTexts texts = Alone(std::move(ids));
-    for (size_t i = 0; i < set.types.size(); ++i) texts.texts[i].types = set.types[i];
+  if (request.stride > 0) {
+    EvalTexts texts;
+    texts.count = set.ids.size();
+    texts.texts = Windows(set.ids, request.seq_len, request.stride);
     return texts;
   }
-  EvalTexts texts;
-  texts.texts = Windows(ids, request.seq_len, request.stride);
+  EvalTexts texts = Alone(std::move(set.ids), set.cut);
+  for (size_t i = 0; i < set.types.size(); ++i) texts.texts[i].types = set.types[i];
   return texts;
 }
 

@@ -32,10 +32,11 @@ EmbeddingScore ScoreEncoder(const EvaluationRequest& request, const ModelRunner&
                             EvalSubject& subject) {
   const SentenceModules modules = FindModules(request, model);
   if (model.by_token()) subject.pooling = modules.Description();
+  const RetrievalSet* const retrieval = texts.retrieval.has_value() ? &*texts.retrieval : nullptr;
   const Embeddings own = Embed(model, modules, texts.texts);
-  if (reference == nullptr) return ScoreEmbeddings(own, nullptr, texts.gold);
+  if (reference == nullptr) return ScoreEmbeddings(own, nullptr, texts.gold, retrieval);
   const Embeddings other = Embed(*reference, modules, texts.texts);
-  return ScoreEmbeddings(own, &other, texts.gold);
+  return ScoreEmbeddings(own, &other, texts.gold, retrieval);
 }
 
 }  // namespace
@@ -48,6 +49,7 @@ RunnerOptions RunnerOptionsFor(const EvaluationRequest& request, const ModelRunn
   } else if (pools && request.task == EvalTask::kAuto) {
     options.task = EvalTask::kEmbedding;
   }
+  options.continues = !request.task_file.empty();
   return options;
 }
 
@@ -55,8 +57,14 @@ Evaluation Judge(const EvaluationRequest& request, const ModelRunner& model,
                  const ModelRunner* reference, const EvalTexts& texts) {
   Evaluation found;
   EvalSubject& subject = found.subject;
-  subject.texts = texts.texts.size();
+  subject.texts = texts.count;
   subject.pairs = texts.gold.size();
+  subject.cut = texts.cut;
+  subject.seq_len = request.seq_len;
+  if (request.stride > 0) {
+    subject.stride = request.stride;
+    subject.windows = texts.texts.size();
+  }
   subject.output = model.output();
   subject.reading = model.reading();
   subject.compared = reference != nullptr;
@@ -65,7 +73,7 @@ Evaluation Judge(const EvaluationRequest& request, const ModelRunner& model,
       found.score = ScoreLanguageModel(request, model, reference, texts);
       break;
     case EvalTask::kScore:
-      found.score = CompareScores(model, reference, texts.texts, texts.gold);
+      found.score = CompareScores(model, reference, texts.texts, texts.truth);
       break;
     case EvalTask::kAuto:
     case EvalTask::kEmbedding:

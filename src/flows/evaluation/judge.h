@@ -17,6 +17,11 @@ namespace ptq {
 [[nodiscard]] RunnerOptions RunnerOptionsFor(const EvaluationRequest& request,
                                              const ModelRunner* model);
 
+/// Lets a language model, and the reference when there is one, answer the tasks of a file. Throws
+/// UsageError for a model of another kind, InputError for a file without prompts.
+[[nodiscard]] Evaluation JudgeGenerations(const EvaluationRequest& request,
+                                          const ModelRunner& model, const ModelRunner* reference);
+
 /// Judges every model of a directory, `files`.
 [[nodiscard]] Evaluation JudgeDirectory(const EvaluationRequest& request,
                                         const std::vector<std::filesystem::path>& files);

@@ -29,7 +29,9 @@ struct Part {
 };
 
 CompanionOptions ForRunning(const EvaluationRequest& request) {
-  return {{request.text}, Codes::kKeep, /*keep_weights=*/true};
+  CompanionOptions options{{}, Codes::kKeep, /*keep_weights=*/true};
+  if (!request.text.empty()) options.samples = {request.text};
+  return options;
 }
 
 std::string BaseOf(const fs::path& file) { return FormOfName(file.stem().string()).base; }
@@ -80,6 +82,7 @@ class Directory {
       if (part.model != nullptr) runners.push_back(part.model.get());
     }
     if (runners.empty()) RefuseAll();
+    if (!request_.task_file.empty()) return JudgeWriter();
     const EvalTexts texts = ReadEvalTexts(request_, NeedsOf(runners));
     Evaluation all;
     for (const Part& part : parts_) all.parts.push_back(JudgePart(part, texts));
@@ -104,6 +107,18 @@ class Directory {
     return "";
   }
 
+  /// The language model that can begin a text, on tasks.
+  Evaluation JudgeWriter() {
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      const Part& part = parts_[i];
+      const bool writes = part.model != nullptr && !models_.IsBehindPast(i) &&
+                          part.model->task() == EvalTask::kLanguageModel;
+      if (writes) return JudgeGenerations(request_, *part.model, part.reference.get());
+    }
+    throw UsageError("--task-file is for language models, and none of the models in '" +
+                     request_.source.string() + "' gives next-token logits");
+  }
+
   [[noreturn]] void RefuseAll() const {
     std::string why;
     for (const Part& part : parts_) {
@@ -118,8 +133,9 @@ class Directory {
     judged.file = part.file;
     judged.note = part.note;
     if (part.model == nullptr) return judged;
-    if (!texts.gold.empty() && part.model->task() != EvalTask::kEmbedding) {
-      judged.note = "pairs of sentences are for encoders";
+    if ((!texts.gold.empty() || texts.retrieval.has_value()) &&
+        part.model->task() != EvalTask::kEmbedding) {
+      judged.note = "the texts are for encoders";
       return judged;
     }
     const Progress progress(part.file);

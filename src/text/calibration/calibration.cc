@@ -100,6 +100,17 @@ void FitToModel(const CalibrationOptions& options, CalibrationSet& set) {
                                  " tokens at a time: texts were joined and cut to that");
 }
 
+/// What the samples lack of their texts' tokens.
+void CountCut(const CalibrationOptions& options, const CalibrationSource& source, CutTexts& cut) {
+  for (size_t text = 0; text < source.rows.size(); ++text) {
+    if (source.rows[text].empty()) continue;
+    const int64_t before = source.cut.empty() ? 0 : source.cut[text];
+    const bool truncated = options.long_text == LongText::kTruncate;
+    const int64_t after = std::ssize(source.rows[text]) - options.seq_len;
+    cut.Add(before + (truncated ? std::max<int64_t>(0, after) : 0));
+  }
+}
+
 void CheckOptions(const CalibrationOptions& options) {
   if (options.samples < 1) throw UsageError("calibration needs at least 1 sample");
   if (options.seq_len < 1) throw UsageError("calibration samples need at least 1 token");
@@ -149,6 +160,7 @@ CalibrationSet ReadCalibration(const CalibrationOptions& options, const Tokenize
   for (size_t i = 0; i < sources.size(); ++i) {
     CalibrationSource& source = sources[i];
     Draw(source, candidates[i], parts[i], generator, set);
+    CountCut(options, source, set.cut);
     if (source.split != TextSplit::kAuto) provenance.options.split = source.split;
     provenance.files.push_back(source.file);
     provenance.notes.insert(provenance.notes.end(), source.notes.begin(), source.notes.end());

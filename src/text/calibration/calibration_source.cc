@@ -75,19 +75,21 @@ void Tokenise(const CalibrationOptions& options, const Tokenizer& tokenizer,
   source.rows.resize(texts.size());
   const bool pairs = std::ranges::any_of(texts, &SourceText::pair);
   if (pairs) source.types.resize(texts.size());
+  source.cut.resize(texts.size(), 0);
   const auto limit = static_cast<size_t>(options.seq_len);
   ParallelFor(static_cast<int64_t>(texts.size()), [&](int64_t i) {
     const SourceText& text = texts[static_cast<size_t>(i)];
     std::vector<int64_t>& row = source.rows[static_cast<size_t>(i)];
+    int64_t& cut = source.cut[static_cast<size_t>(i)];
     if (text.pair) {
-      EncodedPair pair = tokenizer.EncodePair(text.text, text.second, limit);
+      EncodedPair pair = EncodePairAtMost(tokenizer, text.text, text.second, limit, cut);
       row = std::move(pair.ids);
       source.types[static_cast<size_t>(i)] = std::move(pair.types);
       return;
     }
     const bool special = options.add_special_tokens && !text.rendered;
     row = special && options.long_text == LongText::kTruncate
-              ? EncodeAtMost(tokenizer, text.text, limit)
+              ? EncodeAtMost(tokenizer, text.text, limit, &cut)
               : tokenizer.Encode(text.text, special);
   });
 }

@@ -16,7 +16,8 @@ struct CalibrationSource {
   CalibrationFile file;                     ///< what was read; nothing has been drawn yet
   std::vector<std::vector<int64_t>> rows;   ///< ids of each text; empty for one that is skipped
   std::vector<std::vector<int64_t>> types;  ///< of pairs, as in CalibrationSet; may be empty
-  TextSplit split = TextSplit::kAuto;       ///< resolved, where the file is plain text
+  std::vector<int64_t> cut;            ///< tokens that each text has lost already; may be empty
+  TextSplit split = TextSplit::kAuto;  ///< resolved, where the file is plain text
   std::vector<std::string> notes;
 };
 

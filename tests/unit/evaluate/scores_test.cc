@@ -50,10 +50,11 @@ TEST(CompareScores, CorrelatesWithGoldScores) {
   const TableModel own(Tensor::From<float>({3, 1}, {-5, 2, 9}));
   const TableModel other(Tensor::From<float>({3, 1}, {9, 2, -5}));
   const std::vector<double> gold = {0, 1, 2};
-  const ScoreComparison found = CompareScores(own.model(), &other.model(), kTexts, gold);
+  const ScoreComparison found = CompareScores(own.model(), &other.model(), kTexts, {.gold = gold});
   EXPECT_DOUBLE_EQ(*found.spearman, 1);
   EXPECT_DOUBLE_EQ(*found.reference_spearman, -1);
-  EXPECT_FALSE(CompareScores(own.model(), nullptr, kTexts, gold).difference_mean.has_value());
+  EXPECT_FALSE(
+      CompareScores(own.model(), nullptr, kTexts, {.gold = gold}).difference_mean.has_value());
 }
 
 TEST(CompareScores, CountsTheClassesThatBothPrefer) {
@@ -71,9 +72,29 @@ TEST(CompareScores, RefusesWhatCannotBeCompared) {
   const TableModel two(Tensor::From<float>({3, 2}, {1, 2, 3, 4, 5, 6}));
   const TableModel bad(Tensor::From<float>({3, 1}, {1, std::numeric_limits<float>::infinity(), 3}));
   EXPECT_THROW((void)CompareScores(one.model(), &two.model(), kTexts, {}), InputError);
-  EXPECT_THROW((void)CompareScores(two.model(), nullptr, kTexts, std::vector<double>{1, 2, 3}),
+  EXPECT_THROW((void)CompareScores(two.model(), nullptr, kTexts, ScoreTruth{.gold = {1, 2, 3}}),
                InputError);
   EXPECT_THROW((void)CompareScores(bad.model(), nullptr, kTexts, {}), InputError);
+}
+
+TEST(CompareScores, CountsTextsOfTheRightClass) {
+  const TableModel own(Tensor::From<float>({3, 2}, {1, 0, 0, 1, 5, 4}));
+  const TableModel other(Tensor::From<float>({3, 2}, {0, 1, 0, 1, 3, 4}));
+  const ScoreTruth truth{.labels = {0, 1, 1}};
+  const ScoreComparison found = CompareScores(own.model(), &other.model(), kTexts, truth);
+  EXPECT_NEAR(*found.accuracy, 2.0 / 3, 1e-12);
+  EXPECT_NEAR(*found.reference_accuracy, 2.0 / 3, 1e-12);
+  EXPECT_THROW((void)CompareScores(own.model(), nullptr, kTexts, {.labels = {0, 1, 2}}),
+               InputError);
+}
+
+TEST(CompareScores, RanksDocumentsByTheOnlyScoreOrByTheSecondLessTheFirst) {
+  ScoreTruth truth;
+  truth.retrieval = RetrievalSet{1, 3, {{1}}, {{0, 1, 2}}};
+  const TableModel single(Tensor::From<float>({3, 1}, {5, 3, 1}));
+  EXPECT_EQ(CompareScores(single.model(), nullptr, kTexts, truth).retrieval->own.mrr, 0.5);
+  const TableModel two(Tensor::From<float>({3, 2}, {5, 3, 1, 9, 0, 1}));
+  EXPECT_EQ(CompareScores(two.model(), nullptr, kTexts, truth).retrieval->own.mrr, 1);
 }
 
 }  // namespace
