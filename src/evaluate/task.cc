@@ -20,8 +20,11 @@ bool LooksLikeNextTokens(const Graph& graph, ValueId id, int64_t vocabulary) {
   const auto declared = graph.DeclaredType(id);
   const bool named = IsNamedLogits(graph, id);
   if (!declared.shape.has_value()) return named;
-  if (declared.shape->size() != 3) return false;
-  const int64_t width = declared.shape->back();
+  const size_t rank = declared.shape->size();
+  const int64_t width = rank > 0 ? declared.shape->back() : 0;
+  // The last token's alone [B, V]: told from a classifier's by their number.
+  if (rank == 2) return named && vocabulary > 0 && 2 * width > vocabulary;
+  if (rank != 3) return false;
   // A head may be padded to another number of rows than the table has; the logits of a classifier
   // of tokens have a few classes only.
   if (named) return vocabulary == 0 || width < 0 || 2 * width > vocabulary;

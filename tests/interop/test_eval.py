@@ -19,6 +19,7 @@ from eval_figures import (  # noqa: E402
     write_ids,
     write_pairs,
 )
+from eval_language import LanguageSums  # noqa: E402
 from quantize_cli import QUANTIZE, REPOSITORY, SHARED, quantized, session  # noqa: E402
 
 DEMO = REPOSITORY / "data" / "demo"
@@ -29,32 +30,17 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def log_probabilities(logits):
-    x = logits.astype(np.float64)
-    x = x - x.max(axis=-1, keepdims=True)
-    return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
-
-
 def language_figures(model, reference, rows):
-    """Perplexity, mean KL(reference || model) and top-1 agreement, each text alone."""
+    """Of each text alone, of all tokens but its first."""
+    sums = LanguageSums()
     own, other = session(model / "model.onnx"), session(reference / "model.onnx")
-    loss, divergence, same, tokens = 0.0, 0.0, 0, 0
     for row in rows:
         ids = np.array([row], np.int64)
         q, p = (
-            log_probabilities(s.run(["logits"], feeds_of(s, ids, np.ones_like(ids)))[0][0, :-1])
-            for s in (own, other)
+            s.run(["logits"], feeds_of(s, ids, np.ones_like(ids)))[0][0, :-1] for s in (own, other)
         )
-        loss -= np.take_along_axis(q, ids[0, 1:, None], axis=1).sum()
-        divergence += (np.exp(p) * (p - q)).sum()
-        same += int((p.argmax(axis=1) == q.argmax(axis=1)).sum())
-        tokens += len(row) - 1
-    return {
-        "tokens": tokens,
-        "perplexity": np.exp(loss / tokens),
-        "kl": divergence / tokens,
-        "top1_agreement": same / tokens,
-    }
+        sums.add(q, p, row[1:])
+    return sums.figures()
 
 
 def paragraphs(path):

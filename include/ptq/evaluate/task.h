@@ -8,10 +8,12 @@
 namespace ptq {
 
 enum class EvalTask {
-  kAuto,           ///< what the model's outputs suggest
-  kLanguageModel,  ///< next-token logits [B, T, V]: perplexity, KL divergence, top-1 agreement
-  kEmbedding,      ///< [B, T, H] or [B, H]: sentence embeddings, their cosines and ranks
-  kScore,          ///< [B], [B, C] or [B, T, C]: numbers that mean something by themselves
+  kAuto,  ///< what the model's outputs suggest
+  /// Next-token logits [B, T, V], or the last token's alone, [B, 1, V] or [B, V]: perplexity, KL
+  /// divergence, top-1 agreement.
+  kLanguageModel,
+  kEmbedding,  ///< [B, T, H] or [B, H]: sentence embeddings, their cosines and ranks
+  kScore,      ///< [B], [B, C] or [B, T, C]: numbers that mean something by themselves
 };
 
 struct EvalOutput {
@@ -27,10 +29,11 @@ struct EvalOutput {
 /// a text ("sentence_embedding", "text_embeds" …), else the states of tokens, else the first
 /// output; for scores the output named "logits", else the first. kAuto takes a model for a language
 /// model when an output [B, T, V] is named "logits" or is as wide as the table that the token ids
-/// index, for one that gives scores when there are other logits or the output is of width 1, and
-/// for an encoder otherwise. `output` names the output instead. With `by_token`, for kEmbedding,
-/// only outputs with a state for each token are considered. Throws UnsupportedError when the model
-/// has no such output, UsageError for a name that it does not have.
+/// index, or one [B, V] is named so and wider than half of it, for one that gives scores when there
+/// are other logits or the output is of width 1, and for an encoder otherwise. `output` names the
+/// output instead. With `by_token`, for kEmbedding, only outputs with a state for each token are
+/// considered. Throws UnsupportedError when the model has no such output, UsageError for a name
+/// that it does not have.
 [[nodiscard]] EvalOutput ChooseOutput(const Graph& graph, EvalTask task,
                                       const std::string& output = "", bool by_token = false);
 

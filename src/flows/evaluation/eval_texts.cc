@@ -115,19 +115,24 @@ EvalTexts ReadEvalTexts(const EvaluationRequest& request, const TextNeeds& needs
   if (needs.scorer) options.pairs = PairUse::kPair;
   if (needs.language_model) options.pairs = PairUse::kJoined;
   const fs::path owner = TokenizerOwner(request);
+  const auto from_examples = [&]() -> std::optional<EvalTexts> {
+    const auto examples = ReadExamples(request.text, MoreMembers());
+    return examples.has_value() ? TextsOfExamples(*examples, request, needs) : std::nullopt;
+  };
+  if (needs.encoder_decoder) {
+    if (auto texts = from_examples()) return *std::move(texts);
+  } else if (needs.language_model && ReadSentencePairs(request.text)) {
+    RefusePairs(request);
+  }
   if (needs.encoder) {
     if (auto pairs = ReadPairSamples(options, owner, request.tokenizer, needs.vocabulary)) {
       EvalTexts texts = Alone(std::move(pairs->ids), pairs->cut);
       texts.gold = std::move(pairs->scores);
       return texts;
     }
-  } else if (needs.language_model && !needs.encoder_decoder && ReadSentencePairs(request.text)) {
-    RefusePairs(request);
   }
-  if (!needs.language_model || needs.encoder_decoder) {
-    if (const auto examples = ReadExamples(request.text, MoreMembers())) {
-      if (auto texts = TextsOfExamples(*examples, request, needs)) return *std::move(texts);
-    }
+  if (!needs.language_model) {
+    if (auto texts = from_examples()) return *std::move(texts);
   }
   if (!needs.language_model && request.reference.empty()) {
     throw UsageError(needs.encoder
