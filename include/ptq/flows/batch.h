@@ -42,8 +42,8 @@ enum class JobState { kPlanned, kDone, kUpToDate, kFailed };
 struct JobResult {
   BatchJob job;
   JobState state = JobState::kPlanned;
-  int status = 0;            ///< exit status of its process
-  std::string message;       ///< why it failed
+  int status = 0;             ///< exit status of its process
+  std::string message;        ///< why it failed
   std::filesystem::path log;  ///< of a job that failed: what it said
   int64_t bytes_before = 0;
   int64_t bytes_after = 0;

@@ -16,9 +16,10 @@ struct Example {
 };
 
 /// The entries of a file (JSON lines or arrays, tables, Parquet, packed or not) whose members are
-/// among those of calibration files; nothing for plain text, arrays of token ids, and what is no file. `more`: other
-/// columns to read of a Parquet file. Of two columns between tabs without names, in a .tsv, the
-/// members are "source" and "target". Throws InputError as ReadCalibration does.
+/// among those of calibration files; nothing for plain text, arrays of token ids, and what is no
+/// file. `more`: other columns to read of a Parquet file. Of two columns between tabs without
+/// names, in a .tsv, the members are "source" and "target". Throws InputError as ReadCalibration
+/// does.
 [[nodiscard]] std::optional<std::vector<Example>> ReadExamples(
     const std::filesystem::path& file, const std::vector<std::string>& more);
 

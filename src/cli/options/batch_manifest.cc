@@ -125,8 +125,8 @@ std::vector<BatchModel> ReadManifest(const fs::path& file) {
   std::vector<BatchModel> models;
   for (const RecipeEntry& entry : ReadEntries(file)) {
     if (entry.key != kJobKey || entry.tables.empty()) {
-      throw UsageError(entry.where + ": a manifest holds [[job]] tables, not " +
-                       Quoted(entry.key) + "; settings of all jobs are a recipe's (--recipe)");
+      throw UsageError(entry.where + ": a manifest holds [[job]] tables, not " + Quoted(entry.key) +
+                       "; settings of all jobs are a recipe's (--recipe)");
     }
     for (const RecipeTable& table : entry.tables) {
       models.push_back(ModelOf(table, file.parent_path()));

@@ -108,8 +108,8 @@ class Batch {
     words.push_back("--src=" + job.source.string());
     words.push_back("--dst=" + (request_.directory / job.id).string());
     words.insert(words.end(), {"--json", "--progress=none"});
-    const int threads = request_.threads > 0 ? request_.threads
-                                             : int(std::thread::hardware_concurrency());
+    const int threads =
+        request_.threads > 0 ? request_.threads : int(std::thread::hardware_concurrency());
     words.push_back("--threads=" + std::to_string(std::max(1, threads / at_once)));
     if (request_.memory_budget > 0) {
       words.push_back("--memory-budget=" + std::to_string(request_.memory_budget / at_once));
@@ -158,8 +158,8 @@ class Batch {
     } else if (result.status > 128) {
       result.message = KilledText(result.status);
     } else {
-      result.message = "its process ended with status " + std::to_string(result.status) + "; see '" +
-                       result.log.string() + "'";
+      result.message = "its process ended with status " + std::to_string(result.status) +
+                       "; see '" + result.log.string() + "'";
     }
     spdlog::error("'" + result.job.id + "' failed: " + result.message);
     EnterFailure(request_.directory, result.job.id, result.status, result.message);
@@ -196,7 +196,8 @@ int64_t BatchReport::Count(JobState state) const {
 std::vector<BatchJob> JobsOf(const Shard& shard, const std::vector<BatchJob>& jobs) {
   std::vector<size_t> order(jobs.size());
   std::iota(order.begin(), order.end(), size_t(0));
-  std::ranges::stable_sort(order, [&](size_t a, size_t b) { return jobs[a].bytes > jobs[b].bytes; });
+  std::ranges::stable_sort(order,
+                           [&](size_t a, size_t b) { return jobs[a].bytes > jobs[b].bytes; });
   std::vector<size_t> own;
   for (size_t i = 0; i < order.size(); ++i) {
     if (int64_t(i) % shard.count == shard.index) own.push_back(order[i]);

@@ -5,19 +5,16 @@
 #include <cmath>
 #include <system_error>
 
+#include "site_search.h"
 #include <unistd.h>
 
 #include "ptq/base/error.h"
-#include "ptq/base/interrupt.h"
-#include "ptq/base/parallel.h"
 #include "ptq/base/progress.h"
 #include "ptq/base/ranks.h"
 #include "ptq/calibrate/calibration_run.h"
 #include "ptq/calibrate/companions.h"
 #include "ptq/plan/plan.h"
 #include "ptq/quant/method.h"
-#include "ptq/search/weight_rows.h"
-#include "ptq/tensor/gemm.h"
 #include "ptq/tensor/npz.h"
 
 namespace ptq {
@@ -61,76 +58,32 @@ void WriteIds(const std::filesystem::path& file, const Rows& rows) {
                   {"attention_mask", Tensor::From<int64_t>(shape, mask)}});
 }
 
-/// What a search finds on one half's statistics of a site.
-struct Half {
-  const SiteStatistics* statistics;
-  std::vector<float> mean_abs;
-  std::vector<float> gram;  ///< [K, K], both triangles
-  SiteResult found;
-};
-
-std::vector<float> WholeGram(const SiteStatistics& statistics) {
-  const int64_t k = statistics.k();
-  std::vector<float> gram(statistics.gram().begin(), statistics.gram().end());
-  for (int64_t i = 0; i < k; ++i) {
-    for (int64_t j = i + 1; j < k; ++j) gram[size_t(i * k + j)] = gram[size_t(j * k + i)];
-  }
-  return gram;
-}
-
-/// tr(Δ H Δᵀ) of a linear's codes under other statistics.
-double LossOn(const LinearProblem& linear, const SiteResult& found, size_t index,
-              const std::vector<float>& gram) {
-  constexpr int64_t kTile = 128;
-  const QuantizedMatrix& q = found.linears[index].q;
-  const int64_t k = q.k;
-  double loss = 0;
-  std::vector<float> delta, buffer, product;
-  for (int64_t begin = 0; begin < q.n; begin += kTile) {
-    CheckInterrupt();
-    const int64_t end = std::min(q.n, begin + kTile);
-    delta.resize(size_t((end - begin) * k));
-    product.resize(delta.size());
-    q.DequantizeRows(begin, end, delta.data());
-    const float* const weights = linear.w.Get(begin, end, buffer);
-    for (size_t i = 0; i < delta.size(); ++i) {
-      const float scale = found.scale.empty() ? 1.0f : found.scale[i % size_t(k)];
-      delta[i] = delta[i] / scale - weights[i];
-    }
-    Gemm(1, {delta.data(), end - begin, k, k}, {gram.data(), k, k, k}, 0, product.data(), k);
-    for (size_t i = 0; i < delta.size(); ++i) loss += double(delta[i]) * product[i];
-  }
-  return loss;
+/// AWQ's scales and GPTQ's codes, which fit the statistics and so show when they are few.
+Method ComparedMethod() {
+  Method method;
+  method.scaling = "awq";
+  method.rounding = "gptq";
+  return method;
 }
 
 class HalfComparer {
  public:
-  HalfComparer(const Executor& executor, const Plan& plan) : executor_(executor), plan_(plan) {
-    method_.scaling = "awq";
-    method_.rounding =
-        "gptq";  // which fits codes to the statistics, and so shows when they are few
-  }
+  HalfComparer(const Executor& executor, const Plan& plan)
+      : search_(executor, plan, ComparedMethod()) {}
 
   void Compare(const Site& site, const SiteStatistics& first, const SiteStatistics& second) {
     if (!first.IsFinite() || !second.IsFinite() || first.count() == 0 || second.count() == 0) {
       return;
     }
-    std::vector<LinearProblem> linears;
-    for (const int index : site.linears) {
-      const Linear& linear = plan_.linears[size_t(index)];
-      if (!linear.decision.quantizes() || linear.reused || linear.decision.known) continue;
-      linears.push_back({linear.name, WeightRows(executor_, linear), linear.spec()});
-    }
-    if (linears.empty()) return;
-    const Half halves[] = {Searched(site, first, linears), Searched(site, second, linears)};
+    if (search_.LinearsOf(site).empty()) return;
+    const SiteStatistics* const halves[] = {&first, &second};
+    const SiteResult found[] = {search_.Search(site, first), search_.Search(site, second)};
     ++agreement_.sites;
-    agreement_.alpha_change += std::abs(halves[0].found.alpha - halves[1].found.alpha);
-    for (size_t i = 0; i < linears.size(); ++i) {
-      for (const size_t on : {size_t{0}, size_t{1}}) {
-        const double energy = halves[on].found.linears[i].energy;
-        if (!(energy > 0)) continue;
-        own_ += LossOn(linears[i], halves[on].found, i, halves[on].gram) / energy;
-        others_ += LossOn(linears[i], halves[1 - on].found, i, halves[on].gram) / energy;
+    agreement_.alpha_change += std::abs(found[0].alpha - found[1].alpha);
+    for (const size_t on : {size_t{0}, size_t{1}}) {
+      for (const double loss : search_.RelativeLosses(site, found[on], *halves[on])) own_ += loss;
+      for (const double loss : search_.RelativeLosses(site, found[1 - on], *halves[on])) {
+        others_ += loss;
       }
     }
   }
@@ -143,25 +96,7 @@ class HalfComparer {
   }
 
  private:
-  Half Searched(const Site& site, const SiteStatistics& statistics,
-                const std::vector<LinearProblem>& linears) const {
-    Half half{&statistics, statistics.MeanAbs(), WholeGram(statistics), {}};
-    SiteProblem problem;
-    problem.k = statistics.k();
-    problem.mean_abs = half.mean_abs;
-    problem.max_abs = statistics.max_abs();
-    problem.gram = statistics.gram();
-    problem.tokens = statistics.count();
-    problem.scaling_allowed = site.scaling_allowed;
-    problem.row_of_channel = site.fold.row_of_channel;
-    problem.linears = linears;
-    half.found = QuantizeSite(problem, method_);
-    return half;
-  }
-
-  const Executor& executor_;
-  const Plan& plan_;
-  Method method_;
+  SiteSearch search_;
   HalfAgreement agreement_;
   double own_ = 0;
   double others_ = 0;

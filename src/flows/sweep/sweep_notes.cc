@@ -15,7 +15,7 @@ using Json = nlohmann::ordered_json;
 constexpr char kNotesFile[] = "sweep.json";
 constexpr char kNotesVersion[] = "1.0";
 
-Json NumberOf(std::optional<double> value) {
+Json NotedNumber(std::optional<double> value) {
   return value.has_value() && std::isfinite(*value) ? Json(*value) : Json(nullptr);
 }
 
@@ -26,11 +26,11 @@ std::optional<double> Known(const Json& value) {
 Json FigureNote(const Figure& figure) {
   return {{"name", figure.name},
           {"key", figure.key},
-          {"value", NumberOf(figure.value)},
+          {"value", NotedNumber(figure.value)},
           {"higher_is_better", figure.better == Better::kHigher},
           {"unit", figure.unit},
           {"of_one_model", figure.of_one_model},
-          {"reference", NumberOf(figure.reference)}};
+          {"reference", NotedNumber(figure.reference)}};
 }
 
 Figure NotedFigure(const Json& note) {
@@ -50,7 +50,7 @@ Json ResultNote(const SweepResult& result) {
   for (const auto& [key, value] : result.settings) settings[key] = value;
   for (const Figure& figure : result.figures) figures.push_back(FigureNote(figure));
   return {{"settings", std::move(settings)}, {"error", result.error},
-          {"bytes", result.bytes},           {"relative_loss", NumberOf(result.relative_loss)},
+          {"bytes", result.bytes},           {"relative_loss", NotedNumber(result.relative_loss)},
           {"figures", std::move(figures)},   {"seconds", result.seconds}};
 }
 
