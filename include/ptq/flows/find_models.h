@@ -16,8 +16,8 @@ struct FoundModel {
 
 /// Sorted by path. A directory with a model in it (or in its folder `onnx`) is one source; when its
 /// models do not belong together, each of them is one. Others are searched, hidden ones and results
-/// of this program excepted, and `leave_out` with what is below it. Links to directories are not
-/// followed. `directory` may be a model itself. Throws InputError when it cannot be read.
+/// of this program excepted, and `leave_out` with what is below it. What links lead to
+/// counts once. `directory` may be a model itself. Throws InputError when it cannot be read.
 [[nodiscard]] std::vector<FoundModel> FindModels(const std::filesystem::path& directory,
                                                  const std::filesystem::path& leave_out = {});
 

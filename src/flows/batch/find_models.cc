@@ -2,6 +2,7 @@
 #include "ptq/flows/find_models.h"
 
 #include <algorithm>
+#include <set>
 #include <system_error>
 
 #include "ptq/base/error.h"
@@ -33,12 +34,14 @@ class Finder {
   void Search(const fs::path& directory) {
     CheckInterrupt();
     std::error_code error;
+    // Links may lead to what was searched already.
+    if (!searched_.insert(fs::canonical(directory, error)).second) return;
     if (fs::exists(directory / kMetadataFileName, error)) return;
     if (TakeModels(directory)) return;
     std::vector<fs::path> below;
     for (const auto& entry : fs::directory_iterator(directory, error)) {
       const bool hidden = entry.path().filename().string().starts_with('.');
-      if (hidden || entry.is_symlink(error) || !entry.is_directory(error)) continue;
+      if (hidden || !entry.is_directory(error)) continue;
       if (!fs::equivalent(entry.path(), leave_out_, error)) below.push_back(entry.path());
     }
     if (error && directory == root_) {
@@ -81,6 +84,7 @@ class Finder {
 
   fs::path root_;
   fs::path leave_out_;
+  std::set<fs::path> searched_;
   std::vector<FoundModel> found_;
 };
 

@@ -78,6 +78,16 @@ TEST_F(FindModelsTest, LeavesOutHiddenOnesResultsAndWhatItIsTold) {
   EXPECT_THAT(Bases(directory_.path() / "m" / "out"), ElementsAre("a"));
 }
 
+TEST_F(FindModelsTest, FollowsLinksOnce) {
+  directory_.Write("elsewhere/model.onnx", "x");
+  directory_.Write("m/a/model.onnx", "x");
+  std::filesystem::create_directory_symlink(directory_.path() / "elsewhere",
+                                            directory_.path() / "m" / "linked");
+  std::filesystem::create_directory_symlink(directory_.path() / "m",
+                                            directory_.path() / "m" / "loop");
+  EXPECT_THAT(Bases(), ElementsAre("a", "linked"));
+}
+
 TEST_F(FindModelsTest, IsAModelItself) {
   directory_.Write("m/model.onnx", "four");
   const auto found = FindModels(directory_.path() / "m");
