@@ -102,3 +102,12 @@ def test_what_is_neither_result_nor_model_is_refused(source, tmp_path, wrong, pa
     (tmp_path / "broken.json").write_text("[]")
     done = quantize("compare", source, tmp_path / wrong)
     assert done.returncode == 3 and part in done.stderr
+
+
+def test_a_report_shows_what_differs(results, tmp_path):
+    page = tmp_path / "compare.html"
+    found = compare(*results, "--report", page)
+    text = page.read_text()
+    for tensor in found["tensors"]:
+        assert (tensor["name"] in text) == tensor["differs"]
+    assert "recipe: bits" in text and "4 bits, g32 -&gt; 8 bits, g32" in text

@@ -211,3 +211,15 @@ def test_the_models_of_a_directory_are_gated_together(tmp_path):
     gate = metadata(tmp_path / "out")["gate"]
     assert gate["results"][0]["passed"] and gate["fallback"]
     assert {entry["model"] for entry in gate["fallback"]} <= set(encoder_decoder())
+
+
+def test_a_report_shows_gates_and_what_fell_back(source, ids, tmp_path):
+    page = tmp_path / "run.html"
+    done = quantize("run", source, tmp_path / "out", *TWO_BITS, "--gate", "kl<=0.1", "--gate-text", ids,
+                    "--report", page)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert "The gate is passed." in text and "kl&lt;=0.1" in text
+    table = text[text.index("Tensors that fell back") :]
+    for entry in metadata(tmp_path / "out")["gate"]["fallback"]:
+        assert entry["name"] in table

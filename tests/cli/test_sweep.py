@@ -158,3 +158,15 @@ def test_an_interrupted_sweep_goes_on_behind_what_it_has_noted(source, ids, tmp_
     found = sweep(*words[1:])
     assert {point["id"] for point in found["points"] if point["earlier"]} == noted
     assert len(found["points"]) == 16 and not (out / ".statistics").exists()
+
+
+def test_a_report_shows_every_point(source, ids, tmp_path):
+    page = tmp_path / "sweep.html"
+    found = sweep(source, tmp_path / "out", "--over", "bits=4,8", "--method", "rtn", "--text", ids,
+                  "--report", page)  # fmt: skip
+    text = page.read_text()
+    assert all(f"bits {point['settings']['bits']}" in text for point in found["points"])
+    assert "Pareto curve" in text and "<svg" in text
+    inside = tmp_path / "out" / "bits-4" / "sweep.html"
+    done = quantize("sweep", source, tmp_path / "out", "--over", "bits=4", "--report", inside)
+    assert done.returncode == 5

@@ -200,7 +200,7 @@ Json ComparisonSection(const Json& document) {
   const std::string a = CellText(comparison.at("names").at(0));
   const std::string b = CellText(comparison.at("names").at(1));
   Json blocks = Json::array();
-  Json facts = TableBlock("comparison-facts", "The whole", {{"What"}, {a}, {b}});
+  Json facts = TableBlock("comparison-facts", "The whole", {{"What"}, {"A: " + a}, {"B: " + b}});
   for (const Json& fact : comparison.value("facts", Json::array())) {
     facts["rows"].push_back({CellText(fact.at("label")), CellText(fact.at("values").at(0)),
                              CellText(fact.at("values").at(1))});
@@ -209,10 +209,10 @@ Json ComparisonSection(const Json& document) {
   Json table = TableBlock("comparison-table", "Linears that differ",
                           {{"Linear"},
                            {"Change"},
-                           {"Error, " + a, true},
-                           {"Error, " + b, true},
-                           {"Bytes, " + a, true},
-                           {"Bytes, " + b, true}});
+                           {"Error A", true},
+                           {"Error B", true},
+                           {"Size A", true},
+                           {"Size B", true}});
   for (const Json& linear : comparison.value("linears", Json::array())) {
     table["rows"].push_back(
         {CellText(linear.at("name")), CellText(linear.value("change", Json(""))),

@@ -3,7 +3,9 @@
 
 #include <cmath>
 
+#include "ptq/base/format.h"
 #include "ptq/report/report.h"
+#include "ptq/report/table.h"
 
 namespace ptq {
 namespace {
@@ -34,6 +36,10 @@ Json SideText(const std::optional<TensorState>& state, const char* what) {
   return std::string(what) == "bytes" ? Json(state->bytes) : Finite(state->relative_loss);
 }
 
+std::string FactText(std::optional<double> value) {
+  return value.has_value() ? FormatNumber(*value, 4) : "-";
+}
+
 std::string FormOf(const std::optional<TensorState>& state) {
   return state.has_value() ? state->form : "absent";
 }
@@ -41,16 +47,16 @@ std::string FormOf(const std::optional<TensorState>& state) {
 Json ComparedFacts(const Comparison& comparison) {
   const auto& [a, b] = comparison.sides;
   Json facts = Json::array();
-  facts.push_back({{"label", "bytes"}, {"values", {a.bytes, b.bytes}}});
+  facts.push_back({{"label", "size"}, {"values", {FormatBytes(a.bytes), FormatBytes(b.bytes)}}});
   for (const RecipeChange& change : comparison.recipe) {
     facts.push_back({{"label", "recipe: " + change.key}, {"values", change.values}});
   }
   for (const Figure& figure : b.figures) {
     const Figure* const other = FindFigure(a.figures, figure.name);
-    facts.push_back({{"label", figure.name},
-                     {"values",
-                      {other == nullptr ? Finite(figure.reference) : Finite(other->value),
-                       Finite(figure.value)}}});
+    facts.push_back(
+        {{"label", figure.name},
+         {"values",
+          {FactText(other == nullptr ? figure.reference : other->value), FactText(figure.value)}}});
   }
   return facts;
 }

@@ -140,6 +140,7 @@ Json GateSection(const Json& document) {
     const bool kept = check.at("passed").get<bool>();
     checks["rows"].push_back(
         {CellText(check.at("metric")), CellText(check.at("limit")), PlainCell(check.at("value")),
+         PlainCell(check.value("reference", Json())),
          Json{{"text", kept ? "passed" : "failed"}, {"class", kept ? "good" : "bad"}}});
   }
   Json blocks = Json::array();
