@@ -111,23 +111,33 @@ std::optional<Tensor> Executor::ProductByTiles(const Step& step, const std::vect
 
 namespace {
 
-/// The rows that a Gather picks; nothing for another operator, or another axis.
-std::optional<Tensor> GatheredRows(const Node& node, const DeferredTable& table,
+bool GathersRows(const Node& node) {
+  return node.domain().empty() && node.op_type() == "Gather" && node.Int("axis", 0) == 0;
+}
+
+/// Some of the N rows of a table [N, K]; nothing for a row that it has not.
+std::optional<Tensor> GatheredRows(int64_t n, int64_t k, const RowReader& rows,
                                    const Tensor& indices) {
-  if (!node.domain().empty() || node.op_type() != "Gather" || node.Int("axis", 0) != 0) {
-    return std::nullopt;
-  }
   Shape shape = indices.shape();
-  shape.push_back(table.k());
+  shape.push_back(k);
   Tensor gathered(DType::kFloat32, shape);
   float* to = gathered.mutable_data<float>().data();
   std::vector<float> buffer;
   for (int64_t index : indices.ToInt64s()) {
-    if (index < 0) index += table.n();
-    if (index < 0 || index >= table.n()) return std::nullopt;  // the kernel says what is wrong
-    to = std::copy_n(table.Rows(index, index + 1, buffer), table.k(), to);
+    if (index < 0) index += n;
+    if (index < 0 || index >= n) return std::nullopt;  // the kernel says what is wrong
+    to = std::copy_n(rows(index, index + 1, buffer), k, to);
   }
   return gathered;
+}
+
+/// The table that a Gather takes rows of, when it is stored in 16 bits.
+std::optional<MatrixRows> FindHalfTable(const Graph& graph, ValueId table) {
+  const auto view = ViewConstant(graph, table);
+  if (!view.has_value() || view->shape.size() != 2) return std::nullopt;
+  const auto dtype = DType(graph.value(view->stored).constant->data_type());
+  if (dtype != DType::kFloat16 && dtype != DType::kBFloat16) return std::nullopt;
+  return FindStoredRows(graph, table, false);
 }
 
 }  // namespace
@@ -187,11 +197,27 @@ class SinglePass : public Pass {
   std::optional<Tensor> Gathered(const Step& step) {
     const bool reads_two = step.inputs.size() == 2 && step.inputs[1] != kNoValue;
     if (!reads_two || executor_.plan().IsConstant(step.inputs[1])) return std::nullopt;
+    if (!GathersRows(graph().nodes()[size_t(step.node)])) return std::nullopt;
+    const Tensor& indices = table()[size_t(step.inputs[1])];
     const auto found = deferred_.find(step.inputs[0]);
-    if (found == deferred_.end()) return std::nullopt;
+    if (found == deferred_.end()) return GatheredFromFile(step.inputs[0], indices);
     const auto* const rows = dynamic_cast<const DeferredTable*>(found->second.get());
     if (rows == nullptr) return std::nullopt;
-    return GatheredRows(graph().nodes()[size_t(step.node)], *rows, table()[size_t(step.inputs[1])]);
+    return GatheredRows(rows->n(), rows->k(), std::bind_front(&DeferredWeight::Rows, rows),
+                        indices);
+  }
+
+  /// Of a large table a text needs a few rows.
+  std::optional<Tensor> GatheredFromFile(ValueId table, const Tensor& indices) const {
+    if (!overrides_.empty() || !executor_.plan().IsConstant(table)) return std::nullopt;
+    const auto stored = FindHalfTable(graph(), table);
+    if (!stored.has_value()) return std::nullopt;
+    return GatheredRows(
+        stored->rows(), stored->cols(),
+        [&](int64_t begin, int64_t end, std::vector<float>& buffer) {
+          return stored->Get(begin, end, buffer);
+        },
+        indices);
   }
 
   Tensor Constant(ValueId id) override {
