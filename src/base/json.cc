@@ -1,9 +1,46 @@
 // The one place that instantiates the JSON parser and printer.
 #include "ptq/base/json.h"
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 namespace ptq {
+namespace {
+
+using Ordered = nlohmann::ordered_json;
+
+void AddLine(std::string& text, size_t level) { text += '\n' + std::string(2 * level, ' '); }
+
+void Append(std::string& text, const Ordered& json, size_t level) {
+  const bool plain = !json.is_structured() || json.empty();
+  const bool numbers = json.is_array() && std::ranges::all_of(json, [](const Ordered& item) {
+                         return item.is_number() || item.is_null();
+                       });
+  if (plain || numbers) {
+    std::string line = DumpJson(json);
+    if (numbers) {
+      for (size_t at = 0; (at = line.find(',', at)) != std::string::npos; at += 2) {
+        line.insert(at + 1, 1, ' ');
+      }
+    }
+    text += line;
+    return;
+  }
+  text += json.is_array() ? '[' : '{';
+  bool first = true;
+  for (const auto& [key, value] : json.items()) {
+    if (!first) text += ',';
+    first = false;
+    AddLine(text, level + 1);
+    if (json.is_object()) text += DumpJson(Ordered(key)) + ": ";
+    Append(text, value, level + 1);
+  }
+  AddLine(text, level);
+  text += json.is_array() ? ']' : '}';
+}
+
+}  // namespace
 
 template <class Json>
 Json ParseJson(std::string_view text) {
@@ -17,6 +54,12 @@ std::string DumpJson(const nlohmann::json& json, int indent) {
 }
 std::string DumpJson(const nlohmann::ordered_json& json, int indent) {
   return json.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+std::string DumpForPeople(const nlohmann::ordered_json& json) {
+  std::string text;
+  Append(text, json, 0);
+  return text;
 }
 
 }  // namespace ptq

@@ -4,6 +4,10 @@
 #include <algorithm>
 #include <cmath>
 #include <system_error>
+#include <utility>
+#include <vector>
+
+#include "metadata_details.h"
 
 #include "ptq/base/file.h"
 #include "ptq/base/hash.h"
@@ -40,10 +44,18 @@ Json QuantizedJson(const LinearMetadata& linear) {
   const std::optional<double> rounding = linear.outcome.RelativeActivationLoss();
   json["relative_activation_loss"] = rounding.has_value() ? Number(*rounding) : Json(nullptr);
   json.update(ShownFields(linear.outcome));
+  const std::optional<double> nearest = linear.outcome.RelativeLossBefore();
+  json["relative_loss_rtn"] = nearest.has_value() ? Number(*nearest) : Json(nullptr);
+  json["loss_by_cause"] = LossByCause(linear);
   return json;
 }
 
-Json LinearJson(const LinearMetadata& linear) {
+Json LinearJson(const LinearMetadata& linear, Json standing) {
+  Json quantized = nullptr;
+  if (linear.decision.quantizes()) {
+    quantized = QuantizedJson(linear);
+    quantized["standing"] = std::move(standing);
+  }
   return Json{{"name", linear.name},
               {"node", linear.node},
               {"op_type", linear.op_type},
@@ -54,7 +66,7 @@ Json LinearJson(const LinearMetadata& linear) {
               {"reason", linear.decision.reason},
               {"bytes_before", linear.outcome.bytes_before},
               {"bytes_after", linear.outcome.bytes_after},
-              {"quantized", linear.decision.quantizes() ? QuantizedJson(linear) : Json(nullptr)}};
+              {"quantized", std::move(quantized)}};
 }
 
 Json TotalsJson(const Metadata& metadata) {
@@ -185,7 +197,10 @@ Json ToJson(const std::vector<LeftOut>& left_out) {
 
 Json ToJson(const Metadata& metadata) {
   Json linears = Json::array();
-  for (const LinearMetadata& linear : metadata.linears) linears.push_back(LinearJson(linear));
+  std::vector<Json> standings = Standings(metadata.linears);
+  for (size_t i = 0; i < standings.size(); ++i) {
+    linears.push_back(LinearJson(metadata.linears[i], std::move(standings[i])));
+  }
   Json tables = Json::array(), constants = Json::array();
   for (const auto& [table, outcome] : metadata.tables) {
     tables.push_back(SubjectJson(table, outcome));
@@ -200,6 +215,7 @@ Json ToJson(const Metadata& metadata) {
             {"calibration", metadata.calibration},
             {"totals", TotalsJson(metadata)},
             {"linears", linears},
+            {"sites", SitesJson(metadata.linears)},
             {"tables", tables},
             {"constants", constants},
             {"islands", metadata.islands},
@@ -215,7 +231,7 @@ Json ToJson(const Metadata& metadata) {
 }
 
 void WriteMetadata(const Metadata& metadata, const std::filesystem::path& directory) {
-  WriteFile(directory / kMetadataFileName, DumpJson(ToJson(metadata), 2) + "\n");
+  WriteFile(directory / kMetadataFileName, DumpForPeople(ToJson(metadata)) + "\n");
 }
 
 std::vector<std::pair<std::string, std::string>> MetadataProps(const Metadata& metadata) {

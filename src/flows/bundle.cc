@@ -172,7 +172,7 @@ void WriteBundle(const BundleRequest& request, const std::array<Model, 2>& model
   names.insert(names.end(), sidecars.copied.begin(), sidecars.copied.end());
   report.files = SizesOf(directory, names);
   WriteFile(directory / kMetadataFileName,
-            DumpJson(BundleMetadata(report, models, sidecars), 2) + "\n");
+            DumpForPeople(BundleMetadata(report, models, sidecars)) + "\n");
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "rounding/cholesky.h"
 #include <cblas.h>
@@ -28,14 +29,14 @@ Correction::Correction(std::span<const float> gram, std::span<const float> cross
     : cross_(cross), k_(k), factor_(size_t(k * k)) {
   double mean = 0;
   for (int64_t j = 0; j < k; ++j) mean += double(gram[size_t(j * k + j)]) / double(k);
-  const double ridge = (tokens < kManyTokens * k ? kStrongRidge : kRidge) * mean;
+  ridge_ = (tokens < kManyTokens * k ? kStrongRidge : kRidge) * mean;
   ParallelForTiles(k, kCorrectionRowTile, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       for (int64_t j = 0; j <= i; ++j) factor_[size_t(i * k + j)] = double(gram[size_t(i * k + j)]);
-      factor_[size_t(i * k + i)] += ridge;
+      factor_[size_t(i * k + i)] += ridge_;
     }
   });
-  if (!(ridge > 0) || !Cholesky(factor_.data(), k)) factor_.clear();
+  if (!(ridge_ > 0) || !Cholesky(factor_.data(), k)) factor_.clear();
 }
 
 std::vector<float> Correction::Apply(const MatrixRows& w) const {
@@ -60,6 +61,26 @@ std::vector<float> Correction::Apply(const MatrixRows& w) const {
     for (int64_t i = 0; i < rows * k_; ++i) to[i] = float(double(to[i]) + step[size_t(i)]);
   });
   return corrected;
+}
+
+double Correction::Gain(const GramView& gram, const MatrixRows& w,
+                        std::span<const float> corrected) const {
+  std::vector<double> gains(static_cast<size_t>(w.rows()));
+  ParallelForTiles(w.rows(), kCorrectionRowTile, [&](int64_t begin, int64_t end) {
+    const int64_t rows = end - begin;
+    std::vector<float> buffer;
+    const float* from = w.Get(begin, end, buffer);
+    std::vector<float> difference(size_t(rows * k_));
+    for (int64_t i = 0; i < rows * k_; ++i) {
+      difference[size_t(i)] = corrected[size_t(begin * k_ + i)] - from[i];
+    }
+    gram.RowEnergies(difference.data(), rows, gains.data() + begin);
+    for (int64_t i = 0; i < rows * k_; ++i) {
+      gains[size_t(begin + i / k_)] +=
+          2 * ridge_ * double(difference[size_t(i)]) * double(difference[size_t(i)]);
+    }
+  });
+  return std::accumulate(gains.begin(), gains.end(), 0.0);
 }
 
 }  // namespace ptq

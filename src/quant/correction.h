@@ -5,6 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "gram_view.h"
+
 #include "ptq/tensor/matrix_rows.h"
 
 namespace ptq {
@@ -20,10 +22,15 @@ class Correction {
 
   /// W* [N, K], row-major; W itself where the correction is not finite. On all threads.
   [[nodiscard]] std::vector<float> Apply(const MatrixRows& w) const;
+  /// Σ ‖W x − W x̂‖² − Σ ‖W x − W* x̂‖² for the W* of Apply: tr(DHDᵀ) + 2 λ ‖D‖², D = W* − W, since
+  /// D (H + λI) = W C.
+  [[nodiscard]] double Gain(const GramView& gram, const MatrixRows& w,
+                            std::span<const float> corrected) const;
 
  private:
   std::span<const float> cross_;
   int64_t k_;
+  double ridge_ = 0;            ///< λ
   std::vector<double> factor_;  ///< of H + λI; empty when there is none
 };
 

@@ -293,6 +293,34 @@ std::vector<double> LossesOf(const GramView& gram, const ActivationNoise& noise,
   return sums;
 }
 
+LossSplit SplitLoss(const GramView& gram, std::span<const float> s, const LinearTask& task,
+                    const QuantizedMatrix& q) {
+  const int64_t n = task.w.rows(), k = task.w.cols();
+  const int64_t groups = q.spec.GroupsFor(k);
+  const GramView scaled = gram.Scaled(s);
+  const Rounding round = MakeNearestRounding(scaled);
+  std::vector<double> codes(static_cast<size_t>(n)), nearest(codes), shrunk(codes);
+  ParallelForTiles(n, RowTile(gram), [&](int64_t begin, int64_t end) {
+    const int64_t rows = end - begin;
+    Buffers buffers;
+    const float* original = task.w.Get(begin, end, buffers.w);
+    QuantizedMatrix tile(q.spec, rows, k);
+    std::copy_n(q.scales.begin() + begin * groups, rows * groups, tile.scales.begin());
+    std::copy_n(q.zero_points.begin() + begin * groups, rows * groups, tile.zero_points.begin());
+    std::copy_n(q.codes.begin() + begin * k, rows * k, tile.codes.begin());
+    const RowBlock block = RowsOf(tile, 0, rows, ScaledRows(original, rows, k, s, buffers.scaled));
+    buffers.delta.resize(size_t(rows * k));
+    for (std::vector<double>* losses : {&codes, &nearest}) {
+      UnscaledErrors(block, original, s, buffers.delta.data());
+      gram.RowLosses(buffers.delta.data(), rows, 0, k, shrunk.data() + begin,
+                     losses->data() + begin);
+      if (losses == &codes) round(block);
+    }
+  });
+  return {std::accumulate(codes.begin(), codes.end(), 0.0),
+          std::accumulate(nearest.begin(), nearest.end(), 0.0)};
+}
+
 double Energy(const GramView& gram, std::span<const float> w, int64_t n) {
   std::vector<double> energies(static_cast<size_t>(n));
   ParallelForTiles(n, RowTile(gram), [&](int64_t begin, int64_t end) {

@@ -87,6 +87,16 @@ struct LinearQuantization {
                                            std::span<const std::span<const float>> scales,
                                            const RowPieces& pieces, const LinearTask& task);
 
+/// tr(ΔHΔᵀ) of a weight W that was quantized as `q` under the scale `s` (or an empty one): of its
+/// codes, and of those that are nearest on the same grid. H is not shrunk, and noise does not
+/// count.
+struct LossSplit {
+  double codes = 0;
+  double nearest = 0;
+};
+[[nodiscard]] LossSplit SplitLoss(const GramView& gram, std::span<const float> s,
+                                  const LinearTask& task, const QuantizedMatrix& q);
+
 /// tr(WHWᵀ)
 [[nodiscard]] double Energy(const GramView& gram, std::span<const float> w, int64_t n);
 

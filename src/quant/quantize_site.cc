@@ -69,12 +69,16 @@ class SiteQuantizer {
   [[nodiscard]] std::vector<double> SampleScores(const std::vector<Sample>& samples,
                                                  std::span<const std::span<const float>> scales,
                                                  Effort effort) const;
-  [[nodiscard]] std::vector<size_t> ShortList(
-      const std::vector<ScalingCandidate>& candidates) const;
+  [[nodiscard]] std::vector<size_t> ShortList(const std::vector<ScalingCandidate>& candidates,
+                                              std::vector<ScalingTrial>& trials) const;
+  void RecordTrials(const std::vector<ScalingCandidate>& candidates,
+                    const std::vector<Sample>& samples, const std::vector<double>& scores,
+                    std::vector<ScalingTrial>& trials) const;
   enum class Trial { kTaken, kDoesNotPay, kHarmsOne };
   Trial TryScale(const ScalingCandidate& candidate, double none_score, SiteResult& result) const;
   void Search(SiteResult& result);
   void MeasureRounding(SiteResult& result) const;
+  void SplitLosses(SiteResult& result) const;
   [[nodiscard]] double Score(const std::vector<double>& losses) const;
   /// Whether a scale pays; it cannot where nothing is lost without.
   [[nodiscard]] static bool Pays(double score, double none_score, double part) {
@@ -224,9 +228,25 @@ double SiteQuantizer::Score(const std::vector<double>& losses) const {
   return score;
 }
 
+/// The scores of all candidates on one sample, and that of no scale.
+void SiteQuantizer::RecordTrials(const std::vector<ScalingCandidate>& candidates,
+                                 const std::vector<Sample>& samples,
+                                 const std::vector<double>& scores,
+                                 std::vector<ScalingTrial>& trials) const {
+  const auto counted = double(
+      std::ranges::count_if(samples, [](const Sample& sample) { return sample.energy > 0; }));
+  if (counted == 0) return;
+  const std::span<const float> none;
+  const double none_score = SampleScores(samples, std::span(&none, 1), Effort::kPlain).front();
+  trials = {{"none", 0, none_score / counted}};
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    trials.push_back({candidates[i].name, candidates[i].alpha, scores[i] / counted});
+  }
+}
+
 /// The scales worth trying on all rows, best first.
-std::vector<size_t> SiteQuantizer::ShortList(
-    const std::vector<ScalingCandidate>& candidates) const {
+std::vector<size_t> SiteQuantizer::ShortList(const std::vector<ScalingCandidate>& candidates,
+                                             std::vector<ScalingTrial>& trials) const {
   const size_t none = candidates.size();
   std::vector<double> scores(candidates.size() + 1);
   const auto score = [&](const std::vector<size_t>& which, const std::vector<Sample>& samples,
@@ -245,7 +265,9 @@ std::vector<size_t> SiteQuantizer::ShortList(
   };
   std::vector<size_t> order(candidates.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  score(order, TakeSamples(kScreenRows), Effort::kPlain);
+  const std::vector<Sample> screen = TakeSamples(kScreenRows);
+  score(order, screen, Effort::kPlain);
+  RecordTrials(candidates, screen, scores, trials);
   keep_best(order, kScreened);
   const std::vector<Sample> samples = TakeSamples(kSearchRows);
   score(order, samples, Effort::kPlain);
@@ -292,10 +314,26 @@ void SiteQuantizer::MeasureRounding(SiteResult& result) const {
   }
 }
 
+/// Where a row keeps the nearest codes in either way, there is nothing to split.
+void SiteQuantizer::SplitLosses(SiteResult& result) const {
+  const RoundingEntry& nearest = plain_.rounding;
+  for (size_t i = 0; i < result.linears.size(); ++i) {
+    LinearResult& linear = result.linears[i];
+    linear.weight_loss = linear.nearest_loss = linear.loss;
+    const bool rounds = &pieces_[i].rounding != &nearest || pieces_[i].refine > 0;
+    if (!rounds && (noise_.none() || gram_.identity())) continue;
+    const LossSplit split =
+        SplitLoss(gram_, result.scale, Task(i, problem_.linears[i].w), linear.q);
+    linear.weight_loss = split.codes;
+    linear.nearest_loss = split.nearest;
+  }
+}
+
 SiteResult SiteQuantizer::Run() {
   SiteResult result;
   Search(result);
   MeasureRounding(result);
+  SplitLosses(result);
   return result;
 }
 
@@ -315,15 +353,11 @@ void SiteQuantizer::Search(SiteResult& result) {
   const std::vector<ScalingCandidate> candidates = scaling_.make(problem_);
   if (candidates.empty()) return;
   const double none_score = Score(losses);
-  for (const size_t candidate : ShortList(candidates)) {
+  for (const size_t candidate : ShortList(candidates, result.trials)) {
     // The best candidate by the search does not pay: neither do those behind it.
     if (TryScale(candidates[candidate], none_score, result) != Trial::kHarmsOne) break;
   }
 }
-
-}  // namespace
-
-namespace {
 
 SiteResult QuantizeCorrected(const SiteProblem& problem, const Method& method) {
   if (problem.cross.empty() || UsableGram(problem).empty()) {
@@ -331,14 +365,19 @@ SiteResult QuantizeCorrected(const SiteProblem& problem, const Method& method) {
   }
   SiteProblem corrected = problem;
   std::vector<std::vector<float>> weights;
+  std::vector<double> gains;
   {
     const Correction correction(problem.gram, problem.cross, problem.k, problem.tokens);
+    const GramView gram(problem.gram, problem.k);
     for (LinearProblem& linear : corrected.linears) {
       weights.push_back(correction.Apply(linear.w));
+      gains.push_back(correction.Gain(gram, linear.w, weights.back()));
       linear.w = MatrixRows(weights.back(), problem.k);
     }
   }
-  return SiteQuantizer(corrected, method).Run();
+  SiteResult result = SiteQuantizer(corrected, method).Run();
+  for (size_t i = 0; i < gains.size(); ++i) result.linears[i].propagation_loss = gains[i];
+  return result;
 }
 
 }  // namespace

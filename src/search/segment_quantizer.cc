@@ -223,6 +223,9 @@ void SegmentQuantizer::SearchOthers(const Site& site, const std::vector<int>& li
     result.linears.push_back(
         {linears[i], std::make_shared<const QuantizedMatrix>(std::move(own.q)), own.bias});
   }
+  if (statistics != nullptr) {
+    outcomes_[size_t(linears.front())].site = SiteOutcomeOf(mean_abs, std::move(found.trials));
+  }
   SayWhatWasFound(linears, found.scale.empty() ? "" : FoldName(scaled.fold.kind),
                   std::chrono::steady_clock::now() - start);
   if (!found.scale.empty()) {
@@ -313,6 +316,9 @@ void SegmentQuantizer::Record(int linear, const SiteResult& site_result,
   outcome.loss_before = linear_result.loss_rtn;
   outcome.loss_after = linear_result.loss;
   outcome.energy = linear_result.energy;
+  outcome.weight_loss = linear_result.weight_loss;
+  outcome.nearest_loss = linear_result.nearest_loss;
+  outcome.propagation_loss = linear_result.propagation_loss;
   outcome.scaling = site_result.scaling;
   outcome.alpha.reset();
   if (site_result.scaling != "none") outcome.alpha = site_result.alpha;

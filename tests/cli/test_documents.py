@@ -1,8 +1,10 @@
 """What is generated from the program, or reads its help, fits the program."""
 
+import json
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -210,3 +212,34 @@ def test_python_example_loads_a_result(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "input_ids" in done.stdout
+
+
+def test_questions_to_the_metadata_have_answers(tmp_path):
+    """docs/metadata-schema.md: what jq prints of a result of the demo model."""
+    if shutil.which("jq") is None:
+        pytest.skip("jq is absent: run tools/setup.sh tests")
+    subprocess.run(
+        [QUANTIZE, "run", ROOT / "data/demo", tmp_path / "out", "--calib", ROOT / "data/demo/calibration.txt",
+         "--calib-samples", "8", "-q"],
+        check=True,
+    )  # fmt: skip
+    found = json.loads((tmp_path / "out" / "quantization_metadata.json").read_text())
+    linears = [x for x in found["linears"] if x["quantized"]]
+    loss = {x["name"]: x["quantized"]["relative_loss"] for x in linears}
+    answers = []
+    for command in blocks(ROOT / "docs/metadata-schema.md", "sh"):
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert not done.stderr, done.stderr
+        answers.append([line.split("\t") for line in done.stdout.splitlines()])
+    worst, outliers, salient, alphas, tokens = answers
+    assert [row[1] for row in worst] == sorted(loss, key=loss.get, reverse=True)[:3]
+    assert all(len(row) == 6 and float(row[3]) > 0 for row in worst)
+    medians = {x["name"]: x["quantized"]["standing"]["median_of_kind"] for x in linears}
+    assert [row[0] for row in outliers] == [name for name in loss if loss[name] > 2 * medians[name]]
+    assert [float(row[0]) for row in salient] == sorted(
+        (site["salience"]["largest_over_median"] for site in found["sites"]), reverse=True
+    )[:3]
+    assert [row[0] for row in alphas[:2]] == ["none", "awq"] and len(alphas) > 20
+    assert len(tokens) == 3 and all(int(row[0]) > 0 for row in tokens)

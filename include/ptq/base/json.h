@@ -16,4 +16,7 @@ template <class Json>
 [[nodiscard]] std::string DumpJson(const nlohmann::json& json, int indent = -1);
 [[nodiscard]] std::string DumpJson(const nlohmann::ordered_json& json, int indent = -1);
 
+/// With two spaces for each level, but an array of nothing but numbers on one line.
+[[nodiscard]] std::string DumpForPeople(const nlohmann::ordered_json& json);
+
 }  // namespace ptq

@@ -25,7 +25,7 @@ namespace ptq {
 inline constexpr char kMetadataFileName[] = "quantization_metadata.json";
 /// Version of the file's structure (docs/metadata-schema.md): the first number changes when a
 /// reader must change.
-inline constexpr char kMetadataSchemaVersion[] = "1.4";
+inline constexpr char kMetadataSchemaVersion[] = "1.5";
 
 /// The model file that was read. File names only, never paths.
 struct SourceDescription {

@@ -3,13 +3,36 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "ptq/quant/method.h"
 #include "ptq/tensor/activation_levels.h"
 
 namespace ptq {
+
+/// A channel of an activation, and its mean |x|.
+struct SalientChannel {
+  int64_t channel = 0;
+  double mean_abs = 0;
+  bool operator==(const SalientChannel&) const = default;
+};
+
+/// What calibration has seen at a site, and what was tried there.
+struct SiteOutcome {
+  int64_t channels = 0;
+  std::vector<double> mean_abs;     ///< mean |x|: the largest of each of up to 64 runs of channels
+  double median = 0;                ///< of the channels' mean |x|
+  std::vector<SalientChannel> top;  ///< up to 8 channels, the largest first
+  std::vector<ScalingTrial> trials;
+  bool operator==(const SiteOutcome&) const = default;
+};
+/// `mean_abs`: of each channel, [K].
+[[nodiscard]] SiteOutcome SiteOutcomeOf(std::span<const float> mean_abs,
+                                        std::vector<ScalingTrial> trials);
 
 struct Outcome {
   std::string scaling = "none";
@@ -29,7 +52,13 @@ struct Outcome {
   /// they do not, or nothing is known of them. In `loss_after` only where levels are chosen.
   std::optional<double> activation_loss;
   int64_t accuracy_level = -1;  ///< of MatMulNBits; -1: another form
-  std::string note;             ///< why it was rounded to nearest where the method would do more
+  /// Where `loss_after` comes from: what the codes cost without rounded activations, and what those
+  /// would that are nearest on the same grid; absent where a weight was not searched.
+  std::optional<double> weight_loss;
+  std::optional<double> nearest_loss;
+  std::optional<double> propagation_loss;  ///< LinearResult::propagation_loss
+  std::optional<SiteOutcome> site;         ///< of the first of a site's linears
+  std::string note;  ///< why it was rounded to nearest where the method would do more
   int64_t bytes_before = 0;
   int64_t bytes_after = 0;
 
@@ -38,8 +67,12 @@ struct Outcome {
   /// Losses as parts of the energy; nothing where that is none.
   [[nodiscard]] std::optional<double> RelativeLoss() const { return Relative(loss_after); }
   [[nodiscard]] std::optional<double> RelativeLossBefore() const { return Relative(loss_before); }
+  /// Any loss as a part of the energy.
+  [[nodiscard]] std::optional<double> RelativeLoss(const std::optional<double>& loss) const {
+    return loss.has_value() ? Relative(*loss) : std::nullopt;
+  }
   [[nodiscard]] std::optional<double> RelativeActivationLoss() const {
-    return activation_loss.has_value() ? Relative(*activation_loss) : std::nullopt;
+    return RelativeLoss(activation_loss);
   }
 
  private:
@@ -66,6 +99,10 @@ void ForEachField(Visit&& visit) {
   visit("activation_bits", &Outcome::activation_bits, FieldUse::kRecord);
   visit("activation_loss", &Outcome::activation_loss, FieldUse::kRecord);
   visit("accuracy_level", &Outcome::accuracy_level, FieldUse::kRecord);
+  visit("weight_loss", &Outcome::weight_loss, FieldUse::kRecord);
+  visit("nearest_loss", &Outcome::nearest_loss, FieldUse::kRecord);
+  visit("propagation_loss", &Outcome::propagation_loss, FieldUse::kRecord);
+  visit("site", &Outcome::site, FieldUse::kRecord);
   visit("note", &Outcome::note, FieldUse::kRecord);
   visit("bytes_before", &Outcome::bytes_before, FieldUse::kRecord);
   visit("bytes_after", &Outcome::bytes_after, FieldUse::kRecord);

@@ -112,6 +112,14 @@ struct SiteProblem {
   float scale_max = 1e2f;
 };
 
+/// A scaling that was tried at a site, on a sample of the linears' rows.
+struct ScalingTrial {
+  std::string scaling;       ///< "none", "awq" …
+  double alpha = 0;          ///< 0 of none
+  double relative_loss = 0;  ///< by rounding to nearest: of loss / energy the linears' mean
+  bool operator==(const ScalingTrial&) const = default;
+};
+
 struct LinearResult {
   QuantizedMatrix q;        ///< of W · diag(s)
   std::vector<float> bias;  ///< [N] to be added to its outputs; empty: none
@@ -121,6 +129,13 @@ struct LinearResult {
   double energy = 0;    ///< tr(WHWᵀ) (‖W‖² without calibration), to make the losses relative
   double activation_loss = 0;  ///< what rounding the sample costs, made up for all tokens; in
                                ///< `loss` as far as channels are independent, or not at all
+  /// Where `loss` comes from: what the codes cost, without rounded activations, and what those that
+  /// are nearest on the same grid would.
+  double weight_loss = 0;
+  double nearest_loss = 0;
+  /// Of Σ ‖W x − W x̂‖², the errors of earlier layers: what correcting the weights took back.
+  /// Absent where none were corrected.
+  std::optional<double> propagation_loss = {};
 };
 
 struct SiteResult {
@@ -129,6 +144,7 @@ struct SiteResult {
   double alpha = 0;
   std::vector<LinearResult> linears;
   std::optional<ActivationLevels> levels;  ///< of x / s, where they are to be found
+  std::vector<ScalingTrial> trials;        ///< none first; empty where no scale was searched
 };
 
 /// Quantizes every linear of a site by a method: the scaling is found for all of them together,

@@ -93,7 +93,7 @@ void Assemble(DirectoryModels& models, const Recipe& recipe, const fs::path& sta
                      {"sidecars", sidecars.copied},
                      {"left_out", ToJson(sidecars.left_out)},
                      {"files", ToJson(SizesOf(staged, names))}};
-  WriteFile(staged / kMetadataFileName, DumpJson(report.metadata, 2) + "\n");
+  WriteFile(staged / kMetadataFileName, DumpForPeople(report.metadata) + "\n");
 }
 
 }  // namespace ptq

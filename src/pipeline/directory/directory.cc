@@ -146,7 +146,7 @@ DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
     if (options.judge) {
       report.gate = options.judge(staged.path(), report.metadata);
       report.metadata["gate"] = ToJson(*report.gate);
-      WriteFile(staged.path() / kMetadataFileName, DumpJson(report.metadata, 2) + "\n");
+      WriteFile(staged.path() / kMetadataFileName, DumpForPeople(report.metadata) + "\n");
     }
   } catch (...) {
     (void)KeepProgress(staged);

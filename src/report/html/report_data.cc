@@ -220,10 +220,10 @@ class Collector {
         seen.update(site["salience"]);
         salience.push_back(std::move(seen));
       }
-      if (site.contains("alphas") && !site["alphas"].empty()) {
+      if (site.contains("trials") && !site["trials"].empty()) {
         named["scaling"] = site.value("scaling", Json());
         named["alpha"] = site.value("alpha", Json());
-        named["curve"] = site["alphas"];
+        named["trials"] = site["trials"];
         alpha.push_back(std::move(named));
       }
     }

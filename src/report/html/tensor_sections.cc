@@ -69,28 +69,24 @@ Json TensorRow(const Json& tensor) {
 
 /// A line for each scaling that was tried at a site, and the point that was chosen.
 Json AlphaCurve(const Json& site) {
-  std::map<std::string, ChartSeries> lines;
-  for (const Json& tried : site["curve"]) {
-    const auto scaling = tried.at("scaling").get<std::string>();
-    ChartSeries& line = lines[scaling];
-    line.points.push_back({NumberOr(tried, "alpha", 0), NumberOr(tried, "relative_loss", NAN), ""});
-  }
   std::vector<ChartSeries> series;
   std::optional<ChartPoint> chosen;
   const std::string kept = CellText(site.value("scaling", Json()));
-  for (auto& [scaling, line] : lines) {
-    if (scaling == "none") {
-      if (kept == "none") chosen = line.points.front();
-      continue;
-    }
-    line.colour = scaling == kept || series.empty() ? "main" : "other";
-    if (scaling == kept) {
-      for (const ChartPoint& point : line.points) {
-        if (std::abs(point.x - NumberOr(site, "alpha", -1)) < 1e-9) chosen = point;
+  const double alpha = NumberOr(site, "alpha", 0);
+  for (const Json& tried : site["trials"]) {
+    const std::string scaling = CellText(tried.at("scaling"));
+    ChartSeries line = {scaling, scaling == kept ? "main" : "other", {}};
+    for (size_t i = 0; i < tried.at("alpha").size(); ++i) {
+      const Json& loss = tried.at("relative_loss").at(i);
+      if (!loss.is_number()) continue;
+      line.points.push_back({tried["alpha"][i].get<double>(), loss.get<double>(), ""});
+      if (scaling == kept && std::abs(line.points.back().x - alpha) < 1e-9) {
+        chosen = line.points.back();
       }
     }
     series.push_back(std::move(line));
   }
+  if (series.size() < 2) return nullptr;
   return Curve(series, chosen, "loss over alpha, " + kept + " was kept");
 }
 

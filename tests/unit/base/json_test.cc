@@ -23,5 +23,14 @@ TEST(Json, ReplacesWhatIsNoUtf8) {
   EXPECT_EQ(DumpJson(nlohmann::json("a\xff")), "\"a\xef\xbf\xbd\"");
 }
 
+TEST(Json, ForPeopleHasNumbersOnOneLine) {
+  const std::string text =
+      "{\n  \"b\": [1, 2.5, null],\n  \"a\": [],\n  \"c\": [\n    \"x, y\",\n    [3]\n  ],\n"
+      "  \"d\": {\n    \"\\\"\": {}\n  }\n}";
+  const auto json = ParseJson<nlohmann::ordered_json>(text);
+  ASSERT_FALSE(json.is_discarded());
+  EXPECT_EQ(DumpForPeople(json), text);
+}
+
 }  // namespace
 }  // namespace ptq

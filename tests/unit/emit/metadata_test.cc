@@ -52,9 +52,12 @@ Metadata Example() {
   return metadata;
 }
 
+/// But for those that only results of some recipes have.
 std::vector<std::string> Keys(const Json& object) {
   std::vector<std::string> keys;
-  for (const auto& [key, value] : object.items()) keys.push_back(key);
+  for (const auto& [key, value] : object.items()) {
+    if (key != "gate" && key != "model_card") keys.push_back(key);
+  }
   return keys;
 }
 

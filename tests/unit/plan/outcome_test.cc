@@ -23,6 +23,10 @@ Outcome Scaled() {
   outcome.activation_loss = 0.5;
   outcome.accuracy_level = 4;
   outcome.activation_bits = 16;
+  outcome.weight_loss = 1.0 / 7;
+  outcome.nearest_loss = 1.0 / 9;
+  outcome.propagation_loss = 0.25;
+  outcome.site = SiteOutcome{3, {0.1, 0.2}, 0.15, {{2, 0.2}}, {{"awq", 0.5, 1.0 / 3}}};
   outcome.note = "why";
   outcome.bytes_before = 7;
   outcome.bytes_after = 5;
@@ -39,7 +43,7 @@ TEST(Outcome, SurvivesABinaryRecordWithEveryField) {
     EXPECT_NE(Scaled().*field, Outcome().*field) << name << " is not tested";
     ++fields;
   });
-  EXPECT_EQ(fields, 16u);
+  EXPECT_EQ(fields, 20u);
   EXPECT_EQ(nlohmann::json(Outcome()).get<Outcome>().alpha, std::nullopt);
 }
 
@@ -60,6 +64,25 @@ TEST(Outcome, ShowsLossesRelativeToTheEnergyAndNothingThatIsNoNumber) {
   EXPECT_EQ(Scaled().RelativeLossBefore(), 0.5);
   EXPECT_EQ(Scaled().RelativeActivationLoss(), 0.0625);
   EXPECT_EQ(Outcome().RelativeActivationLoss(), std::nullopt);
+}
+
+TEST(Outcome, OfASiteKeepsWhatStandsOut) {
+  std::vector<float> mean_abs(1000);
+  for (size_t i = 0; i < mean_abs.size(); ++i) mean_abs[i] = float(i % 10) + 1;
+  mean_abs[437] = 100;
+  const SiteOutcome site = SiteOutcomeOf(mean_abs, {});
+  EXPECT_EQ(site.channels, 1000);
+  ASSERT_EQ(site.mean_abs.size(), 64u);
+  for (size_t bin = 0; bin < 64; ++bin) {  // every run of 15 or 16 channels has a 10
+    const bool outlier = bin * 1000 / 64 <= 437 && 437 < (bin + 1) * 1000 / 64;
+    EXPECT_EQ(site.mean_abs[bin], outlier ? 100 : 10) << bin;
+  }
+  EXPECT_EQ(site.median, 6);
+  ASSERT_EQ(site.top.size(), 8u);
+  EXPECT_EQ(site.top[0], (SalientChannel{437, 100}));
+  EXPECT_EQ(site.top[1], (SalientChannel{9, 10}));  // of equal ones the first
+  EXPECT_EQ(SiteOutcomeOf(std::vector<float>{3, 1}, {}).mean_abs, (std::vector<double>{3, 1}));
+  EXPECT_TRUE(SiteOutcomeOf({}, {}).mean_abs.empty());
 }
 
 }  // namespace

@@ -67,6 +67,31 @@ TEST(Correction, LowersTheErrorOfTheOutputsItWasMadeFrom) {
   }
 }
 
+TEST(Correction, GainsTheDifferenceOfTheErrors) {
+  for (uint32_t seed = 0; seed < 10; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random(seed);
+    const int64_t k = 1 + int64_t(random() % 40);
+    const int64_t tokens = 1 + int64_t(random() % 200);
+    const Values x = CorrelatedInputs(random, tokens, k);
+    Values x_hat = x;
+    const Values noise = Normal(random, tokens * k, 0.3f);
+    for (size_t i = 0; i < x.size(); ++i) x_hat[i] = 0.8f * x[i] + noise[i];
+    Layer layer;
+    layer.k = k;
+    layer.Observe(x, x_hat);
+    const Values w = Normal(random, 6 * k);
+    const Correction correction(layer.gram, layer.cross, k, tokens);
+    const Values corrected = correction.Apply(MatrixRows(w, k));
+    const Dense wanted = DenseRows(x, k) * DenseRows(w, k).transpose();
+    const Dense before = DenseRows(x_hat, k) * DenseRows(w, k).transpose() - wanted;
+    const Dense after = DenseRows(x_hat, k) * DenseRows(corrected, k).transpose() - wanted;
+    const double expected = before.squaredNorm() - after.squaredNorm();
+    EXPECT_NEAR(correction.Gain(GramView(layer.gram, k), MatrixRows(w, k), corrected), expected,
+                1e-3 * expected + 1e-6 * before.squaredNorm());
+  }
+}
+
 /// Where x̂ = A x is white, W* moves all the way to W A⁻¹ but for the ridge: 1 of 1.1.
 TEST(Correction, NearlyUndoesALinearMap) {
   std::mt19937 random(81);

@@ -77,5 +77,59 @@ TEST(Loss, OfAScaledSiteIsInTheCoordinatesOfTheOriginalWeight) {
   EXPECT_NEAR(site.linears[0].loss, loss, 1e-4 * loss);
 }
 
+/// The codes that are nearest on the grid of a result, found one by one.
+QuantizedMatrix NearestOnGrid(QuantizedMatrix q, const Values& w, const Values& s) {
+  for (int64_t i = 0; i < q.n * q.k; ++i) {
+    const auto g = size_t(i / q.k * q.spec.GroupsFor(q.k) + i % q.k / q.spec.GroupSizeFor(q.k));
+    const double target =
+        double(w[size_t(i)]) * (s.empty() ? 1.0 : double(s[size_t(i % q.k)])) / double(q.scales[g]);
+    double best = std::numeric_limits<double>::infinity();
+    for (int code = 0; code < q.spec.levels(); ++code) {
+      const double distance = std::abs(double(q.spec.Level(code, q.zero_points[g])) - target);
+      if (distance < best) q.codes[size_t(i)] = uint8_t(code);
+      best = std::min(best, distance);
+    }
+  }
+  return q;
+}
+
+TEST(Loss, IsSplitIntoThatOfTheGridAndThatOfTheRounding) {
+  for (const char* const rounding : {"nearest", "descent"}) {
+    for (const char* const scaling : {"none", "awq"}) {
+      SCOPED_TRACE(std::string(rounding) + " " + scaling);
+      std::mt19937 random(17);
+      Layer layer = Correlated(random, 64, 400);
+      layer.Add(Normal(random, 40 * 64), Spec(3, 32, true));
+      const SiteResult site = QuantizeSite(layer.Problem(), Pieces(scaling, "minmax", rounding));
+      const LinearResult& result = site.linears[0];
+      const Values& w = layer.weights[0];
+      const QuantizedMatrix nearest = NearestOnGrid(result.q, w, site.scale);
+      const double loss = NaiveLoss(Effective(nearest, site.scale), w, layer.gram, 64);
+      EXPECT_NEAR(result.nearest_loss, loss, 1e-3 * loss);
+      EXPECT_NEAR(result.weight_loss, result.loss, 1e-6 * result.loss);
+      if (std::string(rounding) == "descent") {
+        EXPECT_LT(result.weight_loss, 0.9 * result.nearest_loss);
+      } else {
+        EXPECT_EQ(result.weight_loss, result.nearest_loss);
+      }
+    }
+  }
+}
+
+TEST(Loss, OfTriedScalingsIncludesNone) {
+  std::mt19937 random(18);
+  Layer layer = Correlated(random, 64, 400);
+  layer.Add(Normal(random, 16 * 64), Spec(4, 32, true));  // as many rows as are looked at
+  const SiteResult site = QuantizeSite(layer.Problem(), Pieces("awq", "minmax"));
+  ASSERT_EQ(site.trials.size(), 21u);
+  EXPECT_EQ(site.trials[0].scaling, "none");
+  const LinearResult plain = QuantizeSite(layer.Problem(), Pieces("none", "minmax")).linears[0];
+  const Values& w = layer.weights[0];
+  const double loss = NaiveLoss(Effective(plain.q, {}), w, layer.gram, 64);
+  const double energy = NaiveLoss(std::vector<double>(w.size(), 0.0), w, layer.gram, 64);
+  EXPECT_NEAR(site.trials[0].relative_loss, loss / energy, 1e-3 * loss / energy);
+  EXPECT_TRUE(QuantizeSite(layer.Problem(), Pieces("none", "minmax")).trials.empty());
+}
+
 }  // namespace
 }  // namespace ptq::testing
