@@ -19,6 +19,7 @@
 #include "ptq/pipeline/directory.h"
 #include "ptq/pipeline/single_file.h"
 #include "ptq/report/directory_report.h"
+#include "ptq/report/model_card_page.h"
 #include "ptq/report/report.h"
 #include "ptq/report/run_json.h"
 #include "ptq/report/run_report.h"
@@ -47,6 +48,7 @@ class RunCommand : public Command {
         ->type_name("SECONDS")
         ->default_str("2");
     AddReportOption(app, report_file_);
+    AddCardOptions(app);
     AddCiOptions(app, ci_files_);
     app.option_defaults()->group("Run control");
     app.add_flag("--json", json_, "Print JSON instead of text");
@@ -65,6 +67,7 @@ class RunCommand : public Command {
     CheckForms(recipe_);  // needs no model
     if (options_.force) recipe_.overwrite = true;
     SettlePaths(recipe_, global.ranks);
+    SettleCard();
     if (global.ranks.is_root()) {
       CheckReportFile(report_file_, FilesRead(), FilesWritten());
       CheckCiFiles(ci_files_, FilesRead());
@@ -89,6 +92,36 @@ class RunCommand : public Command {
       if (global.ranks.is_root()) WriteCi(ci_files_, CiDocument(error, recipe_));
       throw;
     }
+  }
+
+  void AddCardOptions(CLI::App& app) {
+    auto* const card =
+        app.add_option("--model-card", options_.card,
+                       "Also write a Hugging Face model card among the files of the result, as "
+                       "README.md")
+            ->type_name("NAME");
+    app.add_option("--model-card-template", card_.template_source,
+                   "A template of your own for it (docs/reports.md)")
+        ->type_name(kFileType)
+        ->needs(card);
+  }
+
+  /// The card is a file of the result like the others.
+  void SettleCard() {
+    if (options_.card.empty()) return;
+    const std::filesystem::path name = options_.card;
+    if (name != name.filename() || name.extension() != ".md") {
+      throw UsageError("--model-card: '" + options_.card +
+                       "' is not the name of a Markdown file in the result, such as README.md");
+    }
+    if (IsSingleFile(recipe_.destination)) {
+      throw UsageError("--model-card is a file beside the model; give a directory as --dst");
+    }
+    card_.source = recipe_.source;
+    CheckCard(card_);
+    options_.write_card = [this](const auto& result, const Json& metadata) {
+      return ModelCard(card_, result, metadata);
+    };
   }
 
   /// What a report must not replace: the models, and what is read besides.
@@ -161,6 +194,7 @@ class RunCommand : public Command {
   bool dry_run_ = false;
   RunOptions options_;
   std::filesystem::path report_file_;
+  CardRequest card_;
   CiFiles ci_files_;
   bool json_ = false;
 };

@@ -227,6 +227,7 @@ Json ToJson(const Metadata& metadata) {
             {"notes", metadata.notes},
             {"verification", VerificationJson(metadata.verification)}};
   if (metadata.gate.has_value()) json["gate"] = ToJson(*metadata.gate);
+  if (!metadata.model_card.empty()) json["model_card"] = metadata.model_card;
   return json;
 }
 

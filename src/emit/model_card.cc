@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ptq/emit/metadata.h"
+#include "ptq/emit/model_card.h"
 
 namespace ptq {
 namespace {
@@ -132,6 +133,31 @@ std::string QuantizedCard(const std::string& card, const std::string& base_model
     if (!gap) text += newline;
   }
   for (size_t i = front; i < lines.size(); ++i) text += lines[i];
+  return text;
+}
+
+std::string FrontMatterWith(const std::string& card,
+                            const std::vector<std::pair<std::string, std::string>>& defaults) {
+  std::vector<std::string> lines = Lines(card);
+  size_t front = FrontMatterLines(lines);
+  lines.resize(front);
+  if (front == 0) {
+    lines = {std::string(kFence) + "\n", std::string(kFence) + "\n"};
+    front = 2;
+  }
+  if (!lines.back().ends_with('\n')) lines.back() += '\n';
+  for (const auto& [key, entry] : defaults) {
+    if (!HasValue(lines, front, key)) SetKey(lines, front, key, entry + "\n");
+  }
+  std::string text;
+  for (const std::string& line : lines) text += line;
+  return text;
+}
+
+std::string BodyOfCard(const std::string& card) {
+  const std::vector<std::string> lines = Lines(card);
+  std::string text;
+  for (size_t i = FrontMatterLines(lines); i < lines.size(); ++i) text += lines[i];
   return text;
 }
 

@@ -17,6 +17,7 @@
 #include "ptq/base/json.h"
 #include "ptq/base/links.h"
 #include "ptq/emit/metadata.h"
+#include "ptq/emit/model_card.h"
 
 namespace ptq {
 namespace {
@@ -225,19 +226,6 @@ bool IsHubId(const std::string& text) {
          });
 }
 
-/// What the Hub calls the source; empty where nothing tells.
-std::string HubIdOf(const fs::path& root) {
-  if (const auto cached = FindCachedRepository(root); cached && IsHubId(cached->id)) {
-    return cached->id;
-  }
-  std::error_code error;
-  if (!fs::is_regular_file(root / "config.json", error)) return "";
-  const auto config = ParseJson<nlohmann::json>(ReadTextFile(root / "config.json"));
-  if (!config.is_object() || !config.contains("_name_or_path")) return "";
-  const auto& name = config["_name_or_path"];
-  return name.is_string() && IsHubId(name.get<std::string>()) ? name.get<std::string>() : "";
-}
-
 bool IsModelCard(const fs::path& relative) {
   const std::string name = relative.generic_string();
   return name == "README.md" || name == "readme.md" || name == "Readme.md";
@@ -291,6 +279,18 @@ Sidecars CopyAll(const SourceFiles& source, const fs::path& destination,
 }
 
 }  // namespace
+
+std::string HubIdOf(const fs::path& root) {
+  if (const auto cached = FindCachedRepository(root); cached && IsHubId(cached->id)) {
+    return cached->id;
+  }
+  std::error_code error;
+  if (!fs::is_regular_file(root / "config.json", error)) return "";
+  const auto config = ParseJson<nlohmann::json>(ReadTextFile(root / "config.json"));
+  if (!config.is_object() || !config.contains("_name_or_path")) return "";
+  const auto& name = config["_name_or_path"];
+  return name.is_string() && IsHubId(name.get<std::string>()) ? name.get<std::string>() : "";
+}
 
 void SaySidecars(const Sidecars& sidecars) {
   if (!sidecars.copied.empty()) {

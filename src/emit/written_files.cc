@@ -1,6 +1,7 @@
 // Lists what a run wrote, and reads that list.
 #include "ptq/emit/written_files.h"
 
+#include <algorithm>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -60,6 +61,16 @@ std::vector<WrittenFile> SizesOf(const fs::path& directory, std::span<const fs::
     if (!error) files.push_back({name, static_cast<int64_t>(bytes)});
   }
   return files;
+}
+
+void Relist(const fs::path& directory, const fs::path& name, std::vector<WrittenFile>& files) {
+  const WrittenFile now = SizesOf(directory, std::span(&name, 1)).at(0);
+  const auto known = std::ranges::find(files, name, &WrittenFile::name);
+  if (known != files.end()) {
+    *known = now;
+  } else {
+    files.push_back(now);
+  }
 }
 
 Json ToJson(std::span<const WrittenFile> files) {

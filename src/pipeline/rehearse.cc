@@ -87,7 +87,8 @@ RunReport RehearseRun(const Recipe& recipe, const RunOptions& options, Ranks& ra
   context.inputs = InputsOf(companions, 0);
   RunReport report = StartReport(source, recipe, context);
   CheckModelFiles(source.model, report.destination);
-  if (!options.force && !StagedDirectory::IsUnfinished(destination, replacement) &&
+  if (!options.force && HasCard(destination, options) &&
+      !StagedDirectory::IsUnfinished(destination, replacement) &&
       IsUpToDate(recipe, source, context, options.earlier_file, report)) {
     report.notes.emplace_back(kUpToDateNote);
   } else {

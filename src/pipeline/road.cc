@@ -20,6 +20,7 @@
 
 #include "ptq/base/disk.h"
 #include "ptq/base/error.h"
+#include "ptq/base/file.h"
 #include "ptq/base/format.h"
 #include "ptq/base/interrupt.h"
 #include "ptq/base/memory.h"
@@ -72,7 +73,7 @@ class Road {
         source_(source),
         report_(report),
         resumes_(options.resume),
-        judge_(options.judge),
+        options_(options),
         files_(FilesOf(recipe, source, report.plan, context)),
         staged_(report.destination, ReplacementOf(recipe), TakesOver(report.destination, options)),
         output_(source.graph, report.plan, staged_.path(), files_),
@@ -89,6 +90,7 @@ class Road {
       Write();
       Verify();
       Judge();
+      WriteCard();
       WriteMetadata(metadata_, staged_.path());
     } catch (const QualityError&) {
       staged_.Keep(false);  // it would be no better the next time
@@ -333,8 +335,17 @@ class Road {
 
   /// Of several models, the whole directory is judged.
   void Judge() {
-    if (!judge_ || context_.is_part) return;
-    report_.gate = metadata_.gate = judge_(staged_.path() / files_.model, ToJson(metadata_));
+    if (!options_.judge || context_.is_part) return;
+    report_.gate = metadata_.gate =
+        options_.judge(staged_.path() / files_.model, ToJson(metadata_));
+  }
+
+  void WriteCard() {
+    if (options_.card.empty() || context_.is_part) return;
+    WriteFile(staged_.path() / options_.card,
+              options_.write_card(staged_.path(), ToJson(metadata_)));
+    metadata_.model_card = options_.card;
+    Relist(staged_.path(), options_.card, metadata_.files);
   }
 
   const Recipe& recipe_;
@@ -342,7 +353,7 @@ class Road {
   Source& source_;
   RunReport& report_;
   const bool resumes_;
-  const decltype(RunOptions::judge)& judge_;
+  const RunOptions& options_;
   const OutputFiles files_;
   StagedDirectory staged_;
   OutputModel output_;

@@ -299,7 +299,7 @@ RunReport Run(const Recipe& recipe, const RunOptions& options, Ranks& ranks) {
   RunReport report = StartReport(companions.source(0), recipe, context);
   if (ranks.is_root()) CheckModelFiles(companions.source(0).model, report.destination);
   report.timings.read = read;
-  if (!options.force &&
+  if (!options.force && HasCard(report.destination, options) &&
       FindsUpToDate(recipe, companions.source(0), context, options.earlier_file, ranks, report)) {
     return report;
   }

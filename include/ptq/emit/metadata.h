@@ -80,6 +80,7 @@ struct Metadata {
   std::vector<std::string> notes;          ///< what a reader should know, one sentence each
   std::optional<VerificationMetadata> verification;
   std::optional<GateReport> gate;  ///< of a recipe with gates
+  std::string model_card;          ///< file name of a card that the run wrote; empty: none
 };
 
 /// A table or a constant: what it is, and what it becomes. Of one that becomes codes also which,

@@ -16,6 +16,10 @@ namespace ptq {
 [[nodiscard]] std::vector<WrittenFile> SizesOf(const std::filesystem::path& directory,
                                                std::span<const std::filesystem::path> names);
 
+/// Enters a file that was written once more, or as the last one.
+void Relist(const std::filesystem::path& directory, const std::filesystem::path& name,
+            std::vector<WrittenFile>& files);
+
 /// The entry `files` of the metadata: `[{"file": "model.onnx", "bytes": 1234}, …]`.
 [[nodiscard]] nlohmann::ordered_json ToJson(std::span<const WrittenFile> files);
 

@@ -86,6 +86,12 @@ struct RunOptions {
   std::function<GateReport(const std::filesystem::path& result,
                            const nlohmann::ordered_json& metadata)>
       judge = {};
+  /// The name of a model card among the result's files, empty for none, and what it says of the
+  /// complete result. A result without it is not up to date.
+  std::string card = {};
+  std::function<std::string(const std::filesystem::path& result,
+                            const nlohmann::ordered_json& metadata)>
+      write_card = {};
 };
 
 /// A run without its work (--dry-run): the plan, and the error that the run would begin with, if

@@ -87,6 +87,12 @@ std::vector<std::string> CacheSampleChanges(const Json& then, const Recipe& reci
 
 }  // namespace
 
+bool HasCard(const fs::path& destination, const RunOptions& options) {
+  if (options.card.empty()) return true;
+  const auto result = FinishedResult::Find(destination);
+  return result.has_value() && result->metadata().value("model_card", "") == options.card;
+}
+
 std::optional<FinishedResult> FinishedResult::Find(const fs::path& destination) {
   return FindBeside(destination / kMetadataFileName);
 }

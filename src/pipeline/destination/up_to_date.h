@@ -22,6 +22,9 @@ namespace ptq {
 inline constexpr char kUpToDateNote[] =
     "up to date: a run leaves what is there as it is (--force makes it again)";
 
+/// Whether a result has the model card that the options ask for, if they do.
+[[nodiscard]] bool HasCard(const std::filesystem::path& destination, const RunOptions& options);
+
 /// A result of this program, by its metadata.
 class FinishedResult {
  public:

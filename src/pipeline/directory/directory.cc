@@ -22,6 +22,7 @@
 #include "ptq/base/progress.h"
 #include "ptq/base/staged_directory.h"
 #include "ptq/emit/metadata.h"
+#include "ptq/emit/written_files.h"
 
 namespace ptq {
 namespace {
@@ -117,7 +118,7 @@ DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
   DirectoryReport report;
   report.destination = DestinationOf(recipe);
   CheckDestinationOrResult(recipe, report.destination, Touch::kUnfinished);
-  if (!options.force) {
+  if (!options.force && HasCard(report.destination, options)) {
     if (auto found = FindUpToDateDirectory(recipe, report.destination)) return std::move(*found);
   }
   const bool resumes =
@@ -148,6 +149,15 @@ DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
       report.metadata["gate"] = ToJson(*report.gate);
       WriteFile(staged.path() / kMetadataFileName, DumpForPeople(report.metadata) + "\n");
     }
+    if (!options.card.empty()) {
+      WriteFile(staged.path() / options.card, options.write_card(staged.path(), report.metadata));
+      auto files = WrittenFiles(staged.path()).value_or(std::vector<WrittenFile>());
+      std::erase_if(files, [](const WrittenFile& file) { return file.name == kMetadataFileName; });
+      Relist(staged.path(), options.card, files);
+      report.metadata["files"] = ToJson(files);
+      report.metadata["model_card"] = options.card;
+      WriteFile(staged.path() / kMetadataFileName, DumpForPeople(report.metadata) + "\n");
+    }
   } catch (...) {
     (void)KeepProgress(staged);
     throw;
@@ -165,7 +175,8 @@ std::vector<std::pair<std::string, RunReport>> RehearseDirectory(const Recipe& r
   CheckDestinationOrResult(recipe, destination, Touch::kNothing);
   const fs::path staged = StagedDirectory::PathFor(destination);
   const bool resumes = !options.restart && HasProgress(staged);
-  const bool done = !options.force && !StagedDirectory::IsUnfinished(destination, replacement) &&
+  const bool done = !options.force && HasCard(destination, options) &&
+                    !StagedDirectory::IsUnfinished(destination, replacement) &&
                     FindUpToDateDirectory(recipe, destination).has_value();
   if (!done) StagedDirectory::Check(destination, replacement, resumes);
   DirectoryModels models(recipe, {});

@@ -10,5 +10,6 @@ namespace ptq {
 [[nodiscard]] std::string_view ReportCharts();
 [[nodiscard]] std::string_view ReportStyle();
 [[nodiscard]] std::string_view ReportScript();
+[[nodiscard]] std::string_view CardTemplate();
 
 }  // namespace ptq

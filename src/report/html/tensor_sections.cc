@@ -51,19 +51,19 @@ Json TensorRow(const Json& tensor) {
       nearest > 0 && tensor["relative_loss"].is_number() ? Json(1 - loss / nearest) : Json(nullptr);
   const std::string scaling = CellText(tensor.value("scaling", Json()));
   return {name,
-          CellText(tensor["kind"]),
-          Json{{"text", CellText(tensor["n"]) + " × " + CellText(tensor["k"])},
-               {"sort", tensor["n"].get<double>() * tensor["k"].get<double>()}},
           FormOfTensor(tensor),
           PlainCell(tensor["bits"]),
           PlainCell(tensor["group_size"]),
-          scaling,
-          PlainCell(tensor["alpha"]),
           PercentCell(tensor["relative_loss"]),
           PercentCell(tensor["relative_loss_rtn"]),
           PercentCell(gain),
+          scaling,
+          PlainCell(tensor["alpha"]),
           BytesCell(tensor["bytes_before"]),
           BytesCell(tensor["bytes_after"]),
+          Json{{"text", CellText(tensor["n"]) + " × " + CellText(tensor["k"])},
+               {"sort", tensor["n"].get<double>() * tensor["k"].get<double>()}},
+          CellText(tensor["kind"]),
           CellText(tensor["reason"])};
 }
 
@@ -75,7 +75,7 @@ Json AlphaCurve(const Json& site) {
   const double alpha = NumberOr(site, "alpha", 0);
   for (const Json& tried : site["trials"]) {
     const std::string scaling = CellText(tried.at("scaling"));
-    ChartSeries line = {scaling, scaling == kept ? "main" : "other", {}};
+    ChartSeries line = {scaling, series.size() < 2 ? "main" : "third", {}};  // none is a point
     for (size_t i = 0; i < tried.at("alpha").size(); ++i) {
       const Json& loss = tried.at("relative_loss").at(i);
       if (!loss.is_number()) continue;
@@ -93,7 +93,7 @@ Json AlphaCurve(const Json& site) {
 std::string TopChannels(const Json& site) {
   std::string text;
   for (const Json& top : site.value("top_channels", Json::array())) {
-    if (text.size() > 24) break;
+    if (text.size() > 12) break;
     text += (text.empty() ? "" : ", ") + CellText(top.at("channel"));
   }
   return text;
@@ -125,18 +125,18 @@ Json TensorsSection(const Json& document) {
   Json table =
       TableBlock("tensors-table", "What became of every tensor",
                  {{"Name"},
-                  {"Kind", false, true, "The part of a layer"},
-                  {"N × K", true, false, "Outputs and inputs"},
                   {"Form", false, true, "The operators that hold the codes, or what was kept"},
                   {"Bits", true, true},
                   {"Group", true, false, "Weights that share a scale; 0: a whole row"},
-                  {"Scaling", false, true},
-                  {"Alpha", true, false, "Exponent of the scaling"},
                   {"Error", true, false, "Part of the output's energy that is lost"},
                   {"Nearest", true, false, "The same by rounding to nearest"},
                   {"Gain", true, false, "How much less is lost than by rounding to nearest"},
+                  {"Scaling", false, true},
+                  {"Alpha", true, false, "Exponent of the scaling"},
                   {"Before", true},
                   {"After", true, false, "0: it shares the bytes of an equal tensor"},
+                  {"N × K", true, false, "Outputs and inputs"},
+                  {"Kind", false, true, "The part of a layer"},
                   {"Reason"}});
   const std::vector<size_t> listed = Worst(tensors, kMostRows, "relative_loss");
   for (const size_t i : listed) table["rows"].push_back(TensorRow(tensors[i]));
