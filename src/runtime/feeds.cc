@@ -189,17 +189,35 @@ Tensor Mask(const Shape& shape, int64_t length) {
   return Tensor::From<int64_t>(shape, mask);
 }
 
-/// The output that an input of past states takes with the next token.
-ValueId PresentOf(const Graph& graph, const std::string& past) {
-  for (const char* word : {"past_key_values", "past"}) {
-    const size_t at = past.find(word);
+/// Names that exporters give to what an input of past states takes with the next token.
+std::vector<std::string> NamesOfPresent(const std::string& past) {
+  std::vector<std::string> names;
+  for (const std::string_view word : {"past_key_values", "past", "_in"}) {
+    const size_t at = past.rfind(word);
     if (at == std::string::npos) continue;
-    for (const char* other : {"present", "present_key_values"}) {
-      const ValueId id = graph.Find(std::string(past).replace(at, std::string(word).size(), other));
-      if (id != kNoValue && graph.value(id).graph_output) return id;
+    for (const char* other : {"present", "present_key_values", "_out"}) {
+      names.push_back(std::string(past).replace(at, word.size(), other));
     }
   }
+  for (const char* before : {"present_", "new_", "next_", "out_", "output_"}) {
+    names.push_back(before + past);
+  }
+  for (const char* behind : {"_out", "_new", "_next"}) names.push_back(past + behind);
+  return names;
+}
+
+/// The output that an input of past states takes with the next token.
+ValueId PresentOf(const Graph& graph, const std::string& past) {
+  for (const std::string& name : NamesOfPresent(past)) {
+    const ValueId id = graph.Find(name);
+    if (id != kNoValue && graph.value(id).graph_output) return id;
+  }
   return kNoValue;
+}
+
+/// Of floats for each token, which another model makes of the token ids.
+bool IsMadeOfTokens(const std::string& name) {
+  return name == "inputs_embeds" || name == "per_layer_inputs";
 }
 
 Tensor MakeInput(const Graph& graph, ValueId id, const FeedHints& hints,
@@ -309,8 +327,9 @@ std::vector<Continuation> Continuations(const Graph& graph) {
     const Shape shape = graph.DeclaredType(id).shape.value_or(Shape{-1, -1});
     const bool by_token = role == Role::kIds || role == Role::kMask;
     const bool fixed = by_token && (shape.size() != 2 || shape[1] >= 0);
-    const bool number = role == Role::kZeros && shape.size() != 2;
-    if (fixed || number || role == Role::kUnknown) {
+    // How many logits to keep, 0: all, stays what it is.
+    const bool number = role == Role::kZeros && shape.size() != 2 && !Contains(name, "to_keep");
+    if (fixed || number || (role == Role::kUnknown && !IsMadeOfTokens(name))) {
       throw UnsupportedError("tokens cannot be fed in steps: the input '" + name +
                              "' is not known to grow with each of them");
     }

@@ -15,7 +15,14 @@ from eval_language import (  # noqa: E402
     convolution_decoder,
     last_token_only,
 )
-from quantize_cli import QUANTIZE, REPOSITORY, quantized, run_session, session  # noqa: E402
+from quantize_cli import (  # noqa: E402
+    QUANTIZE,
+    REPOSITORY,
+    quantized,
+    run_session,
+    session,
+    summarize,
+)
 from small_models import VOCABULARY, save, word_tokenizer  # noqa: E402
 
 DEMO = REPOSITORY / "data" / "demo"
@@ -109,6 +116,24 @@ def test_what_is_cut_is_counted(tmp_path):
     found = evaluated(source, "--text", ids, "--seq-len", 16)
     assert found["cut"] == {"texts": 2, "tokens": 34 + 17}
     assert found["tokens"] == 15 + 15 + 2 + 15
+
+
+def test_rounded_activations_cost_what_they_cost_in_onnx_runtime(tmp_path):
+    """Accuracy level 4 makes the runtime round activations to 8 bits by blocks."""
+    quantized(DEMO, tmp_path / "out", "--method", "rtn", "--bits", 4, "--group-size", 32,
+              "--accuracy-level", 4)  # fmt: skip
+    tokenizer = tokenizers.Tokenizer.from_file(str(DEMO / "tokenizer.json"))
+    texts = (DEMO / "heldout.txt").read_text(encoding="utf-8").split("\n\n")[:8]
+    rows = [tokenizer.encode(text.strip("\n")).ids[:128] for text in texts if text.strip()]
+    ids = write_ids(tmp_path / "ids.npz", rows)
+    found = evaluated(tmp_path / "out", "--against", DEMO, "--text", ids)
+    own, other = (session(m / "model.onnx") for m in (tmp_path / "out", DEMO))
+    sums = LanguageSums()
+    for row in rows:
+        sums.add(*(logits_of(s, row)[:-1] for s in (own, other)), row[1:])
+    expected = sums.figures()["kl"]
+    summarize("accuracy level 4", f"KL {found['kl']:.6f}, in ONNX Runtime {expected:.6f}")
+    assert found["kl"] == pytest.approx(expected, rel=0.02)
 
 
 # ---- Logits of the last token -------------------------------------------------------------------

@@ -74,7 +74,7 @@ Json TruthOf(const Example& example) {
   return nullptr;
 }
 
-std::optional<double> NumberOf(const Json& truth) {
+std::optional<double> TruthNumber(const Json& truth) {
   if (truth.is_number()) return truth.get<double>();
   if (truth.is_boolean()) return truth.get<bool>() ? 1 : 0;
   if (!truth.is_string()) return std::nullopt;
@@ -206,7 +206,7 @@ class ExampleTexts {
       const Json known = TruthOf(example);
       if (known.is_null())
         throw InputError(example.where + ": no label, which the first entry has");
-      const auto number = NumberOf(known);
+      const auto number = TruthNumber(known);
       if (number.has_value()) truth.gold.push_back(*number);
       const auto named = known.is_string() ? classes.find(known.get<std::string>()) : classes.end();
       if (named != classes.end()) {
@@ -238,7 +238,7 @@ class ExampleTexts {
       const auto query = size_t(NumberIn(queries_, query_numbers, Need(example, names[0])));
       relevant.resize(queries_.size());
       candidates.resize(queries_.size());
-      const auto graded = NumberOf(TruthOf(example));
+      const auto graded = TruthNumber(TruthOf(example));
       for (const std::string& text : TextsIn(example, names[1])) {
         const int64_t document = NumberIn(documents_, document_numbers, text);
         candidates[query].insert(document);

@@ -20,7 +20,14 @@ std::string NamesOf(const std::vector<Figure>& figures) {
   return names;
 }
 
-/// What is measured of a kind of model beside its source.
+/// As if queries and documents had been ranked.
+std::optional<RetrievalScore> SomeRetrieval() {
+  RetrievalScore score;
+  score.reference.emplace();
+  return score;
+}
+
+/// What can be measured of a kind of model beside its source.
 std::vector<Figure> FiguresFor(EvalTask task) {
   switch (task) {
     case EvalTask::kAuto:
@@ -33,6 +40,7 @@ std::vector<Figure> FiguresFor(EvalTask task) {
       EmbeddingScore score;
       score.cosine_mean = 0;
       score.has_gold = true;
+      score.retrieval = SomeRetrieval();
       return FiguresOf(score);
     }
     case EvalTask::kScore: break;
@@ -40,6 +48,8 @@ std::vector<Figure> FiguresFor(EvalTask task) {
   ScoreComparison score;
   score.difference_mean = 0;
   score.has_gold = true;
+  score.accuracy = 0;
+  score.retrieval = SomeRetrieval();
   std::vector<Figure> figures = FiguresOf(score);
   score.width = 1;
   std::ranges::copy(FiguresOf(score), std::back_inserter(figures));

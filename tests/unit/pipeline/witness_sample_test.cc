@@ -48,7 +48,7 @@ TEST(WitnessSample, BecomesTheModelsInputs) {
   ASSERT_EQ(inputs.size(), 1u);
   EXPECT_EQ(inputs.at(source.graph.Find("input_ids")).shape(), (Shape{1, 16}));
   builder.Input("nobody_knows_it", {-1, 5});
-  const Source other(directory.Write("other.onnx", builder.Bytes()), false);
+  const Source other(directory.Write("other.onnx", builder.Bytes()));
   EXPECT_THROW((void)WitnessInputs(other, nullptr, {}), UnsupportedError);
 }
 

@@ -62,6 +62,22 @@ TEST(Feeder, GoesOnBehindWhatTheModelHasHandedOut) {
   EXPECT_EQ(first.at(found[0].past).dim(2), 0);
 }
 
+TEST(Feeder, KnowsWhatStatesAreCalledWhenTheyAreHandedOut) {
+  const auto present_of = [](const std::string& past, const std::string& present) {
+    GraphBuilder b;
+    b.Input("input_ids", {-1, -1}, DType::kInt64).Input(past, {-1, 4, 3});
+    b.Input("num_logits_to_keep", {}, DType::kInt64).Input("inputs_embeds", {-1, -1, 4});
+    b.Op("Identity", {past}, present).Output(present, {-1, 4, 3});
+    const Model model = b.Build();
+    const Graph graph(model);
+    return graph.value(Continuations(graph)[0].present).name;
+  };
+  EXPECT_EQ(present_of("past_conv.0", "present_conv.0"), "present_conv.0");
+  EXPECT_EQ(present_of("cache_conv_0", "new_cache_conv_0"), "new_cache_conv_0");
+  EXPECT_EQ(present_of("wkv_state_0", "wkv_state_0_out"), "wkv_state_0_out");
+  EXPECT_EQ(present_of("ssm_state_in", "ssm_state_out"), "ssm_state_out");
+}
+
 TEST(Feeder, RefusesToGoOnWhereNothingIsHandedOut) {
   const Model other = Continued("cache").Build();
   EXPECT_THROW((void)Continuations(Graph(other)), UnsupportedError);
