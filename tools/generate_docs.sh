@@ -8,7 +8,9 @@ quantize=${1:-build/release/tools/quantize/quantize}
 docs=${2:-docs}
 mkdir -p "$docs/man"
 
-commands() { "$quantize" help | sed -n '/^Commands:/,/^$/p' | awk '/^  [a-z]/ {print $1}'; }
+commands() {  # names of one word or two
+  "$quantize" help | sed -n '/^Commands:/,/^$/p' | sed -nE 's/^  ([a-z]+( [a-z]+)?)  .*/\1/p'
+}
 
 statuses() {  # STATUS TAB MEANING
   printf '%s\t%s\n' \
@@ -39,9 +41,10 @@ cli_page() {
   printf '\n```\n$ quantize --help\n'
   "$quantize" --help
   echo '```'
-  for command in $(commands); do
+  commands | while read -r command; do
     printf '\n## quantize %s\n\n```\n$ quantize %s --help\n' "$command" "$command"
-    "$quantize" "$command" --help
+    # shellcheck disable=SC2086
+    "$quantize" $command --help </dev/null
     echo '```'
   done
 }

@@ -45,7 +45,9 @@ def commands_in(page):
     code = code.replace("\\\n", " ")
     code = re.sub(r"^\$ quantize .*\nquantize: there is no option .*$", "", code, flags=re.MULTILINE)
     for line in re.findall(r"^(?: {4})?(?:\$ )?quantize +([a-z]+ .*)$", code, re.MULTILINE):
-        yield shlex.split(line.split(" && ")[0], comments=True)
+        words = shlex.split(line.split(" && ")[0], comments=True)
+        two = words[0] == "calib" and len(words) > 1 and words[1].isalpha()
+        yield [" ".join(words[:2]), *words[2:]] if two else words
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,7 @@ def options_of():
     def options(command):
         if command not in known:
             done = subprocess.run(
-                [QUANTIZE, command, "--help"], capture_output=True, text=True, check=False
+                [QUANTIZE, *command.split(), "--help"], capture_output=True, text=True, check=False
             )
             known[command] = set(re.findall(r"--?[A-Za-z][A-Za-z0-9-]*", done.stdout))
         return known[command]

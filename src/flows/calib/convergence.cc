@@ -58,18 +58,18 @@ void WriteIds(const std::filesystem::path& file, const Rows& rows) {
                   {"attention_mask", Tensor::From<int64_t>(shape, mask)}});
 }
 
-/// AWQ's scales and GPTQ's codes, which fit the statistics and so show when they are few.
-Method ComparedMethod() {
+Method ComparedMethod(const char* rounding) {
   Method method;
   method.scaling = "awq";
-  method.rounding = "gptq";
+  method.rounding = rounding;
   return method;
 }
 
 class HalfComparer {
  public:
   HalfComparer(const Executor& executor, const Plan& plan)
-      : search_(executor, plan, ComparedMethod()) {}
+      : scaling_(executor, plan, ComparedMethod("nearest")),
+        search_(executor, plan, ComparedMethod("gptq")) {}
 
   void Compare(const Site& site, const SiteStatistics& first, const SiteStatistics& second) {
     if (!first.IsFinite() || !second.IsFinite() || first.count() == 0 || second.count() == 0) {
@@ -79,7 +79,8 @@ class HalfComparer {
     const SiteStatistics* const halves[] = {&first, &second};
     const SiteResult found[] = {search_.Search(site, first), search_.Search(site, second)};
     ++agreement_.sites;
-    agreement_.alpha_change += std::abs(found[0].alpha - found[1].alpha);
+    agreement_.alpha_change +=
+        std::abs(scaling_.Search(site, first).alpha - scaling_.Search(site, second).alpha);
     for (const size_t on : {size_t{0}, size_t{1}}) {
       for (const double loss : search_.RelativeLosses(site, found[on], *halves[on])) own_ += loss;
       for (const double loss : search_.RelativeLosses(site, found[1 - on], *halves[on])) {
@@ -96,7 +97,8 @@ class HalfComparer {
   }
 
  private:
-  SiteSearch search_;
+  SiteSearch scaling_;  ///< AWQ's own: codes that fit H often need no scale
+  SiteSearch search_;   ///< GPTQ's codes, which fit the statistics and so show when they are few
   HalfAgreement agreement_;
   double own_ = 0;
   double others_ = 0;

@@ -17,8 +17,9 @@ struct HalfAgreement {
 };
 
 /// Runs the model on both halves of `ids` (those of even and of odd number), and searches scales
-/// for 4 bits in groups of 128 with the statistics of each. Statistics of one segment are held at a
-/// time. Throws what Source, StartCalibration and QuantizeSite throw.
+/// and codes (awq, and GPTQ for the losses) of 4 bits in groups of 128 with the statistics of each.
+/// Statistics of one segment are held at a time. Throws what Source, StartCalibration and
+/// QuantizeSite throw.
 [[nodiscard]] HalfAgreement CompareHalves(const std::filesystem::path& model,
                                           const std::vector<std::vector<int64_t>>& ids,
                                           int64_t seq_len);
