@@ -124,6 +124,14 @@ std::string ReadTextFile(const std::filesystem::path& path) {
   return text;
 }
 
+std::string ReadFront(const std::filesystem::path& path, size_t most) {
+  std::string front(most, '\0');
+  std::ifstream file(path, std::ios::binary);
+  file.read(front.data(), std::streamsize(most));
+  front.resize(size_t(file.gcount()));
+  return front;
+}
+
 FileWriter::FileWriter(const std::filesystem::path& path) : path_(path) {
   fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
   if (fd_ < 0) throw OutputError("cannot create '" + path.string() + "': " + ErrnoText());

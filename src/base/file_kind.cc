@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <fstream>
 #include <optional>
 
+#include <unistd.h>
+
 #include "ptq/base/error.h"
+#include "ptq/base/file.h"
 
 namespace ptq {
 namespace {
@@ -139,12 +141,8 @@ FileKind KindOf(std::string_view head) {
 FileKind KindOfFile(const std::filesystem::path& path) {
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error)) return FileKind::kUnknown;
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) return FileKind::kUnknown;
-  std::string head(kHeadBytes, '\0');
-  stream.read(head.data(), std::streamsize(head.size()));
-  head.resize(size_t(stream.gcount()));
-  return KindOf(head);
+  if (::access(path.c_str(), R_OK) != 0) return FileKind::kUnknown;
+  return KindOf(ReadFront(path, kHeadBytes));
 }
 
 std::string_view NameOf(FileKind kind) {

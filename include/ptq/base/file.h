@@ -39,6 +39,9 @@ class MappedFile {
 /// The bytes of a whole file, or of standard input for "-". Throws InputError.
 [[nodiscard]] std::string ReadTextFile(const std::filesystem::path& path);
 
+/// The first bytes of a file, at most so many; empty when it cannot be read.
+[[nodiscard]] std::string ReadFront(const std::filesystem::path& path, size_t most);
+
 class WriteBehind;
 
 /// A file written from front to back; every failure (full disk included) is an OutputError, of the

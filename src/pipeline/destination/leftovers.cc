@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <fstream>
 #include <system_error>
 
 #include <fcntl.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "ptq/base/error.h"
+#include "ptq/base/file.h"
 #include "ptq/base/staged_directory.h"
 #include "ptq/emit/metadata.h"
 #include "ptq/pipeline/single_file.h"
@@ -84,11 +84,7 @@ bool IsStatistics(const fs::path& path) {
       !fs::is_regular_file(path, error)) {
     return false;
   }
-  std::string begin(256, '\0');
-  std::ifstream file(path, std::ios::binary);
-  file.read(begin.data(), std::streamsize(begin.size()));
-  begin.resize(size_t(file.gcount()));
-  return begin.find(kStatisticsFormat) != std::string::npos;
+  return ReadFront(path, 256).find(kStatisticsFormat) != std::string::npos;
 }
 
 /// Whether a process that writes the file holds its lock (FileWriter).

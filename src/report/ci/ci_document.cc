@@ -48,10 +48,7 @@ void Add(const DirectoryReport& report, Json& document) {
 
 /// Whether a file that is there is an earlier one of these, by its beginning.
 bool IsOurs(const std::filesystem::path& file) {
-  std::string front(512, '\0');
-  std::ifstream in(file, std::ios::binary);
-  in.read(front.data(), std::ssize(front));
-  front.resize(size_t(in.gcount()));
+  const std::string front = ReadFront(file, 512);
   return front.empty() || front.starts_with("# HELP quantize_") ||
          (front.starts_with("<?xml") && front.find("<testsuite name=\"quantize ") != front.npos);
 }

@@ -45,8 +45,8 @@ std::string Base64OfHex(const std::string& hex) {
 
 /// Whether a file that is there may be replaced: it is a page of this program, or empty.
 bool IsReport(const fs::path& file) {
-  const std::string text = ReadTextFile(file);
-  return text.empty() || text.substr(0, kMarkWithin).find(kMark) != std::string::npos;
+  const std::string front = ReadFront(file, kMarkWithin);
+  return front.empty() || front.find(kMark) != std::string::npos;
 }
 
 }  // namespace

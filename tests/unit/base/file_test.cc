@@ -46,6 +46,15 @@ TEST(MappedFile, RefusesMissingFilesAndDirectories) {
   EXPECT_THROW((void)MappedFile::Open(directory.path()), InputError);
 }
 
+TEST(ReadFront, GivesTheFirstBytesOrAllThereAre) {
+  const testing::TempDirectory directory;
+  const auto file = directory.Write("file", "abcdef");
+  EXPECT_EQ(ReadFront(file, 3), "abc");
+  EXPECT_EQ(ReadFront(file, 100), "abcdef");
+  EXPECT_EQ(ReadFront(directory.path() / "absent", 100), "");
+  EXPECT_EQ(ReadFront(directory.path(), 100), "");
+}
+
 TEST(FileWriter, WritesSmallAndLargePartsInOrder) {
   const TempDirectory directory;
   const auto path = directory.path() / "out";
