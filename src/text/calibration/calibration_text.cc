@@ -122,7 +122,9 @@ std::optional<OrderedJson> EntriesIn(const OrderedJson& object) {
 OrderedJson EntriesOf(OrderedJson document, const TextRequest& request) {
   if (document.is_array()) return document;
   if (document.is_object()) {
-    if (!request.field.empty() || IsKnownEntry(document)) return OrderedJson::array({document});
+    const bool entry =
+        request.field.empty() ? IsKnownEntry(document) : HasField(document, request.field);
+    if (entry) return OrderedJson::array({document});
     if (auto entries = EntriesIn(document)) return *std::move(entries);
   }
   throw InputError(request.name + ": expected a JSON array of objects with " +

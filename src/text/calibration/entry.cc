@@ -332,7 +332,22 @@ const OrderedJson* OnlyText(const OrderedJson& entry) {
   return only;
 }
 
+/// Whether a known member is there, without a value: the entry is empty then.
+bool HasNullMember(const OrderedJson& entry) {
+  const std::vector<std::string> known = KnownMembers();
+  return std::ranges::any_of(known, [&](const std::string& name) {
+    const auto found = entry.find(name);
+    return found != entry.end() && found->is_null();
+  });
+}
+
 }  // namespace
+
+bool HasField(const OrderedJson& value, std::string_view field) {
+  std::vector<const OrderedJson*> found;
+  AtField(value, field, "", found);
+  return !found.empty();
+}
 
 void ReadEntry(const OrderedJson& entry, std::string_view field, const Where& where,
                EntrySink& sink) {
@@ -351,6 +366,7 @@ void ReadEntry(const OrderedJson& entry, std::string_view field, const Where& wh
     return;
   }
   if (EntryTexts(entry, where, sink).Read()) return;
+  if (HasNullMember(entry)) return sink.Text("");
   const OrderedJson* const only = OnlyText(entry);
   if (only == nullptr) RefuseEntry(entry, std::string(kMainMembers), where);
   sink.Text(only->get<std::string>());

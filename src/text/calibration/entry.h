@@ -36,6 +36,9 @@ using Where = std::string;
 void ReadEntry(const OrderedJson& entry, std::string_view field, const Where& where,
                EntrySink& sink);
 
+/// Whether there is something at the end of a dotted path.
+[[nodiscard]] bool HasField(const OrderedJson& value, std::string_view field);
+
 /// Whether members of these names hold texts.
 [[nodiscard]] bool IsKnownEntry(const OrderedJson& entry);
 

@@ -68,6 +68,14 @@ TEST_F(CalibrationEntries, ShareGptHasOtherNamesForTheSame) {
               ElementsAre(Ids{91, 2}));
 }
 
+TEST_F(CalibrationEntries, RowsWithoutAConversationAreEmpty) {
+  const CalibrationSet set =
+      Set("{\"conversations\": null}\n{\"conversations\": [{\"from\": "
+          "\"human\", \"value\": \"w1\"}]}\n");
+  EXPECT_THAT(set.ids, ElementsAre(Ids{91, 1}));
+  EXPECT_EQ(set.provenance.files.front().texts_empty, 1);
+}
+
 TEST_F(CalibrationEntries, MessagesMayBeAStringOfJsonOrTakeTurnsWithoutRoles) {
   EXPECT_THAT(Read(R"({"messages": "[{\"role\": \"user\", \"content\": \"w2\"}]"})"),
               ElementsAre(Ids{91, 2}));
@@ -200,6 +208,8 @@ TEST_F(CalibrationEntries, AFieldLeadsToTheTexts) {
   EXPECT_THAT(Read(R"({"x": [{"role": "user", "content": "w1"}]})", "a.jsonl", "x"),
               ElementsAre(Ids{91, 1}));
   EXPECT_THAT(Read("Id,My Text\nw1,w2\n", "a.csv", "My Text"), ElementsAre(Ids{2}));
+  EXPECT_THAT(Read(R"({"data": [{"a": {"b": "w1"}}, {"a": {"b": "w2"}}]})", "a.json", "a.b"),
+              ElementsAre(Ids{1}, Ids{2}));
   EXPECT_THAT(ErrorFor(R"({"a": "w1"})", "a.jsonl", "b"),
               AllOf(HasSubstr("a.jsonl:1"), HasSubstr("\"b\""), HasSubstr("keys: a")));
 }
