@@ -79,17 +79,17 @@ LanguageModelScore ScoreLogits(std::span<const float> logits, std::span<const fl
   return score;
 }
 
-LanguageModelScore Evaluate(const ModelRunner& model, const ModelRunner* reference,
-                            const std::vector<TokenizedText>& texts) {
+LanguageModelScore Evaluate(const ModelRunner& model, const ModelRunner* reference, size_t count,
+                            const TextMaker& text) {
   LanguageModelScore total;
-  Progress progress("evaluating", static_cast<int64_t>(texts.size()));
-  for (size_t begin = 0; begin < texts.size(); begin += size_t(kTextsAtOnce)) {
-    const size_t count = std::min(size_t(kTextsAtOnce), texts.size() - begin);
-    std::vector<LanguageModelScore> scores(count);
-    ParallelFor(int64_t(count), [&](int64_t i) {
-      const TokenizedText& text = texts[begin + size_t(i)];
-      const Predictions own = model.Predict(text);
-      const Predictions other = reference != nullptr ? reference->Predict(text) : Predictions();
+  Progress progress("evaluating", int64_t(count));
+  for (size_t begin = 0; begin < count; begin += size_t(kTextsAtOnce)) {
+    const size_t some = std::min(size_t(kTextsAtOnce), count - begin);
+    std::vector<LanguageModelScore> scores(some);
+    ParallelFor(int64_t(some), [&](int64_t i) {
+      const TokenizedText one = text(begin + size_t(i));
+      const Predictions own = model.Predict(one);
+      const Predictions other = reference != nullptr ? reference->Predict(one) : Predictions();
       if (reference != nullptr && other.next != own.next) {
         throw InputError("the two models predict different numbers of tokens: " +
                          std::to_string(own.next.size()) + " and " +
@@ -98,9 +98,14 @@ LanguageModelScore Evaluate(const ModelRunner& model, const ModelRunner* referen
       scores[size_t(i)] = ScoreLogits(own.rows(), other.rows(), own.next);
     });
     for (const LanguageModelScore& score : scores) total.Merge(score);
-    progress.Advance(int64_t(count));
+    progress.Advance(int64_t(some));
   }
   return total;
+}
+
+LanguageModelScore Evaluate(const ModelRunner& model, const ModelRunner* reference,
+                            const std::vector<TokenizedText>& texts) {
+  return Evaluate(model, reference, texts.size(), [&](size_t i) { return texts[i]; });
 }
 
 }  // namespace ptq

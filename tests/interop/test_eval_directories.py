@@ -243,6 +243,12 @@ def test_embeddings_and_a_decoder(tmp_path):
         sums.add(*logits, row[1:])
     found = evaluated(out, "--against", source, "--text", ids)
     agree("embed_tokens and decoder", found, sums.figures())
+    windows = ["--seq-len", 4, "--stride", 2]
+    moving = evaluated(out, "--against", source, "--text", ids, *windows)
+    assert moving["tokens"] == found["tokens"]
+    # The decoder looks at one token alone, so the windows change nothing.
+    assert moving["perplexity"] == pytest.approx(found["perplexity"], rel=1e-6)
+    assert "--stride" in of_part(moving, "embed_tokens")["note"]
     one = evaluated(out / "decoder_model_merged.onnx", "--text", ids)
     assert one["perplexity"] == pytest.approx(found["perplexity"], rel=1e-9)
 

@@ -1,7 +1,9 @@
 // Perplexity of a language model, and how far it is from another one on the same text.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -32,9 +34,14 @@ struct LanguageModelScore {
                                              std::span<const float> reference,
                                              std::span<const int64_t> next);
 
-/// Scores language models on texts (ModelRunner::Predict), one at a time on each thread; sums are
-/// taken in the texts' order. `reference` may be null. Throws what ModelRunner::Predict and
-/// ScoreLogits throw.
+/// A text by its number; called from several threads.
+using TextMaker = std::function<TokenizedText(size_t)>;
+
+/// Scores language models on `count` texts (ModelRunner::Predict), one at a time on each thread;
+/// sums are taken in the texts' order. `reference` may be null. Throws what ModelRunner::Predict
+/// and ScoreLogits throw.
+[[nodiscard]] LanguageModelScore Evaluate(const ModelRunner& model, const ModelRunner* reference,
+                                          size_t count, const TextMaker& text);
 [[nodiscard]] LanguageModelScore Evaluate(const ModelRunner& model, const ModelRunner* reference,
                                           const std::vector<TokenizedText>& texts);
 

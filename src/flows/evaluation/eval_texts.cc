@@ -27,17 +27,17 @@ constexpr int64_t kUncut = int64_t{1} << 24;
       request.source.string() + "' gives next-token logits (--task embed overrides)");
 }
 
-/// Texts in windows of `seq_len` that move on by `stride`; each token counts in the first window
-/// that reaches it.
-std::vector<TokenizedText> Windows(const std::vector<std::vector<int64_t>>& texts, int64_t seq_len,
-                                   int64_t stride) {
-  std::vector<TokenizedText> windows;
-  for (const auto& ids : texts) {
+/// Windows of `seq_len` that move on by `stride`; each token counts in the first one that reaches
+/// it.
+std::vector<TextWindow> WindowsOf(const std::vector<TokenizedText>& texts, int64_t seq_len,
+                                  int64_t stride) {
+  std::vector<TextWindow> windows;
+  for (size_t text = 0; text < texts.size(); ++text) {
+    const auto length = std::ssize(texts[text].ids);
     int64_t seen = 0;
-    for (int64_t begin = 0; seen < std::ssize(ids); begin += stride) {
-      const int64_t end = std::min(begin + seq_len, std::ssize(ids));
-      windows.push_back(
-          {.ids = {ids.begin() + begin, ids.begin() + end}, .scored = begin == 0 ? 0 : end - seen});
+    for (int64_t begin = 0; seen < length; begin += stride) {
+      const int64_t end = std::min(begin + seq_len, length);
+      windows.push_back({text, begin, end, begin == 0 ? 0 : end - seen});
       seen = end;
     }
   }
@@ -47,7 +47,6 @@ std::vector<TokenizedText> Windows(const std::vector<std::vector<int64_t>>& text
 EvalTexts Alone(std::vector<std::vector<int64_t>> ids, CutTexts cut) {
   EvalTexts texts;
   for (auto& row : ids) texts.texts.push_back({.ids = std::move(row)});
-  texts.count = texts.texts.size();
   texts.cut = cut;
   return texts;
 }
@@ -142,14 +141,11 @@ EvalTexts ReadEvalTexts(const EvaluationRequest& request, const TextNeeds& needs
                            "with labels as --text");
   }
   CalibrationSet set = ReadSamples(options, owner, request.tokenizer, needs.vocabulary);
-  if (request.stride > 0) {
-    EvalTexts texts;
-    texts.count = set.ids.size();
-    texts.texts = Windows(set.ids, request.seq_len, request.stride);
-    return texts;
-  }
   EvalTexts texts = Alone(std::move(set.ids), set.cut);
   for (size_t i = 0; i < set.types.size(); ++i) texts.texts[i].types = set.types[i];
+  if (request.stride > 0) {
+    texts.windows = WindowsOf(texts.texts, request.seq_len, request.stride);
+  }
   return texts;
 }
 

@@ -16,12 +16,20 @@
 
 namespace ptq {
 
+/// Tokens [begin, end) of a text, of which the last `scored` count; 0: all.
+struct TextWindow {
+  size_t text;
+  int64_t begin;
+  int64_t end;
+  int64_t scored;
+};
+
 /// Texts, and what is known of them.
 struct EvalTexts {
   std::vector<TokenizedText> texts;
-  size_t count = 0;          ///< texts before they were cut into windows
-  std::vector<double> gold;  ///< of an encoder's texts i and N + i
-  ScoreTruth truth;          ///< of a scorer's texts
+  std::vector<TextWindow> windows;  ///< of a language model's texts; empty: they are read whole
+  std::vector<double> gold;         ///< of an encoder's texts i and N + i
+  ScoreTruth truth;                 ///< of a scorer's texts
   /// Of an encoder's texts: the queries, then the documents.
   std::optional<RetrievalSet> retrieval;
   CutTexts cut;

@@ -174,7 +174,6 @@ class ExampleTexts {
   EvalTexts Encode(const std::vector<Part>& parts) const {
     EvalTexts texts;
     texts.texts.resize(parts.size());
-    texts.count = parts.size();
     std::vector<int64_t> cut(parts.size(), 0);
     const auto limit = size_t(request_.seq_len);
     ParallelFor(std::ssize(parts), [&](int64_t i) {

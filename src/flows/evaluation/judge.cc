@@ -11,7 +11,14 @@ namespace {
 
 LanguageModelScore ScoreLanguageModel(const EvaluationRequest& request, const ModelRunner& model,
                                       const ModelRunner* reference, const EvalTexts& texts) {
-  const LanguageModelScore score = Evaluate(model, reference, texts.texts);
+  const auto window = [&](size_t i) {
+    const auto [text, begin, end, scored] = texts.windows[i];
+    const std::vector<int64_t>& ids = texts.texts[text].ids;
+    return TokenizedText{.ids = {ids.begin() + begin, ids.begin() + end}, .scored = scored};
+  };
+  const LanguageModelScore score = texts.windows.empty()
+                                       ? Evaluate(model, reference, texts.texts)
+                                       : Evaluate(model, reference, texts.windows.size(), window);
   if (score.tokens > 0) return score;
   throw InputError("'" + request.text.string() + "' holds no text of two tokens or more");
 }
@@ -57,13 +64,13 @@ Evaluation Judge(const EvaluationRequest& request, const ModelRunner& model,
                  const ModelRunner* reference, const EvalTexts& texts) {
   Evaluation found;
   EvalSubject& subject = found.subject;
-  subject.texts = texts.count;
+  subject.texts = texts.texts.size();
   subject.pairs = texts.gold.size();
   subject.cut = texts.cut;
   subject.seq_len = request.seq_len;
   if (request.stride > 0) {
     subject.stride = request.stride;
-    subject.windows = texts.texts.size();
+    subject.windows = texts.windows.size();
   }
   subject.output = model.output();
   subject.reading = model.reading();

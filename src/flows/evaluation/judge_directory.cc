@@ -95,6 +95,10 @@ class Directory {
   std::string LoadPart(size_t index, Part& part) {
     if (!Gives(models_, index, request_.output)) return "has no output '" + request_.output + "'";
     part.model = std::make_unique<ModelRunner>(models_, index, RunnerOptionsFor(request_, nullptr));
+    const bool for_language_models = request_.stride > 0 || request_.step > 0;
+    if (for_language_models && part.model->task() != EvalTask::kLanguageModel) {
+      return "--stride and --step are for language models";
+    }
     CheckOptionsFor(request_, *part.model);
     if (request_.reference.empty()) {
       const bool alone = part.model->task() == EvalTask::kLanguageModel;
