@@ -16,6 +16,13 @@
 namespace ptq {
 namespace {
 
+/// The directory of a model that is a file or a directory.
+std::filesystem::path DirectoryOf(const std::filesystem::path& model) {
+  std::error_code error;
+  return SidecarDirectory(std::filesystem::is_directory(model, error) ? model
+                                                                      : model.parent_path());
+}
+
 /// decoder_start_token_id, or the padding token, as transformers falls back to.
 int64_t ReadStartToken(const std::filesystem::path& directory) {
   int64_t padding = 0;
@@ -84,7 +91,7 @@ Companions::Companions(std::vector<std::filesystem::path> files, const Companion
       hints_(files_.size()),
       loaded_(files_.size()),
       makers_(files_.size()),
-      start_token_(ReadStartToken(SidecarDirectory(files_.front().parent_path()))) {}
+      start_token_(ReadStartToken(DirectoryOf(files_.front()))) {}
 
 Companions::~Companions() = default;
 
@@ -107,8 +114,16 @@ InputSource Companions::InputsOf(size_t model) {
 Companions::Named Companions::InputsFor(size_t model, const std::vector<int64_t>& ids,
                                         const std::vector<int64_t>& target) {
   Tokens tokens{ids, 1, std::ssize(ids), target};
-  if (FeedsOf(model) != nullptr) tokens.samples = Columns(ids, tokens.length, 0, 1);
-  return Make(model, tokens);
+  const bool fed = FeedsOf(model) != nullptr;
+  if (fed) tokens.samples = Columns(ids, tokens.length, 0, 1);
+  Named given = Make(model, tokens);
+  if (fed || !HoldsEncoder(model)) return given;
+  const std::vector<int64_t>& own = target.empty() ? ids : target;
+  const Shape shape = {1, std::ssize(own)};
+  given["decoder_input_ids"] =
+      Tensor::From<int64_t>(shape, Shifted(own, std::ssize(own), start_token_));
+  given["decoder_attention_mask"] = Tensor::Filled<int64_t>(shape, 1);
+  return given;
 }
 
 Companions::Named Companions::RunPart(size_t model, const Tokens& tokens) {

@@ -108,7 +108,8 @@ bool ModelRunner::by_token() const {
 }
 bool ModelRunner::has_caches() const { return !state_->continuations.empty(); }
 bool ModelRunner::is_behind_encoder() const {
-  return state_->models.IsBehindEncoder(state_->index);
+  return state_->models.IsBehindEncoder(state_->index) ||
+         state_->models.HoldsEncoder(state_->index);
 }
 int64_t ModelRunner::vocabulary() const { return state_->models.VocabularyOf(state_->index); }
 const FeedSamples* ModelRunner::feeds() const { return state_->models.FeedsOf(state_->index); }
@@ -160,7 +161,8 @@ const std::vector<int64_t>& ModelRunner::ReadIds(const TokenizedText& text) cons
 Values ModelRunner::InputsFor(const TokenizedText& text) const {
   const State& state = *state_;
   std::map<std::string, Tensor> given = state.models.InputsFor(state.index, text.ids, text.target);
-  const std::vector<int64_t>& read = ReadIds(text);
+  const bool whole = state.models.HoldsEncoder(state.index);
+  const std::vector<int64_t>& read = whole ? text.ids : ReadIds(text);
   if (!text.types.empty()) {
     given["token_type_ids"] = Tensor::From<int64_t>({1, std::ssize(text.types)}, text.types);
   }

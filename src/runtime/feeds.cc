@@ -245,7 +245,7 @@ Tensor MakeInput(const Graph& graph, ValueId id, const FeedHints& hints,
   }
   throw UnsupportedError(
       "the model's input '" + name +
-      "' cannot be made from token ids; give it as an array of --calib FILE.npz");
+      "' cannot be made from token ids; give it as an array of a file of complete inputs (.npz)");
 }
 
 }  // namespace

@@ -185,6 +185,44 @@ def test_an_encoder_decoder_writes(t5, tmp_path):
     assert (found["exact_match"], found["tokens"]) == (1, 5)
 
 
+def in_one_file(models):
+    """Encoder and decoder as one model, which reads input_ids and decoder_input_ids."""
+    whole = onnx.compose.add_prefix(models["encoder_model"], "e/", rename_inputs=False)
+    behind = onnx.compose.add_prefix(models["decoder_model"], "d/", rename_inputs=False)
+    behind = onnx.compose.add_prefix(behind, "", rename_edges=False)
+    rename = {"input_ids": "decoder_input_ids", "encoder_hidden_states": "e/last_hidden_state",
+              "encoder_attention_mask": "attention_mask", "d/logits": "logits"}  # fmt: skip
+    for node in behind.graph.node:
+        node.input[:] = [rename.get(name, name) for name in node.input]
+        node.output[:] = [rename.get(name, name) for name in node.output]
+    shape = ["b", "t"]
+    graph = helper.make_graph(
+        [*whole.graph.node, *behind.graph.node], "g",
+        [value(n, shape, TensorProto.INT64) for n in ("input_ids", "attention_mask")]
+        + [value("decoder_input_ids", ["b", "d"], TensorProto.INT64)],
+        [value("logits", ["b", "d", VOCABULARY])],
+        [*whole.graph.initializer, *behind.graph.initializer],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=whole.opset_import, ir_version=10)
+
+
+def test_encoder_and_decoder_in_one_file(t5, tmp_path):
+    source, _ = t5
+    folder = tmp_path / "whole"
+    folder.mkdir()
+    onnx.save(in_one_file(encoder_decoder()), folder / "model.onnx")
+    for name in ("config.json", "tokenizer.json"):
+        shutil.copy(source / name, folder / name)
+    texts = list(zip(rows_of(8, 52), rows_of(8, 53)))
+    words = lambda ids: " ".join(f"w{i}" for i in ids)  # noqa: E731
+    lines = [f"{words(a)}\t{words(b)}\n" for a, b in texts]
+    (tmp_path / "pairs.tsv").write_text("".join(lines))
+    found = evaluated(folder, "--text", tmp_path / "pairs.tsv")
+    pairs = [([93, *a, 94], [93, *b, 94]) for a, b in texts]
+    expected = chain_figures(source, source, pairs)[0]
+    agree("encoder and decoder in one", found, {n: expected[n] for n in ("tokens", "perplexity")})
+
+
 # ---- Parts of a decoder, and two encoders -------------------------------------------------------
 
 

@@ -69,6 +69,11 @@ def test_retrieval_by_embeddings(tmp_path):
         entries.append({"query": queries[-1], "positive": right[0] if single else right,
                         "negatives": wrong})  # fmt: skip
     assert len(set(queries)) == 12
+    more = [words(rng) for _ in range(5)]  # that answer nothing
+    documents += more
+    entries += [{"document": more[0]}, {"document": more[1]}]
+    entries[0]["corpus"] = more[2:]
+    # In the order of the file: a document's number decides between equal ones alone.
     text = write_lines(tmp_path / "queries.jsonl", entries)
     tokenizer = tokenizers.Tokenizer.from_file(str(small.source / "tokenizer.json"))
 

@@ -48,14 +48,19 @@ class Companions {
   /// the decoder without one has left. Throws UnsupportedError, when it is called, for what nobody
   /// makes.
   [[nodiscard]] InputSource InputsOf(size_t model);
-  /// The inputs, by name, for one text, with what the model itself reads behind an encoder made of
-  /// `target` instead of the text; `target` may be empty.
+  /// The inputs, by name, for one text, with what the model itself reads behind an encoder (or as
+  /// decoder_input_ids, where it holds both) made of `target` instead of the text; `target` may be
+  /// empty.
   [[nodiscard]] std::map<std::string, Tensor> InputsFor(size_t model,
                                                         const std::vector<int64_t>& ids,
                                                         const std::vector<int64_t>& target);
   /// Whether the model reads tokens of its own side behind an encoder: token t is read to predict
   /// token t + 1, the first behind decoder_start_token_id.
   [[nodiscard]] bool IsBehindEncoder(size_t model) { return MakersFor(model).encoder >= 0; }
+  /// Whether it holds an encoder and a decoder: it reads input_ids and decoder_input_ids.
+  [[nodiscard]] bool HoldsEncoder(size_t model) {
+    return HasInput(model, "input_ids") && HasInput(model, "decoder_input_ids");
+  }
   /// Whether it reads the last token alone, behind the past that another model leaves.
   [[nodiscard]] bool IsBehindPast(size_t model) { return MakersFor(model).past >= 0; }
   /// What makes them, for people: "encoder_model.onnx"; empty when none is needed.

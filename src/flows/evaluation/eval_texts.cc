@@ -53,9 +53,9 @@ EvalTexts Alone(std::vector<std::vector<int64_t>> ids, CutTexts cut) {
 
 /// Members that examples may have beside their texts.
 std::vector<std::string> MoreMembers() {
-  return {"label",     "labels",    "score", "similarity_score", "relevance", "negative",
-          "negatives", "neg",       "negs",  "hard_negative",    "positives", "target",
-          "targets",   "highlights"};
+  return {"label",     "labels",  "score",     "similarity_score", "relevance", "negative",
+          "negatives", "neg",     "negs",      "hard_negative",    "positives", "corpus",
+          "target",    "targets", "highlights"};
 }
 
 }  // namespace

@@ -229,11 +229,24 @@ class ExampleTexts {
     return place->second;
   }
 
+  /// Documents that are no query's: of an entry without one, and of a list beside it.
+  void AddCorpus(const Example& example, bool has_query,
+                 std::map<std::string, int64_t>& document_numbers) {
+    for (const char* name : {"corpus", "document", "passage", "text"}) {
+      if (has_query && std::string_view(name) != "corpus") break;
+      for (const std::string& text : TextsIn(example, name)) {
+        (void)NumberIn(documents_, document_numbers, text);
+      }
+    }
+  }
+
   /// The queries and documents, each text once, and which of them belong together.
   void FindDocuments(const Two& names) {
     std::map<std::string, int64_t> query_numbers, document_numbers;
     std::vector<std::set<int64_t>> relevant, candidates;
     for (const Example& example : examples_) {
+      AddCorpus(example, HasText(example, names[0]), document_numbers);
+      if (!HasText(example, names[0])) continue;
       const auto query = size_t(NumberIn(queries_, query_numbers, Need(example, names[0])));
       relevant.resize(queries_.size());
       candidates.resize(queries_.size());
