@@ -3,6 +3,7 @@
 
 namespace ptq {
 
+std::unique_ptr<Command> MakeAnalyzeCommand(CLI::App& app);
 std::unique_ptr<Command> MakeBatchCommand(CLI::App& app);
 std::unique_ptr<Command> MakeBundleCommand(CLI::App& app);
 std::unique_ptr<Command> MakeCalibBuildCommand(CLI::App& app);
@@ -35,6 +36,7 @@ std::span<const CommandEntry> CommandEntries() {
       {"calib generate", "Let a language model write calibration texts", MakeCalibGenerateCommand},
       {"eval", "Quality of a language model or a text encoder, and its distance from another",
        MakeEvalCommand},
+      {"analyze", "Show where a model is sensitive, and how errors grow", MakeAnalyzeCommand},
       {"compare", "Show two results or models side by side", MakeCompareCommand},
       {"sweep", "Try combinations of settings, and show what quality costs", MakeSweepCommand},
       {"batch", "Quantize a directory or a list of models", MakeBatchCommand},

@@ -58,7 +58,7 @@ def test_nearest_word(words, right):
 
 def test_words_that_resemble_nothing():
     assert usage("fly").endswith("; there are run, stats, calib build, calib check, calib generate, eval, "
-                                     "compare, sweep, batch, bundle, inspect, forward, clean, recipes, "
+                                     "analyze, compare, sweep, batch, recalibrate, bundle, inspect, forward, clean, recipes, "
                                      "operators, version, help, completion")  # fmt: skip
     assert "see 'quantize help run'" in usage("run", ABSENT, "--unheard")
     assert "did you mean" not in usage("run", ABSENT, "--method", "xyz")

@@ -43,19 +43,19 @@ class ScratchBeside {
   fs::path path_;
 };
 
-Json At(const Json& object, const char* key) {
+Json MemberOf(const Json& object, const char* key) {
   return object.is_object() && object.contains(key) ? object.at(key) : Json(nullptr);
 }
 
 /// The model that a result says it was made of.
 void CheckSource(const RecalibrationRequest& request, const Json& metadata) {
-  const Json source = At(metadata, "source");
+  const Json source = MemberOf(metadata, "source");
   if (!source.is_object()) {
     throw UsageError("'" + request.result.string() +
                      "' holds several models; recalibrate takes results of one");
   }
   const Model model = Model::Load(request.recipe.source);
-  if (Json(Sha256OfFile(model.path())) == At(source, "sha256")) return;
+  if (Json(Sha256OfFile(model.path())) == MemberOf(source, "sha256")) return;
   throw InputError("'" + model.path().string() + "' is not the model that '" +
                    request.result.string() +
                    "' was made of: its SHA-256 is another; give that one "
@@ -64,13 +64,14 @@ void CheckSource(const RecalibrationRequest& request, const Json& metadata) {
 
 /// What decides the samples of a run, as its metadata say.
 Json SamplesOf(const Json& calibration) {
-  return {{"ids_sha256", At(calibration, "ids_sha256")}, {"tokens", At(calibration, "tokens")}};
+  return {{"ids_sha256", MemberOf(calibration, "ids_sha256")},
+          {"tokens", MemberOf(calibration, "tokens")}};
 }
 
 /// Whether the samples of before can be had; else why not.
 std::string WhyUnknown(const RecalibrationRequest& request, const Json& calibration) {
   if (!request.statistics_before.empty() || !request.samples_before.empty()) return "";
-  const Json file = At(calibration, "file");
+  const Json file = MemberOf(calibration, "file");
   if (file == "built-in") return "";
   return "the samples that it was made for (" +
          (file.is_string() ? "'" + file.get<std::string>() + "'" : "of several files") +
@@ -80,9 +81,9 @@ std::string WhyUnknown(const RecalibrationRequest& request, const Json& calibrat
 void CollectBefore(const RecalibrationRequest& request, const Json& metadata,
                    const fs::path& file) {
   Recipe recipe = request.recipe;
-  const Json options = At(At(metadata, "calibration"), "options");
+  const Json options = MemberOf(MemberOf(metadata, "calibration"), "options");
   recipe.calibration.files = request.samples_before;
-  const Json made = At(metadata, "recipe");
+  const Json made = MemberOf(metadata, "recipe");
   recipe.calibration.samples = made.value("calib_samples", recipe.calibration.samples);
   recipe.calibration.seq_len = made.value("seq_len", recipe.calibration.seq_len);
   recipe.calibration.seed = made.value("seed", recipe.calibration.seed);
@@ -95,7 +96,7 @@ void Measure(const RecalibrationRequest& request, const Json& metadata,
   const ScratchBeside scratch(request.result);
   fs::path before = request.statistics_before;
   if (before.empty()) CollectBefore(request, metadata, before = scratch.File("before"));
-  const Json then = SamplesOf(At(metadata, "calibration"));
+  const Json then = SamplesOf(MemberOf(metadata, "calibration"));
   const Json found = SamplesOf(StatisticsFile(before).provenance().at("calibration"));
   if (then != found) {
     throw InputError("the samples given as those of before are not what '" +
@@ -124,7 +125,7 @@ RecalibrationReport Recalibrate(const RecalibrationRequest& request) {
                      request.recipe.method + ", which looks at no samples");
   }
   RecalibrationReport report;
-  report.unknown = WhyUnknown(request, At(metadata, "calibration"));
+  report.unknown = WhyUnknown(request, MemberOf(metadata, "calibration"));
   if (report.unknown.empty()) {
     Measure(request, metadata, report);
     report.needed = !request.if_drift.has_value() || report.drift > *request.if_drift;

@@ -17,9 +17,10 @@ using Json = nlohmann::ordered_json;
 
 const std::vector<SectionMaker>& Sections() {
   static const std::vector<SectionMaker> kSections = {
-      SummarySection, GateSection,       EvaluationSection,  ParetoSection,
-      JobsSection,    ComparisonSection, DepthSection,       TensorsSection,
-      SitesSection,   SizesSection,      CalibrationSection, RecipeSection};
+      SummarySection,    GateSection,        EvaluationSection,  ParetoSection,
+      JobsSection,       ComparisonSection,  DepthSection,       TensorsSection,
+      SitesSection,      SizesSection,       CalibrationSection, GrowthSection,
+      CandidatesSection, SensitivitySection, ChannelsSection,    RecipeSection};
   return kSections;
 }
 

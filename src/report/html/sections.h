@@ -58,6 +58,10 @@ struct ColumnSpec {
 [[nodiscard]] nlohmann::ordered_json SitesSection(const nlohmann::ordered_json& document);
 [[nodiscard]] nlohmann::ordered_json SizesSection(const nlohmann::ordered_json& document);
 [[nodiscard]] nlohmann::ordered_json CalibrationSection(const nlohmann::ordered_json& document);
+[[nodiscard]] nlohmann::ordered_json GrowthSection(const nlohmann::ordered_json& document);
+[[nodiscard]] nlohmann::ordered_json SensitivitySection(const nlohmann::ordered_json& document);
+[[nodiscard]] nlohmann::ordered_json CandidatesSection(const nlohmann::ordered_json& document);
+[[nodiscard]] nlohmann::ordered_json ChannelsSection(const nlohmann::ordered_json& document);
 [[nodiscard]] nlohmann::ordered_json RecipeSection(const nlohmann::ordered_json& document);
 
 }  // namespace ptq
