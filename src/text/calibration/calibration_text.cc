@@ -123,7 +123,7 @@ OrderedJson EntriesOf(OrderedJson document, const TextRequest& request) {
   if (document.is_array()) return document;
   if (document.is_object()) {
     const bool entry =
-        request.field.empty() ? IsKnownEntry(document) : HasField(document, request.field);
+        request.field.empty() ? IsKnownEntry(document) : !ValuesAt(document, request.field).empty();
     if (entry) return OrderedJson::array({document});
     if (auto entries = EntriesIn(document)) return *std::move(entries);
   }

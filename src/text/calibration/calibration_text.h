@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "entry.h"
+#include "entries/entry.h"
 
 #include "ptq/text/calibration.h"
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "entry.h"
+#include "entries/entry.h"
 
 namespace ptq {
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "entry.h"
+#include "entries/entry.h"
 
 #include "ptq/text/calibration.h"
 #include "ptq/text/calibration_files.h"

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "conversation.h"
-#include "entry.h"
+#include "entries/entry.h"
 
 #include "ptq/text/calibration.h"
 

@@ -36,8 +36,10 @@ using Where = std::string;
 void ReadEntry(const OrderedJson& entry, std::string_view field, const Where& where,
                EntrySink& sink);
 
-/// Whether there is something at the end of a dotted path.
-[[nodiscard]] bool HasField(const OrderedJson& value, std::string_view field);
+/// What is at the end of a dotted path ("messages.0.content"); a name in front of a list is looked
+/// for in all of its items.
+[[nodiscard]] std::vector<const OrderedJson*> ValuesAt(const OrderedJson& value,
+                                                       std::string_view field);
 
 /// Whether members of these names hold texts.
 [[nodiscard]] bool IsKnownEntry(const OrderedJson& entry);

@@ -3,10 +3,9 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <utility>
 
-#include "lines.h"
+#include "../lines.h"
 
 #include "ptq/base/error.h"
 #include "ptq/base/json.h"
@@ -250,33 +249,6 @@ class EntryTexts {
   EntrySink& sink_;
 };
 
-/// What is at the end of a dotted path; a name in front of a list is looked for in its items.
-void AtField(const OrderedJson& value, std::string_view field, const Where& where,
-             std::vector<const OrderedJson*>& found) {
-  if (field.empty()) {
-    found.push_back(&value);
-    return;
-  }
-  if (value.is_object()) {  // names may hold dots
-    for (size_t end = field.size(); end != std::string_view::npos;
-         end = end == 0 ? std::string_view::npos : field.rfind('.', end - 1)) {
-      const auto member = value.find(std::string(field.substr(0, end)));
-      if (member == value.end()) continue;
-      return AtField(*member, end == field.size() ? "" : field.substr(end + 1), where, found);
-    }
-    return;
-  }
-  if (!value.is_array()) return;
-  const size_t end = std::min(field.find('.'), field.size());
-  size_t index = 0;
-  const auto [stop, error] = std::from_chars(field.data(), field.data() + end, index);
-  if (error == std::errc() && stop == field.data() + end) {
-    if (index >= value.size()) return;
-    return AtField(value[index], end == field.size() ? "" : field.substr(end + 1), where, found);
-  }
-  for (const OrderedJson& item : value) AtField(item, field, where, found);
-}
-
 [[noreturn]] void RefuseEntry(const OrderedJson& entry, const std::string& what,
                               const Where& where) {
   std::string keys;
@@ -343,12 +315,6 @@ bool HasNullMember(const OrderedJson& entry) {
 
 }  // namespace
 
-bool HasField(const OrderedJson& value, std::string_view field) {
-  std::vector<const OrderedJson*> found;
-  AtField(value, field, "", found);
-  return !found.empty();
-}
-
 void ReadEntry(const OrderedJson& entry, std::string_view field, const Where& where,
                EntrySink& sink) {
   if (entry.is_string() && field.empty()) return sink.Text(entry.get<std::string>());
@@ -359,8 +325,7 @@ void ReadEntry(const OrderedJson& entry, std::string_view field, const Where& wh
   if (std::ranges::any_of(entry, IsColumn)) return ReadEntry(WithLists(entry), field, where, sink);
   sink.Begin(entry);
   if (!field.empty()) {
-    std::vector<const OrderedJson*> found;
-    AtField(entry, field, where, found);
+    const std::vector<const OrderedJson*> found = ValuesAt(entry, field);
     if (found.empty()) RefuseEntry(entry, "\"" + std::string(field) + "\"", where);
     for (const OrderedJson* value : found) ReadValue(*value, where, sink);
     return;
