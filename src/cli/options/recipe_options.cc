@@ -180,7 +180,7 @@ void AddGateOptions(CLI::App& app, Recipe& recipe) {
              "'ppl<=1.06x'. Where it fails, what costs most gets 8 bits, then FP16")
           ->type_name("GATE")
           ->allow_extra_args(false);
-  app.add_option("--gate-text", recipe.gate_text, "The held-out text: as for quantize eval --text")
+  app.add_option("--gate-text", recipe.gate_text, "The held-out text, as quantize eval reads it")
       ->type_name(kFileType)
       ->needs(gate);
   app.add_flag("--no-fallback", recipe.no_fallback,
