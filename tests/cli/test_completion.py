@@ -100,7 +100,8 @@ def test_scripts_hold_commands_options_and_values(shell):
     long = "-l " if shell == "fish" else "--"
     for word in ("inspect", f"{long}method", "awq-gptq", f"{long}json", "matmulnbits qdq matmulinteger fake-quant nf4 fp4 qmoe", ".onnx"):
         assert word in text, word
-    assert text.count("'") % 2 == 0 or shell == "fish"
+    quotes = text.replace("'\\''", "").count("'")  # an apostrophe in a description is three of them
+    assert quotes % 2 == 0 or shell == "fish"
 
 
 def test_a_wrong_shell_is_named():

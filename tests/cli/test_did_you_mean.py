@@ -71,7 +71,7 @@ def test_a_model_in_place_of_the_command(tmp_path):
 
 def test_an_option_of_another_command():
     line = usage("run", ABSENT, "--against", "x")
-    assert "'--against'" in line and line.endswith("it belongs to eval, compare, forward")
+    assert "'--against'" in line and line.endswith("it belongs to eval, analyze, compare, forward")
 
 
 @pytest.mark.parametrize(
