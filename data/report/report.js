@@ -76,7 +76,7 @@ class Table {
   }
 
   makeControls() {
-    const search = element("input", { type: "search", placeholder: "part of a name or reason" });
+    const search = element("input", { type: "search", placeholder: "any words" });
     search.addEventListener("input", () => {
       this.words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
       this.page = 0;

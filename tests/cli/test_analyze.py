@@ -112,7 +112,7 @@ def test_a_result_of_another_model_is_refused(made, tmp_path):
 
 
 def test_tables_and_page(made, tmp_path):
-    folder, ids, found = made
+    folder, ids, _ = made
     report = tmp_path / "analysis.html"
     done = quantize("analyze", folder / "source", "--against", folder / "out", "--calib", ids, *GROUPS,
                     "--top", 2, "--report", report)  # fmt: skip

@@ -2,6 +2,8 @@
 
 import html.parser
 import json
+import os
+import pathlib
 import shutil
 
 import pytest
@@ -361,3 +363,25 @@ def test_without_javascript_all_is_there(demo, pages):
     assert all(row.is_visible() for row in rows.all())
     assert page.locator("button:visible").count() == 0
     page.close()
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "MINILM_DIR" not in os.environ,
+    reason="MINILM_DIR, what shared/tools/export_minilm.py has written, is not set",
+)
+def test_the_page_of_a_real_encoder(tmp_path, pages):
+    source = pathlib.Path(os.environ["MINILM_DIR"])
+    report = tmp_path / "minilm.html"
+    quantized(source, tmp_path / "out", "--calib-samples", 16, "--report", report, threads=2)
+    linears = metadata(tmp_path / "out")["linears"]
+    for width in (400, 1400):
+        for scheme in ("light", "dark"):
+            page = pages.open(report, width, scheme)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.locator("#depth figure").count() == 6  # kinds of linears in a layer
+            assert page.locator("#sites svg").count() >= 24
+            names = column(page, "tensors-table", "Name")
+            assert names[: len(linears)] == [linear["name"] for linear in linears]
+            page.close()

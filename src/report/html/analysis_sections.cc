@@ -115,12 +115,13 @@ Json CandidatesSection(const Json& document) {
 Json ChannelsSection(const Json& document) {
   const Json* const sites = AnalysisIn(document, "sites");
   if (sites == nullptr) return nullptr;
-  Json table = TableBlock("channels-table", "Mean |x| of the activations that linears read",
-                          {{"Linears"},
-                           {"Channels", true},
-                           {"Largest / median", true},
-                           {"Salience per channel", true},
-                           {"Top channels"}});
+  Json table =
+      TableBlock("channels-table", "Mean |x| of the activations that linears read",
+                 {{"Linears"},
+                  {"Channels", true},
+                  {"Peak", true, false, "The most salient channel as a multiple of the median"},
+                  {"Salience", true, false, "Mean |x|, channels from first to last"},
+                  {"Top channels"}});
   for (const Json& site : *sites) {
     if (table["rows"].size() == kMostPictures) break;
     std::string linears, top;
