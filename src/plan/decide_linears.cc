@@ -184,6 +184,9 @@ class LinearDecider {
     }
   }
 
+  /// Who asks for 7 bits, so that no processor saturates, means all codes that fill a byte.
+  [[nodiscard]] int ByteBits() const { return options_.parameters.spec.bits == 7 ? 7 : 8; }
+
   void DecideHead(Linear& linear) {
     switch (options_.head) {
       case Precision::kKeep: return KeepAsked(linear, "LM head, kept as it is (--lm-head keep)");
@@ -195,7 +198,7 @@ class LinearDecider {
         return;
       case Precision::kInt8:
       case Precision::kInt4:
-        linear.decision.parameters.spec.bits = options_.head == Precision::kInt8 ? 8 : 4;
+        linear.decision.parameters.spec.bits = options_.head == Precision::kInt8 ? ByteBits() : 4;
         return Choose(*options_.codes, linear);
     }
   }

@@ -120,7 +120,7 @@ def test_a_manifest_lists_jobs_with_settings_of_their_own(models, tmp_path):
     assert list(states(found)) == ["a_rtn_w8_g32_headfp16", "small-b"]
     manifest.write_text('[[job]]\nsource = "a"\nbist = 8\n')
     done = quantize("batch", manifest, "-o", tmp_path / "out")
-    assert done.returncode == 2 and "jobs.toml' line 3" in done.stderr and "'--bits'" in done.stderr
+    assert done.returncode == 2 and "' line 3: " in done.stderr and "'--bits'" in done.stderr
 
 
 @pytest.mark.parametrize(
