@@ -23,6 +23,7 @@ using Json = nlohmann::ordered_json;
 using Tensors = std::vector<std::pair<std::string, TensorState>>;
 
 /// A model and the tensors in it.
+// NOLINTNEXTLINE(bugprone-exception-escape): moving JSON does not throw
 struct Described {
   ComparedModel model;
   Tensors tensors;
@@ -56,13 +57,13 @@ void AddStates(const Json& list, const std::string& prefix, Tensors& tensors) {
 fs::path MetadataOf(const fs::path& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) {
-    const fs::path file = path / kMetadataFileName;
+    fs::path file = path / kMetadataFileName;
     return fs::exists(file, error) ? file : fs::path();
   }
   if (path.extension() == ".json") return path;
   if (fs::exists(MetadataOfSingleFile(path), error)) return MetadataOfSingleFile(path);
   for (const fs::path& directory : {path.parent_path(), path.parent_path().parent_path()}) {
-    const fs::path file = directory / kMetadataFileName;
+    fs::path file = directory / kMetadataFileName;
     if (fs::exists(file, error)) return file;
   }
   return {};

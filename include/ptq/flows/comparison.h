@@ -53,6 +53,7 @@ struct RecipeChange {
   std::array<nlohmann::ordered_json, 2> values;  ///< null: not said
 };
 
+// NOLINTNEXTLINE(bugprone-exception-escape): moving JSON does not throw
 struct Comparison {
   std::array<ComparedModel, 2> sides;
   std::optional<bool> same_source;  ///< absent where one is no result

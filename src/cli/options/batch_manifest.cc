@@ -89,6 +89,7 @@ std::string Filled(const std::string& name, const std::vector<Field>& fields) {
   }
   if (text.find_first_of("{}") == std::string::npos) return FileName(text);
   std::vector<std::string> names;
+  names.reserve(fields.size());
   for (const auto& [field, value] : fields) names.push_back(field);
   throw UsageError("--name: " + Quoted(name) + " holds something in braces that is none of " +
                    Joined(names));
