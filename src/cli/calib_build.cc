@@ -2,7 +2,6 @@
 #include "ptq/flows/calib_build.h"
 
 #include <iostream>
-#include <limits>
 
 #include "json_output.h"
 #include "options/recipe_options.h"
@@ -37,10 +36,7 @@ class CalibBuildCommand : public Command {
     AddWhole(app, "--candidates", request_.candidates, {.least = 1, .most = 20000},
              "Texts, drawn at random, that are compared with each other")
         ->default_str("1024");
-    AddWhole(app, "--seed", request_.seed,
-             {.least = 0, .most = std::numeric_limits<int64_t>::max()},
-             "Seed of every random choice")
-        ->default_str("13");
+    AddSeedOption(app, request_.seed);
     app.add_flag("--json", json_, "Print JSON instead of text")->group("Run control");
     app.footer(
         "Examples:\n"

@@ -2,7 +2,6 @@
 #include "ptq/flows/calib_check.h"
 
 #include <iostream>
-#include <limits>
 
 #include "json_output.h"
 #include "options/recipe_options.h"
@@ -76,10 +75,7 @@ class CalibCheckCommand : public Command {
         ->default_str("128");
     AddWhole(app, "--seq-len", request_.seq_len, {.least = 1}, "Tokens of a text at most")
         ->default_str("512");
-    AddWhole(app, "--seed", request_.seed,
-             {.least = 0, .most = std::numeric_limits<int64_t>::max()},
-             "Seed of every random choice")
-        ->default_str("13");
+    AddSeedOption(app, request_.seed);
     app.add_flag_callback(
         "--no-convergence", [this] { request_.convergence = false; },
         "Do not search scales with both halves of the set, which takes longest");

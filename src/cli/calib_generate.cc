@@ -47,10 +47,7 @@ class CalibGenerateCommand : public Command {
     AddReal(app, "--top-p", request_.top_p, {.least = 0.001, .most = 1},
             "Share of the probability of which tokens are drawn, the likeliest first")
         ->default_str("0.95");
-    AddWhole(app, "--seed", request_.seed,
-             {.least = 0, .most = std::numeric_limits<int64_t>::max()},
-             "Seed of every random choice")
-        ->default_str("13");
+    AddSeedOption(app, request_.seed);
     app.add_flag("--json", json_, "Print JSON instead of text")->group("Run control");
     app.footer(
         "Examples:\n"

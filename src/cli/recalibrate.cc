@@ -14,6 +14,7 @@
 #include "ptq/base/parallel.h"
 #include "ptq/cli/command.h"
 #include "ptq/flows/recalibration.h"
+#include "ptq/pipeline/single_file.h"
 #include "ptq/report/directory_report.h"
 #include "ptq/report/recalibration_report.h"
 #include "ptq/report/run_report.h"
@@ -95,9 +96,10 @@ class RecalibrateCommand : public Command {
 
   /// The recipe of the result, with what was given.
   [[nodiscard]] std::vector<std::string> Words() const {
-    std::filesystem::path recipe = request_.result;
     std::error_code error;
-    if (!std::filesystem::is_directory(recipe, error)) recipe += ".json";
+    const std::filesystem::path recipe = std::filesystem::is_directory(request_.result, error)
+                                             ? request_.result
+                                             : MetadataOfSingleFile(request_.result);
     std::vector<std::string> words = {"--config=" + recipe.string(), "--src=" + source_.string(),
                                       "--overwrite=true"};
     words.push_back("--dst=" + (destination_.empty() ? request_.result : destination_).string());

@@ -20,13 +20,6 @@ namespace fs = std::filesystem;
 
 constexpr char kJobKey[] = "job";
 
-std::vector<RecipeEntry> ReadEntries(const fs::path& file) {
-  const std::string text = ReadTextFile(file);
-  const size_t first = text.find_first_not_of(" \t\r\n");
-  const bool json = first != std::string::npos && text[first] == '{';
-  return json ? ParseJsonRecipe(text, file.string()) : ParseToml(text, file.string());
-}
-
 BatchModel ModelOf(const RecipeTable& table, const fs::path& directory) {
   BatchModel model;
   for (const RecipeEntry& entry : table.entries) {
@@ -124,7 +117,7 @@ BatchJob JobOf(const BatchModel& model, const std::string& recipe,
 
 std::vector<BatchModel> ReadManifest(const fs::path& file) {
   std::vector<BatchModel> models;
-  for (const RecipeEntry& entry : ReadEntries(file)) {
+  for (const RecipeEntry& entry : ParseRecipeText(ReadTextFile(file), file.string())) {
     if (entry.key != kJobKey || entry.tables.empty()) {
       throw UsageError(entry.where + ": a manifest holds [[job]] tables, not " + Quoted(entry.key) +
                        "; settings of all jobs are a recipe's (--recipe)");

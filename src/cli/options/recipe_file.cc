@@ -133,6 +133,12 @@ std::vector<RecipeEntry> ParseJsonRecipe(std::string_view text, const std::strin
   return entries;
 }
 
+std::vector<RecipeEntry> ParseRecipeText(std::string_view text, const std::string& name) {
+  const size_t first = text.find_first_not_of(" \t\r\n");
+  const bool json = first != std::string_view::npos && text[first] == '{';
+  return json ? ParseJsonRecipe(text, name) : ParseToml(text, name);
+}
+
 std::vector<RecipeEntry> ReadRecipeFile(const std::filesystem::path& path) {
   std::error_code error;
   const bool directory = std::filesystem::is_directory(path, error);
@@ -147,10 +153,7 @@ std::vector<RecipeEntry> ReadRecipeFile(const std::filesystem::path& path) {
                      "of " +
                      Joined(names) + DidYouMean(path.string(), names));
   }
-  const std::string text = ReadTextFile(file);
-  const size_t first = text.find_first_not_of(" \t\r\n");
-  const bool json = first != std::string::npos && text[first] == '{';
-  return json ? ParseJsonRecipe(text, file.string()) : ParseToml(text, file.string());
+  return ParseRecipeText(ReadTextFile(file), file.string());
 }
 
 }  // namespace ptq

@@ -37,7 +37,9 @@ struct RecipeTable {
 /// or JSON.
 [[nodiscard]] std::vector<RecipeEntry> ReadRecipeFile(const std::filesystem::path& path);
 
-/// The same of a file's content; `name` is for messages.
+/// The same of a file's content; `name` is for messages. The first is for either form.
+[[nodiscard]] std::vector<RecipeEntry> ParseRecipeText(std::string_view text,
+                                                       const std::string& name);
 [[nodiscard]] std::vector<RecipeEntry> ParseToml(std::string_view text, const std::string& name);
 [[nodiscard]] std::vector<RecipeEntry> ParseJsonRecipe(std::string_view text,
                                                        const std::string& name);

@@ -260,9 +260,7 @@ void AddCalibrationOptions(CLI::App& app, CalibrationOptions& options) {
       ->default_str("128");
   AddWhole(app, "--seq-len", options.seq_len, {.least = 1}, "Tokens of a sample at most")
       ->default_str("512");
-  AddWhole(app, "--seed", options.seed, {.least = 0, .most = std::numeric_limits<int64_t>::max()},
-           "Seed of every random choice")
-      ->default_str("13");
+  AddSeedOption(app, options.seed);
   AddChoice<TextSplit>(app, "--calib-split", options.split,
                        {{"auto", TextSplit::kAuto},
                         {"blank-line", TextSplit::kBlankLine},
@@ -272,6 +270,12 @@ void AddCalibrationOptions(CLI::App& app, CalibrationOptions& options) {
   AddChoice<LongText>(app, "--calib-long", options.long_text,
                       {{"window", LongText::kWindow}, {"truncate", LongText::kTruncate}},
                       "Texts longer than --seq-len: cut into samples, or cut off");
+}
+
+void AddSeedOption(CLI::App& app, uint64_t& seed) {
+  AddWhole(app, "--seed", seed, {.least = 0, .most = std::numeric_limits<int64_t>::max()},
+           "Seed of every random choice")
+      ->default_str("13");
 }
 
 void AddTokenizerOption(CLI::App& app, std::filesystem::path& tokenizer) {

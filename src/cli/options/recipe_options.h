@@ -1,6 +1,7 @@
 // The options of `quantize run`, declared once; help, configuration files and defaults follow.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 
 #include <CLI/CLI.hpp>
@@ -21,6 +22,9 @@ void AddConfigOption(CLI::App& app);
 /// Sets what the method brings along (TakeMethodDefaults), but for options that are given; called
 /// when all are read.
 void CompleteRecipe(const CLI::App& app, Recipe& recipe);
+
+/// Adds --seed.
+void AddSeedOption(CLI::App& app, uint64_t& seed);
 
 /// Adds --tokenizer.
 void AddTokenizerOption(CLI::App& app, std::filesystem::path& tokenizer);
