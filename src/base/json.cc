@@ -2,6 +2,7 @@
 #include "ptq/base/json.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <nlohmann/json.hpp>
 
@@ -54,6 +55,16 @@ std::string DumpJson(const nlohmann::json& json, int indent) {
 }
 std::string DumpJson(const nlohmann::ordered_json& json, int indent) {
   return json.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+nlohmann::ordered_json NumberOrNull(std::optional<double> value) {
+  return value.has_value() && std::isfinite(*value) ? Ordered(*value) : Ordered(nullptr);
+}
+
+nlohmann::ordered_json MemberOrNull(const nlohmann::ordered_json& object, const char* key) {
+  if (!object.is_object()) return nullptr;
+  const auto found = object.find(key);
+  return found == object.end() ? Ordered(nullptr) : *found;
 }
 
 std::string DumpForPeople(const nlohmann::ordered_json& json) {

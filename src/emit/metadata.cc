@@ -20,11 +20,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json Number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
 /// Adding 0.0 to a negative zero gives zero: "-0.0" would look like an error in the file.
 Json Ratio(double part, double whole) {
-  return whole > 0 ? Number(part / whole + 0.0) : Json(nullptr);
+  return whole > 0 ? NumberOrNull(part / whole + 0.0) : Json(nullptr);
 }
 
 Json QuantizedJson(const LinearMetadata& linear) {
@@ -42,10 +40,10 @@ Json QuantizedJson(const LinearMetadata& linear) {
   const int64_t level = linear.outcome.accuracy_level;
   json["accuracy_level"] = level >= 0 ? Json(level) : Json(nullptr);
   const std::optional<double> rounding = linear.outcome.RelativeActivationLoss();
-  json["relative_activation_loss"] = rounding.has_value() ? Number(*rounding) : Json(nullptr);
+  json["relative_activation_loss"] = rounding.has_value() ? NumberOrNull(*rounding) : Json(nullptr);
   json.update(ShownFields(linear.outcome));
   const std::optional<double> nearest = linear.outcome.RelativeLossBefore();
-  json["relative_loss_rtn"] = nearest.has_value() ? Number(*nearest) : Json(nullptr);
+  json["relative_loss_rtn"] = nearest.has_value() ? NumberOrNull(*nearest) : Json(nullptr);
   json["loss_by_cause"] = LossByCause(linear);
   return json;
 }
@@ -99,8 +97,8 @@ Json TotalsJson(const Metadata& metadata) {
 
 Json VerificationJson(const std::optional<VerificationMetadata>& verification) {
   if (!verification.has_value()) return nullptr;
-  return Json{{"max_relative_error", Number(verification->max_relative_error)},
-              {"tolerance", Number(verification->tolerance)}};
+  return Json{{"max_relative_error", NumberOrNull(verification->max_relative_error)},
+              {"tolerance", NumberOrNull(verification->tolerance)}};
 }
 
 }  // namespace

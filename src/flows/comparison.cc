@@ -29,10 +29,6 @@ struct Described {
   Tensors tensors;
 };
 
-Json At(const Json& object, const char* key) {
-  return object.is_object() && object.contains(key) ? object.at(key) : Json(nullptr);
-}
-
 std::string CodesText(const Json& quantized) {
   const auto group = quantized.value("group_size", int64_t{0});
   std::string text = DumpJson(quantized.at("bits")) + " bits, " +
@@ -44,10 +40,10 @@ std::string CodesText(const Json& quantized) {
 void AddStates(const Json& list, const std::string& prefix, Tensors& tensors) {
   for (const Json& entry : list) {
     TensorState state;
-    const Json quantized = At(entry, "quantized");
+    const Json quantized = MemberOrNull(entry, "quantized");
     state.form = quantized.is_object() ? CodesText(quantized) : entry.value("decision", "");
     state.bytes = entry.at("bytes_after").get<int64_t>();
-    const Json loss = At(quantized, "relative_loss");
+    const Json loss = MemberOrNull(quantized, "relative_loss");
     if (loss.is_number()) state.relative_loss = loss.get<double>();
     tensors.emplace_back(prefix + entry.at("name").get<std::string>(), std::move(state));
   }
@@ -76,20 +72,20 @@ Described FromMetadata(const fs::path& path, const fs::path& file) {
   }
   Described described;
   described.model.path = path;
-  described.model.recipe = At(metadata, "recipe");
+  described.model.recipe = MemberOrNull(metadata, "recipe");
   const bool several = metadata.contains("models");
   for (const Json& part : several ? metadata["models"] : Json::array({metadata})) {
     const std::string prefix = several ? part.value("file", std::string()) + ":" : "";
-    const Json source = At(part, "source");
+    const Json source = MemberOrNull(part, "source");
     described.model.source.push_back(
-        {{"file", At(source, "file")}, {"sha256", At(source, "sha256")}});
+        {{"file", MemberOrNull(source, "file")}, {"sha256", MemberOrNull(source, "sha256")}});
     for (const char* kind : {"linears", "tables"}) {
       AddStates(part.value(kind, Json::array()), prefix, described.tensors);
     }
   }
-  const Json sidecars = At(metadata, "sidecars");
+  const Json sidecars = MemberOrNull(metadata, "sidecars");
   for (const Json& entry : metadata.value("files", Json::array())) {
-    if (std::ranges::find(sidecars, At(entry, "file")) != sidecars.end()) continue;
+    if (std::ranges::find(sidecars, MemberOrNull(entry, "file")) != sidecars.end()) continue;
     described.model.bytes += entry.at("bytes").get<int64_t>();
   }
   return described;
@@ -141,7 +137,8 @@ std::vector<RecipeChange> RecipeChanges(const Json& a, const Json& b) {
   std::vector<RecipeChange> changes;
   if (!a.is_object() || !b.is_object()) return changes;
   for (const auto& [key, value] : a.items()) {
-    if (At(b, key.c_str()) != value) changes.push_back({key, {value, At(b, key.c_str())}});
+    if (MemberOrNull(b, key.c_str()) != value)
+      changes.push_back({key, {value, MemberOrNull(b, key.c_str())}});
   }
   for (const auto& [key, value] : b.items()) {
     if (!a.contains(key)) changes.push_back({key, {nullptr, value}});

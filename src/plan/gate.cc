@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/error.h"
+#include "ptq/base/json.h"
 
 namespace ptq {
 namespace {
@@ -20,11 +21,6 @@ std::string Short(double value) {
   char text[32];
   std::snprintf(text, sizeof text, "%.4g", value);
   return text;
-}
-
-/// `value` or null, also for what is no number.
-Json NumberOrNull(std::optional<double> value) {
-  return value.has_value() && std::isfinite(*value) ? Json(*value) : Json(nullptr);
 }
 
 std::string Trimmed(const std::string& text) {

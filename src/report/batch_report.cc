@@ -11,16 +11,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const char* StateName(JobState state) {
-  switch (state) {
-    case JobState::kPlanned: return "planned";
-    case JobState::kDone: return "done";
-    case JobState::kUpToDate: return "up to date";
-    case JobState::kFailed: return "failed";
-  }
-  return "";
-}
-
 bool HasResult(const JobResult& result) {
   return result.state == JobState::kDone || result.state == JobState::kUpToDate;
 }
@@ -51,7 +41,7 @@ std::string BatchText(const BatchReport& report) {
                    {"time", Align::kRight}});
   for (const JobResult& result : report.results) {
     const bool planned = result.state == JobState::kPlanned;
-    table.AddRow({result.job.id, StateName(result.state),
+    table.AddRow({result.job.id, JobStateName(result.state),
                   FormatBytes(HasResult(result) ? result.bytes_before : result.job.bytes),
                   HasResult(result) ? FormatBytes(result.bytes_after) : "-",
                   planned ? "-" : FormatSeconds(result.seconds)});
@@ -75,7 +65,7 @@ Json BatchJson(const BatchReport& report) {
          {"source", result.job.source.string()},
          {"base_model", result.job.base},
          {"recipe", result.job.recipe.empty() ? Json(nullptr) : Json(result.job.recipe)},
-         {"state", StateName(result.state)},
+         {"state", JobStateName(result.state)},
          {"status", result.state == JobState::kPlanned ? Json(nullptr) : Json(result.status)},
          {"message", failed ? Json(result.message) : Json(nullptr)},
          {"log", failed ? Json(result.log.string()) : Json(nullptr)},

@@ -98,17 +98,13 @@ Json StateJson(const std::optional<TensorState>& state) {
   if (!state.has_value()) return nullptr;
   return {{"form", state->form},
           {"bytes", state->bytes},
-          {"relative_loss", state->relative_loss.has_value() && std::isfinite(*state->relative_loss)
-                                ? Json(*state->relative_loss)
-                                : Json(nullptr)}};
+          {"relative_loss", NumberOrNull(state->relative_loss)}};
 }
 
 Json SideJson(const ComparedModel& side) {
   Json figures = Json::object();
   for (const Figure& figure : side.figures) {
-    figures[figure.name] = figure.value.has_value() && std::isfinite(*figure.value)
-                               ? Json(*figure.value)
-                               : Json(nullptr);
+    figures[figure.name] = NumberOrNull(figure.value);
   }
   return {{"path", side.path.string()},
           {"bytes", side.bytes},

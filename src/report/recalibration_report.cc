@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ptq/base/json.h"
 #include "ptq/report/table.h"
 
 namespace ptq {
@@ -16,8 +17,6 @@ using Json = nlohmann::ordered_json;
 constexpr size_t kShownSites = 10;
 
 double Excess(const SiteDrift& site) { return site.loss_before - site.loss_now; }
-
-Json DriftNumber(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 }  // namespace
 
@@ -52,18 +51,18 @@ Json DriftJson(const RecalibrationReport& report) {
   for (const SiteDrift& site : report.sites) {
     sites.push_back({{"site", site.site},
                      {"linears", site.linears},
-                     {"mean_abs", DriftNumber(site.statistics.mean_abs)},
-                     {"subspace", DriftNumber(site.statistics.subspace)},
-                     {"relative_loss_before", DriftNumber(site.loss_before_on_before)},
-                     {"relative_loss_old_codes", DriftNumber(site.loss_before)},
-                     {"relative_loss_new_codes", DriftNumber(site.loss_now)}});
+                     {"mean_abs", NumberOrNull(site.statistics.mean_abs)},
+                     {"subspace", NumberOrNull(site.statistics.subspace)},
+                     {"relative_loss_before", NumberOrNull(site.loss_before_on_before)},
+                     {"relative_loss_old_codes", NumberOrNull(site.loss_before)},
+                     {"relative_loss_new_codes", NumberOrNull(site.loss_now)}});
   }
   const bool known = report.unknown.empty();
   return {{"known", known},
           {"note", known ? Json(nullptr) : Json(report.unknown)},
-          {"drift", known ? DriftNumber(report.drift) : Json(nullptr)},
-          {"mean_abs", known ? DriftNumber(report.mean_abs) : Json(nullptr)},
-          {"subspace", known ? DriftNumber(report.subspace) : Json(nullptr)},
+          {"drift", known ? NumberOrNull(report.drift) : Json(nullptr)},
+          {"mean_abs", known ? NumberOrNull(report.mean_abs) : Json(nullptr)},
+          {"subspace", known ? NumberOrNull(report.subspace) : Json(nullptr)},
           {"needed", report.needed},
           {"sites", std::move(sites)}};
 }

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/format.h"
+#include "ptq/base/json.h"
 #include "ptq/report/table.h"
 
 namespace ptq {
@@ -17,10 +18,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kShownFigures = 3;
-
-Json SweepNumber(std::optional<double> value) {
-  return value.has_value() && std::isfinite(*value) ? Json(*value) : Json(nullptr);
-}
 
 /// The names of the figures that points have; all have the same where they have any.
 std::vector<std::string> FigureNames(const SweepReport& report) {
@@ -116,12 +113,12 @@ Json SweepJson(const SweepReport& report) {
     const bool made = result.error.empty();
     Json settings = Json::object(), figures = Json::object();
     for (const auto& [key, value] : result.settings) settings[key] = value;
-    for (const Figure& figure : result.figures) figures[figure.name] = SweepNumber(figure.value);
+    for (const Figure& figure : result.figures) figures[figure.name] = NumberOrNull(figure.value);
     points.push_back({{"id", result.id},
                       {"settings", std::move(settings)},
                       {"error", made ? Json(nullptr) : Json(result.error)},
                       {"bytes", made ? Json(result.bytes) : Json(nullptr)},
-                      {"relative_loss", made ? SweepNumber(result.relative_loss) : Json(nullptr)},
+                      {"relative_loss", made ? NumberOrNull(result.relative_loss) : Json(nullptr)},
                       {"figures", std::move(figures)},
                       {"seconds", result.seconds},
                       {"earlier", result.earlier},

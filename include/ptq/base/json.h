@@ -1,6 +1,7 @@
 // JSON from text and back, compiled once: the parser is most of what a file that uses it costs.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,12 @@ template <class Json>
 /// On one line, or with `indent` spaces for each level. Bytes that are no UTF-8 are replaced.
 [[nodiscard]] std::string DumpJson(const nlohmann::json& json, int indent = -1);
 [[nodiscard]] std::string DumpJson(const nlohmann::ordered_json& json, int indent = -1);
+
+/// The number; null for none, and for what JSON cannot write: infinite, or no number.
+[[nodiscard]] nlohmann::ordered_json NumberOrNull(std::optional<double> value);
+/// A member of an object; null where there is none, and of what is no object.
+[[nodiscard]] nlohmann::ordered_json MemberOrNull(const nlohmann::ordered_json& object,
+                                                  const char* key);
 
 /// With two spaces for each level, but an array of nothing but numbers on one line.
 [[nodiscard]] std::string DumpForPeople(const nlohmann::ordered_json& json);

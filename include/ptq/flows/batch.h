@@ -38,6 +38,8 @@ struct BatchRequest {
 };
 
 enum class JobState { kPlanned, kDone, kUpToDate, kFailed };
+/// "planned", "done", "up to date", "failed".
+[[nodiscard]] std::string JobStateName(JobState state);
 
 struct JobResult {
   BatchJob job;

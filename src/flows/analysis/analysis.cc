@@ -9,18 +9,19 @@
 
 #include "growth.h"
 #include "site_search.h"
-#include <unistd.h>
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/interrupt.h"
 #include "ptq/base/json.h"
 #include "ptq/base/progress.h"
+#include "ptq/base/scratch_directory.h"
 #include "ptq/calibrate/collect.h"
 #include "ptq/calibrate/companions.h"
 #include "ptq/calibrate/samples.h"
 #include "ptq/emit/metadata.h"
 #include "ptq/pipeline/run.h"
+#include "ptq/pipeline/single_file.h"
 #include "ptq/stats/statistics_file.h"
 
 namespace ptq {
@@ -38,22 +39,15 @@ class Statistics {
  public:
   Statistics(const AnalysisRequest& request, Ranks& ranks) : path_(request.recipe.statistics) {
     if (!path_.empty()) return;
-    path_ = (request.scratch.empty() ? fs::temp_directory_path() : request.scratch) /
-            (".quantize-analyze-" + std::to_string(::getpid()) + ".stats");
-    made_ = true;
+    scratch_.emplace(request.scratch);
+    path_ = scratch_->path() / "statistics";
     (void)CollectStatistics(request.recipe, path_, ranks);
   }
-  ~Statistics() {
-    std::error_code error;
-    if (made_) fs::remove(path_, error);
-  }
-  Statistics(const Statistics&) = delete;
-  Statistics& operator=(const Statistics&) = delete;
   [[nodiscard]] StatisticsFile Open() const { return StatisticsFile(path_); }
 
  private:
   fs::path path_;
-  bool made_ = false;
+  std::optional<ScratchDirectory> scratch_;
 };
 
 /// The plan of each width. Linears have the same indices in all.
@@ -74,7 +68,7 @@ Json ResultMetadata(const AnalysisRequest& request, const Source& source) {
   std::error_code error;
   const fs::path file = fs::is_directory(request.result, error)
                             ? request.result / kMetadataFileName
-                            : fs::path(request.result.string() + ".json");
+                            : MetadataOfSingleFile(request.result);
   if (!fs::is_regular_file(file, error)) return nullptr;  // any other form of the model
   Json metadata = ParseJson<Json>(ReadTextFile(file));
   const bool known =

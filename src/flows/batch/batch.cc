@@ -189,6 +189,16 @@ void CheckIds(const std::vector<BatchJob>& jobs) {
 
 }  // namespace
 
+std::string JobStateName(JobState state) {
+  switch (state) {
+    case JobState::kPlanned: return "planned";
+    case JobState::kDone: return "done";
+    case JobState::kUpToDate: return "up to date";
+    case JobState::kFailed: return "failed";
+  }
+  return "";
+}
+
 int64_t BatchReport::Count(JobState state) const {
   return std::ranges::count(results, state, &JobResult::state);
 }

@@ -44,15 +44,11 @@ class RegistryLock {
   int file_;
 };
 
-Json Member(const Json& object, const char* key) {
-  return object.is_object() && object.contains(key) ? object.at(key) : Json(nullptr);
-}
-
 /// Each file of a model with its size and hash; of sidecar files, only the models' own are listed.
 Json ModelFilesJson(const fs::path& result, const Json& metadata) {
   Json files = Json::array();
-  const Json sidecars = Member(metadata, "sidecars");
-  for (const Json& file : Member(metadata, "files")) {
+  const Json sidecars = MemberOrNull(metadata, "sidecars");
+  for (const Json& file : MemberOrNull(metadata, "files")) {
     const auto name = file.at("file").get<std::string>();
     if (std::ranges::find(sidecars, Json(name)) != sidecars.end()) continue;
     files.push_back({{"file", (result.filename() / name).generic_string()},
@@ -64,9 +60,9 @@ Json ModelFilesJson(const fs::path& result, const Json& metadata) {
 
 /// What was read: of several models the first stands for all.
 Json SourceOf(const Json& metadata) {
-  const Json source = metadata.contains("models") ? Member(metadata["models"].at(0), "source")
-                                                  : Member(metadata, "source");
-  return {{"file", Member(source, "file")}, {"sha256", Member(source, "sha256")}};
+  const Json source = metadata.contains("models") ? MemberOrNull(metadata["models"].at(0), "source")
+                                                  : MemberOrNull(metadata, "source");
+  return {{"file", MemberOrNull(source, "file")}, {"sha256", MemberOrNull(source, "sha256")}};
 }
 
 Json Entry(const fs::path& result, const std::string& base, const std::string& recipe) {
@@ -86,10 +82,10 @@ Json Entry(const fs::path& result, const std::string& base, const std::string& r
   return {{"file", model},
           {"base_model", base},
           {"recipe", recipe.empty() ? Json(nullptr) : Json(recipe)},
-          {"method", Member(made, "method")},
-          {"bits", Member(made, "bits")},
-          {"group_size", Member(made, "group_size")},
-          {"lm_head", Member(made, "lm_head")},
+          {"method", MemberOrNull(made, "method")},
+          {"bits", MemberOrNull(made, "bits")},
+          {"group_size", MemberOrNull(made, "group_size")},
+          {"lm_head", MemberOrNull(made, "lm_head")},
           {"bytes", bytes},
           {"files", files},
           {"source", SourceOf(metadata)},
@@ -116,8 +112,8 @@ Json ReadRegistry(const fs::path& directory) {
             {"failures", Json::object()}};
   }
   auto registry = ParseJson<Json>(ReadTextFile(file));
-  if (!registry.is_object() || !Member(registry, "models").is_object() ||
-      !Member(registry, "failures").is_object()) {
+  if (!registry.is_object() || !MemberOrNull(registry, "models").is_object() ||
+      !MemberOrNull(registry, "failures").is_object()) {
     throw InputError("'" + file.string() + "' is no registry of results; move it away");
   }
   return registry;

@@ -3,14 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <system_error>
 
 #include "site_search.h"
-#include <unistd.h>
 
 #include "ptq/base/error.h"
 #include "ptq/base/progress.h"
 #include "ptq/base/ranks.h"
+#include "ptq/base/scratch_directory.h"
 #include "ptq/calibrate/calibration_run.h"
 #include "ptq/calibrate/companions.h"
 #include "ptq/plan/plan.h"
@@ -21,26 +20,6 @@ namespace ptq {
 namespace {
 
 using Rows = std::vector<std::vector<int64_t>>;
-
-/// A directory that goes with this object.
-class ScratchDirectory {
- public:
-  ScratchDirectory()
-      : path_(std::filesystem::temp_directory_path() /
-              ("quantize-check-" + std::to_string(::getpid()))) {
-    std::filesystem::create_directories(path_);
-  }
-  ~ScratchDirectory() {
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
-  }
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 /// Rows of ids as a calibration file.
 void WriteIds(const std::filesystem::path& file, const Rows& rows) {

@@ -2,14 +2,14 @@
 #include "ptq/flows/recalibration.h"
 
 #include <algorithm>
-#include <system_error>
 
 #include "drift.h"
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include "ptq/base/error.h"
 #include "ptq/base/hash.h"
+#include "ptq/base/json.h"
+#include "ptq/base/scratch_directory.h"
 #include "ptq/calibrate/collect.h"
 #include "ptq/model/model.h"
 #include "ptq/stats/statistics_file.h"
@@ -20,42 +20,15 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-/// A directory beside the result that goes with this object.
-class ScratchBeside {
- public:
-  explicit ScratchBeside(const fs::path& result)
-      : path_(fs::absolute(result).lexically_normal().parent_path() /
-              (".quantize-recalibrate-" + std::to_string(::getpid()))) {
-    std::error_code error;
-    if (!fs::create_directory(path_, error)) {
-      throw OutputError("cannot write '" + path_.string() + "': " + error.message());
-    }
-  }
-  ~ScratchBeside() {
-    std::error_code error;
-    fs::remove_all(path_, error);
-  }
-  ScratchBeside(const ScratchBeside&) = delete;
-  ScratchBeside& operator=(const ScratchBeside&) = delete;
-  [[nodiscard]] fs::path File(const char* name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
-
-Json MemberOf(const Json& object, const char* key) {
-  return object.is_object() && object.contains(key) ? object.at(key) : Json(nullptr);
-}
-
 /// The model that a result says it was made of.
 void CheckSource(const RecalibrationRequest& request, const Json& metadata) {
-  const Json source = MemberOf(metadata, "source");
+  const Json source = MemberOrNull(metadata, "source");
   if (!source.is_object()) {
     throw UsageError("'" + request.result.string() +
                      "' holds several models; recalibrate takes results of one");
   }
   const Model model = Model::Load(request.recipe.source);
-  if (Json(Sha256OfFile(model.path())) == MemberOf(source, "sha256")) return;
+  if (Json(Sha256OfFile(model.path())) == MemberOrNull(source, "sha256")) return;
   throw InputError("'" + model.path().string() + "' is not the model that '" +
                    request.result.string() +
                    "' was made of: its SHA-256 is another; give that one "
@@ -64,14 +37,14 @@ void CheckSource(const RecalibrationRequest& request, const Json& metadata) {
 
 /// What decides the samples of a run, as its metadata say.
 Json SamplesOf(const Json& calibration) {
-  return {{"ids_sha256", MemberOf(calibration, "ids_sha256")},
-          {"tokens", MemberOf(calibration, "tokens")}};
+  return {{"ids_sha256", MemberOrNull(calibration, "ids_sha256")},
+          {"tokens", MemberOrNull(calibration, "tokens")}};
 }
 
 /// Whether the samples of before can be had; else why not.
 std::string WhyUnknown(const RecalibrationRequest& request, const Json& calibration) {
   if (!request.statistics_before.empty() || !request.samples_before.empty()) return "";
-  const Json file = MemberOf(calibration, "file");
+  const Json file = MemberOrNull(calibration, "file");
   if (file == "built-in") return "";
   return "the samples that it was made for (" +
          (file.is_string() ? "'" + file.get<std::string>() + "'" : "of several files") +
@@ -81,9 +54,8 @@ std::string WhyUnknown(const RecalibrationRequest& request, const Json& calibrat
 void CollectBefore(const RecalibrationRequest& request, const Json& metadata,
                    const fs::path& file) {
   Recipe recipe = request.recipe;
-  const Json options = MemberOf(MemberOf(metadata, "calibration"), "options");
   recipe.calibration.files = request.samples_before;
-  const Json made = MemberOf(metadata, "recipe");
+  const Json made = MemberOrNull(metadata, "recipe");
   recipe.calibration.samples = made.value("calib_samples", recipe.calibration.samples);
   recipe.calibration.seq_len = made.value("seq_len", recipe.calibration.seq_len);
   recipe.calibration.seed = made.value("seed", recipe.calibration.seed);
@@ -93,18 +65,18 @@ void CollectBefore(const RecalibrationRequest& request, const Json& metadata,
 
 void Measure(const RecalibrationRequest& request, const Json& metadata,
              RecalibrationReport& report) {
-  const ScratchBeside scratch(request.result);
+  const ScratchDirectory scratch(fs::absolute(request.result).lexically_normal().parent_path());
   fs::path before = request.statistics_before;
-  if (before.empty()) CollectBefore(request, metadata, before = scratch.File("before"));
-  const Json then = SamplesOf(MemberOf(metadata, "calibration"));
+  if (before.empty()) CollectBefore(request, metadata, before = scratch.path() / "before");
+  const Json then = SamplesOf(MemberOrNull(metadata, "calibration"));
   const Json found = SamplesOf(StatisticsFile(before).provenance().at("calibration"));
   if (then != found) {
     throw InputError("the samples given as those of before are not what '" +
                      request.result.string() + "' was made for: their tokens are others");
   }
   Ranks alone = Ranks::Alone();
-  (void)CollectStatistics(request.recipe, scratch.File("now"), alone);
-  report.sites = CompareStatistics(request.recipe, before, scratch.File("now"));
+  (void)CollectStatistics(request.recipe, scratch.path() / "now", alone);
+  report.sites = CompareStatistics(request.recipe, before, scratch.path() / "now");
   double of_before = 0, of_now = 0;
   for (const SiteDrift& site : report.sites) {
     of_before += site.loss_before;
@@ -125,7 +97,7 @@ RecalibrationReport Recalibrate(const RecalibrationRequest& request) {
                      request.recipe.method + ", which looks at no samples");
   }
   RecalibrationReport report;
-  report.unknown = WhyUnknown(request, MemberOf(metadata, "calibration"));
+  report.unknown = WhyUnknown(request, MemberOrNull(metadata, "calibration"));
   if (report.unknown.empty()) {
     Measure(request, metadata, report);
     report.needed = !request.if_drift.has_value() || report.drift > *request.if_drift;

@@ -15,10 +15,6 @@ using Json = nlohmann::ordered_json;
 constexpr char kNotesFile[] = "sweep.json";
 constexpr char kNotesVersion[] = "1.0";
 
-Json NotedNumber(std::optional<double> value) {
-  return value.has_value() && std::isfinite(*value) ? Json(*value) : Json(nullptr);
-}
-
 std::optional<double> Known(const Json& value) {
   return value.is_number() ? std::optional(value.get<double>()) : std::nullopt;
 }
@@ -26,11 +22,11 @@ std::optional<double> Known(const Json& value) {
 Json FigureNote(const Figure& figure) {
   return {{"name", figure.name},
           {"key", figure.key},
-          {"value", NotedNumber(figure.value)},
+          {"value", NumberOrNull(figure.value)},
           {"higher_is_better", figure.better == Better::kHigher},
           {"unit", figure.unit},
           {"of_one_model", figure.of_one_model},
-          {"reference", NotedNumber(figure.reference)}};
+          {"reference", NumberOrNull(figure.reference)}};
 }
 
 Figure NotedFigure(const Json& note) {
@@ -50,7 +46,7 @@ Json ResultNote(const SweepResult& result) {
   for (const auto& [key, value] : result.settings) settings[key] = value;
   for (const Figure& figure : result.figures) figures.push_back(FigureNote(figure));
   return {{"settings", std::move(settings)}, {"error", result.error},
-          {"bytes", result.bytes},           {"relative_loss", NotedNumber(result.relative_loss)},
+          {"bytes", result.bytes},           {"relative_loss", NumberOrNull(result.relative_loss)},
           {"figures", std::move(figures)},   {"seconds", result.seconds}};
 }
 

@@ -30,12 +30,6 @@ void Append(std::vector<std::string>& to, std::vector<std::string> from) {
   std::ranges::move(from, std::back_inserter(to));
 }
 
-Json MemberOrNull(const Json& object, const char* key) {
-  if (!object.is_object()) return nullptr;
-  const auto found = object.find(key);
-  return found == object.end() ? Json() : *found;
-}
-
 /// What decides the samples: the bytes of their file may be others and give the same.
 Json SamplesOf(const Json& provenance) {
   Json samples;

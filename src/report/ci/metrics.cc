@@ -5,6 +5,7 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include "ptq/base/json.h"
 #include "ptq/report/ci.h"
 
 namespace ptq {
@@ -47,10 +48,6 @@ class Gauges {
   std::vector<prometheus::MetricFamily> families_;
 };
 
-Json At(const Json& object, const char* key) {
-  return object.is_object() && object.contains(key) ? object.at(key) : Json(nullptr);
-}
-
 void AddGates(const Json& gate, Gauges& gauges) {
   for (const Json& result : gate.at("results")) {
     const Labels labels = {{"gate", result.at("gate").get<std::string>()}};
@@ -90,15 +87,15 @@ std::string MetricsText(const Json& document, double now) {
   gauges.Add("success", "Whether the command did what was asked for.", document.at("status") == 0);
   gauges.Add("exit_status", "Its exit status.", document.at("status"));
   gauges.Add("completion_time_seconds", "When it ended, since 1970.", now);
-  gauges.Add("duration_seconds", "Time that it took.", At(document, "seconds"));
-  gauges.Add("peak_memory_bytes", "Most resident memory.", At(document, "peak_bytes"));
+  gauges.Add("duration_seconds", "Time that it took.", MemberOrNull(document, "seconds"));
+  gauges.Add("peak_memory_bytes", "Most resident memory.", MemberOrNull(document, "peak_bytes"));
   for (const char* const when : {"before", "after"}) {
     gauges.Add("model_bytes", "Size of the model's files.",
-               At(document, (std::string("bytes_") + when).c_str()), {{"when", when}});
+               MemberOrNull(document, (std::string("bytes_") + when).c_str()), {{"when", when}});
   }
   gauges.Add("relative_loss", "Mean loss of the linears, of their output energy.",
-             At(document, "relative_loss"));
-  const Json linears = At(document, "linears");
+             MemberOrNull(document, "relative_loss"));
+  const Json linears = MemberOrNull(document, "linears");
   if (linears.is_object()) {
     for (const auto& [decision, count] : linears.items()) {
       gauges.Add("linears", "Linears by what became of them.", count, {{"decision", decision}});

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ptq/base/format.h"
+#include "ptq/base/json.h"
 #include "ptq/report/report.h"
 #include "ptq/report/table.h"
 
@@ -11,10 +12,6 @@ namespace ptq {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-Json Finite(std::optional<double> value) {
-  return value.has_value() && std::isfinite(*value) ? Json(*value) : Json(nullptr);
-}
 
 /// "bits 4, group-size 32".
 std::string SettingsText(const SweepResult& result) {
@@ -28,12 +25,12 @@ std::string SettingsText(const SweepResult& result) {
 /// Less is better of most figures; what is better the more is shown as it is.
 Json QualityOf(const SweepResult& result) {
   const Figure* const figure = result.Telling();
-  return figure == nullptr ? Finite(result.relative_loss) : Finite(figure->value);
+  return figure == nullptr ? NumberOrNull(result.relative_loss) : NumberOrNull(figure->value);
 }
 
 Json SideText(const std::optional<TensorState>& state, const char* what) {
   if (!state.has_value()) return nullptr;
-  return std::string(what) == "bytes" ? Json(state->bytes) : Finite(state->relative_loss);
+  return std::string(what) == "bytes" ? Json(state->bytes) : NumberOrNull(state->relative_loss);
 }
 
 std::string FactText(std::optional<double> value) {

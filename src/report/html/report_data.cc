@@ -12,6 +12,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/format.h"
+#include "ptq/base/json.h"
 #include "ptq/plan/linear_kind.h"
 #include "ptq/report/report.h"
 #include "ptq/report/table.h"
@@ -26,10 +27,6 @@ std::optional<double> NumberIn(const Json& object, const char* key) {
   if (found == object.end() || !found->is_number()) return std::nullopt;
   return found->get<double>();
 }
-Json NullOr(const std::optional<double>& value) {
-  return value.has_value() && std::isfinite(*value) ? Json(*value) : Json(nullptr);
-}
-
 /// Of a linear's `quantized`; before 1.5 the metadata have it as a loss only.
 std::optional<double> NearestLoss(const Json& quantized) {
   if (const auto stored = NumberIn(quantized, "relative_loss_rtn")) return stored;
@@ -60,43 +57,12 @@ Json TensorJson(const Json& subject, const char* what, const std::string& model)
        {"form", "bits", "group_size", "symmetric", "scaling", "alpha", "fold", "relative_loss"}) {
     row[key] = member(key);
   }
-  row["relative_loss_rtn"] = quantized.is_object() ? NullOr(NearestLoss(quantized)) : Json();
+  row["relative_loss_rtn"] = quantized.is_object() ? NumberOrNull(NearestLoss(quantized)) : Json();
   row["by_cause"] = member("loss_by_cause");
   row["tokens"] = member("calibration_tokens");
   row["bytes_before"] = subject.at("bytes_before");
   row["bytes_after"] = subject.at("bytes_after");
   return row;
-}
-
-/// The gate of the metadata as the page shows it: what was measured, and what fell back.
-Json GateJson(const Json& gate) {
-  bool passed = true;
-  Json checks = Json::array(), fallbacks = Json::array();
-  for (const Json& result : gate.at("results")) {
-    passed = passed && result.at("passed").get<bool>();
-    checks.push_back({{"metric", result.at("figure")},
-                      {"limit", result.at("gate")},
-                      {"value", result.at("value")},
-                      {"reference", result.at("reference")},
-                      {"passed", result.at("passed")}});
-  }
-  for (const Json& entry : gate.at("fallback")) {
-    const bool known = entry.at("bytes_before").is_number();
-    const Json more =
-        known ? Json(entry["bytes"].get<int64_t>() - entry["bytes_before"].get<int64_t>())
-              : Json(nullptr);
-    fallbacks.push_back({{"tensor", entry.at("name")},
-                         {"to", entry.at("form")},
-                         {"relative_loss", entry.at("relative_loss")},
-                         {"bytes", more}});
-  }
-  return {{"passed", passed},
-          {"text", "Measured on " + gate.at("text").at("file").get<std::string>() +
-                       "; results "
-                       "that were made until the gates held: " +
-                       std::to_string(gate.at("attempts").get<int64_t>()) + "."},
-          {"checks", std::move(checks)},
-          {"fallbacks", std::move(fallbacks)}};
 }
 
 struct Bytes {
@@ -142,7 +108,7 @@ class Collector {
     report["sizes"] = SizesJson();
     if (!calibrations_.empty()) report["calibration"] = CalibrationJson();
     if (const Json gate = metadata.value("gate", Json()); gate.is_object()) {
-      report["gate"] = GateJson(gate);
+      report["gate"] = GateMembers(gate);
     }
     return report;
   }
@@ -204,7 +170,7 @@ class Collector {
         coded_weights_ > 0 ? Json(8.0 * double(coded_bytes_) / double(coded_weights_)) : Json();
     json["relative_loss"] = measured > 0 ? Json(loss / double(measured)) : Json();
     json["relative_loss_rtn"] = measured > 0 ? Json(nearest / double(measured)) : Json();
-    json["verification"] = NullOr(verified_);
+    json["verification"] = NumberOrNull(verified_);
     json["notes"] = notes_;
     return json;
   }
@@ -313,9 +279,7 @@ Json ReportOf(const Json& metadata) {
         if (model.contains("linears")) collector.Add(model, model.at("file").get<std::string>());
       }
     }
-    Json document = collector.Finish(metadata);
-    if (metadata.contains("gate")) document["gate"] = GateMembers(metadata["gate"]);
-    return document;
+    return collector.Finish(metadata);
   } catch (const nlohmann::json::exception& error) {
     throw InputError(std::string("not the metadata of a quantized model: ") + error.what());
   }
@@ -355,12 +319,11 @@ Json ReportOf(const MadeResult& made) {
 }
 
 Json ReportOf(const BatchReport& report) {
-  static constexpr const char* kStates[] = {"planned", "done", "up to date", "failed"};
   Json jobs = Json::array();
   for (const JobResult& result : report.results) {
     const bool worked = result.state == JobState::kDone;
     jobs.push_back({{"name", result.job.id},
-                    {"status", kStates[size_t(result.state)]},
+                    {"status", JobStateName(result.state)},
                     {"seconds", worked ? Json(result.seconds) : Json(nullptr)},
                     {"bytes_before", result.bytes_before > 0 ? Json(result.bytes_before) : Json()},
                     {"bytes_after", result.bytes_after > 0 ? Json(result.bytes_after) : Json()},

@@ -1,6 +1,9 @@
 // JSON from text and back.
 #include "ptq/base/json.h"
 
+#include <limits>
+#include <optional>
+
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -30,6 +33,21 @@ TEST(Json, ForPeopleHasNumbersOnOneLine) {
   const auto json = ParseJson<nlohmann::ordered_json>(text);
   ASSERT_FALSE(json.is_discarded());
   EXPECT_EQ(DumpForPeople(json), text);
+}
+
+TEST(NumberOrNull, IsNullForWhatJsonCannotWrite) {
+  EXPECT_EQ(NumberOrNull(0.5), 0.5);
+  EXPECT_TRUE(NumberOrNull(std::nullopt).is_null());
+  EXPECT_TRUE(NumberOrNull(std::numeric_limits<double>::infinity()).is_null());
+  EXPECT_TRUE(NumberOrNull(std::numeric_limits<double>::quiet_NaN()).is_null());
+}
+
+TEST(MemberOrNull, IsNullWhereThereIsNone) {
+  const nlohmann::ordered_json object = {{"a", 1}};
+  EXPECT_EQ(MemberOrNull(object, "a"), 1);
+  EXPECT_TRUE(MemberOrNull(object, "b").is_null());
+  EXPECT_TRUE(MemberOrNull(nullptr, "a").is_null());
+  EXPECT_TRUE(MemberOrNull({1, 2}, "a").is_null());
 }
 
 }  // namespace
