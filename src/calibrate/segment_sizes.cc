@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "ptq/calibrate/memory_plan.h"
 #include "ptq/emit/stored_codes.h"
 #include "ptq/model/constant_view.h"
 #include "ptq/stats/token_sample.h"

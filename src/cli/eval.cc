@@ -115,6 +115,10 @@ class EvalCommand : public Command {
              "Tokens that a language model is fed at a time, those before them through the caches "
              "that it hands out")
         ->default_str("all of the text");
+    AddSize(app, "--memory-budget", request_.memory_budget,
+            "Memory for weights of 16 bits that are held as float32, such as 3GiB; where they take "
+            "more, each is widened whenever it is used, which takes longer")
+        ->default_str("half of the machine's");
     AddReportOption(app, report_file_);
     AddGenerationOptions(app);
     app.add_flag("--json", json_, "Print JSON instead of text");

@@ -47,10 +47,15 @@ struct ModelRunner::State {
         feeder(source.graph, hints, models.InputsOf(index)),
         output(ChooseOutput(source.graph, options.task, options.output, options.by_token)),
         step(options.step),
+        memory_budget(options.memory_budget),
         continuations(FindContinuations(source.graph, options)) {
+    Load();
+  }
+
+  void Load() {
     std::vector<ValueId> goals = {output.value};
     for (const Continuation& cache : continuations) goals.push_back(cache.present);
-    loaded.emplace(source.executor, std::move(goals));
+    loaded.emplace(source.executor, std::move(goals), memory_budget);
   }
 
   std::unique_ptr<Companions> owned;
@@ -61,6 +66,7 @@ struct ModelRunner::State {
   Feeder feeder;
   EvalOutput output;
   int64_t step;
+  int64_t memory_budget;
   std::vector<Continuation> continuations;
   std::optional<LoadedModel> loaded;
   Reading reading = Reading::kWhole;
@@ -147,10 +153,7 @@ void ModelRunner::FindReading() {
   state.reading = State::Reading::kLastOnly;
   if (has_caches() || is_behind_encoder()) return;
   state.continuations = FindContinuations(graph(), {.continues = true});
-  if (!has_caches()) return;
-  std::vector<ValueId> goals = {state.output.value};
-  for (const Continuation& cache : state.continuations) goals.push_back(cache.present);
-  state.loaded.emplace(state.source.executor, std::move(goals));
+  if (has_caches()) state.Load();
 }
 
 /// The tokens that the model itself reads.

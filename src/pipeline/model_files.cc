@@ -93,8 +93,8 @@ ModelGroup GroupOf(const fs::path& source) {
   for (const fs::path& file : files) {
     const std::string other = FormOfName(file.stem().string()).base;
     if (other == base) continue;
-    fs::path same = file.parent_path() / (other + form + ".onnx");
-    group.files.push_back(fs::exists(same, error) ? std::move(same) : file);
+    const fs::path same = file.parent_path() / (other + form + ".onnx");
+    group.files.push_back(fs::exists(same, error) ? same : file);
   }
   group.files.push_back(source);
   std::ranges::sort(group.files);

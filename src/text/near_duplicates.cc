@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <unordered_map>
 
 #include "ptq/base/hash.h"
@@ -92,7 +93,7 @@ uint64_t BandKey(const MinHashes& signature, size_t band) {
 class Bands {
  public:
   Bands(std::span<const MinHashes> signatures, double similarity)
-      : signatures_(signatures), least_(size_t(similarity * double(kHashes) + 0.5)) {}
+      : signatures_(signatures), least_(size_t(std::lround(similarity * double(kHashes)))) {}
 
   /// The first text that `i` nearly equals, or itself, which is remembered then.
   size_t FirstLike(size_t i) {

@@ -223,3 +223,14 @@ def test_a_report_shows_gates_and_what_fell_back(source, ids, tmp_path):
     table = text[text.index("Tensors that fell back") :]
     for entry in metadata(tmp_path / "out")["gate"]["fallback"]:
         assert entry["name"] in table
+
+
+def test_a_report_shows_what_a_failed_gate_has_measured(source, ids, tmp_path):
+    page = tmp_path / "run.html"
+    done = quantize("run", source, tmp_path / "out", *TWO_BITS, "--gate", "kl<=1e-9", "--gate-text", ids,
+                    "--no-fallback", "--report", page)  # fmt: skip
+    assert done.returncode == 7
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("out")] == []
+    text = page.read_text()
+    assert "<title>out" in text and "kl&lt;=1e-9" in text
+    assert "The gate is passed." not in text and "a quality gate failed: kl" in text

@@ -25,6 +25,7 @@ struct RunnerOptions {
   int64_t step = 0;
   /// For ModelRunner::Next: caches are handed on where the model has some.
   bool continues = false;
+  int64_t memory_budget = 0;  ///< bytes, for LoadedModel
 };
 
 /// What a model has read of a text that goes on.

@@ -3,7 +3,6 @@
 
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -16,15 +15,15 @@ namespace ptq {
 // NOLINTNEXTLINE(bugprone-exception-escape): copying JSON may throw only for want of memory
 class GateFailed : public QualityError {
  public:
-  GateFailed(const std::string& message, std::vector<GateResult> results,
-             nlohmann::ordered_json metadata)
-      : QualityError(message), results_(std::move(results)), metadata_(std::move(metadata)) {}
-  [[nodiscard]] const std::vector<GateResult>& results() const { return results_; }
+  GateFailed(const std::string& message, GateReport report, nlohmann::ordered_json metadata)
+      : QualityError(message), report_(std::move(report)), metadata_(std::move(metadata)) {}
+  /// Of all attempts, the last of which failed.
+  [[nodiscard]] const GateReport& report() const { return report_; }
   /// Of the result that failed.
   [[nodiscard]] const nlohmann::ordered_json& metadata() const { return metadata_; }
 
  private:
-  std::vector<GateResult> results_;
+  GateReport report_;
   nlohmann::ordered_json metadata_;
 };
 

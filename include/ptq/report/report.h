@@ -10,6 +10,7 @@
 
 #include "ptq/flows/batch.h"
 #include "ptq/flows/comparison.h"
+#include "ptq/flows/gate_failed.h"
 #include "ptq/flows/make_result.h"
 #include "ptq/flows/sweep.h"
 
@@ -23,6 +24,9 @@ namespace ptq {
 
 /// The same of a run that has just ended, with its time and memory.
 [[nodiscard]] nlohmann::ordered_json ReportOf(const MadeResult& made);
+/// The same of a result that did not keep its gates and is gone; it would have been `destination`.
+[[nodiscard]] nlohmann::ordered_json ReportOf(const GateFailed& failed,
+                                              const std::filesystem::path& destination);
 /// `jobs`: what became of each.
 [[nodiscard]] nlohmann::ordered_json ReportOf(const BatchReport& report);
 /// `pareto`: each point by size and quality.

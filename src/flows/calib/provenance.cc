@@ -34,7 +34,7 @@ nlohmann::ordered_json ModelJson(const std::filesystem::path& source) {
 }
 
 void WriteCalibrationFile(const std::filesystem::path& file, std::string_view lines,
-                          nlohmann::ordered_json body) {
+                          const nlohmann::ordered_json& body) {
   nlohmann::ordered_json json = {{"tool", {{"name", "quantize"}, {"version", PTQ_VERSION}}},
                                  {"file", file.filename().string()},
                                  {"sha256", Sha256Hex(lines)}};

@@ -23,6 +23,6 @@ namespace ptq {
 /// Writes the texts and their provenance, each complete or not at all. `body` gets the tool's
 /// version and the hash of the texts. Throws OutputError.
 void WriteCalibrationFile(const std::filesystem::path& file, std::string_view lines,
-                          nlohmann::ordered_json body);
+                          const nlohmann::ordered_json& body);
 
 }  // namespace ptq

@@ -1,10 +1,13 @@
 // Measures what the task of a model asks for.
 #include "judge.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "ptq/base/error.h"
+#include "ptq/base/memory.h"
 #include "ptq/evaluate/sentence_modules.h"
+#include "ptq/pipeline/directory.h"
 
 namespace ptq {
 namespace {
@@ -46,6 +49,13 @@ EmbeddingScore ScoreEncoder(const EvaluationRequest& request, const ModelRunner&
   return ScoreEmbeddings(own, &other, texts.gold, retrieval);
 }
 
+/// Those of a directory, and what they are compared with, have equal parts of the memory.
+int64_t BudgetOfOne(const EvaluationRequest& request) {
+  const int64_t all = request.memory_budget > 0 ? request.memory_budget : PhysicalBytes() / 2;
+  const int64_t sides = request.reference.empty() ? 1 : 2;
+  return all / (sides * std::max<int64_t>(std::ssize(ModelFiles(request.source).files), 1));
+}
+
 }  // namespace
 
 RunnerOptions RunnerOptionsFor(const EvaluationRequest& request, const ModelRunner* model) {
@@ -57,6 +67,7 @@ RunnerOptions RunnerOptionsFor(const EvaluationRequest& request, const ModelRunn
     options.task = EvalTask::kEmbedding;
   }
   options.continues = !request.task_file.empty();
+  options.memory_budget = BudgetOfOne(request);
   return options;
 }
 

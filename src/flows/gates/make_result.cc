@@ -1,6 +1,8 @@
 // Chooses the road for a source and a destination, and travels it again while gates fail.
 #include "ptq/flows/make_result.h"
 
+#include <algorithm>
+
 #include "gates.h"
 #include <spdlog/spdlog.h>
 
@@ -38,7 +40,7 @@ class Judge {
  public:
   explicit Judge(const Recipe& recipe) : recipe_(recipe) {}
 
-  /// The report of a result that keeps all gates. Throws GateFailed.
+  /// What was measured, when the result keeps all gates. Throws GateFailed.
   GateReport operator()(const fs::path& result, const Json& metadata) {
     const Progress progress("measuring gates");
     EvaluationRequest request;
@@ -46,16 +48,16 @@ class Judge {
     request.reference = recipe_.source;
     request.text = recipe_.gate_text;
     request.tokenizer = TokenizerOf(recipe_);
+    request.memory_budget = recipe_.memory_budget;
     GateReport report;
     report.results = CompareGates(recipe_.gates, FiguresOf(EvaluateModel(request)));
     report.attempts = ++attempts_;
-    for (const GateResult& each : report.results) {
-      if (!each.passed) throw GateFailed(FailureText(report.results), report.results, metadata);
-    }
     report.text_file = recipe_.gate_text.filename().string();
     report.text_sha256 = Sha256OfFile(recipe_.gate_text);
     report.fallback = DescribeFallback(recipe_.fallback, metadata, first_);
-    return report;
+    if (std::ranges::all_of(report.results, &GateResult::passed)) return report;
+    const std::string text = FailureText(report.results);  // before the report is moved
+    throw GateFailed(text, std::move(report), metadata);
   }
 
   /// What the first attempt was, when it had no fallback.
@@ -101,11 +103,11 @@ MadeResult MakeGated(Recipe recipe, RunOptions options, Ranks& ranks) {
     } catch (const GateFailed& failed) {
       const std::string what = failed.what();
       const auto end = [&](const std::string& why) {
-        return GateFailed(what + why, failed.results(), failed.metadata());
+        return GateFailed(what + why, failed.report(), failed.metadata());
       };
       if (recipe.no_fallback) throw end("; nothing is written (--no-fallback)");
       judge.Remember(failed.metadata());
-      recipe.fallback = WidenFallback(failed.metadata(), recipe, PartThatMayStay(failed.results()));
+      recipe.fallback = WidenFallback(failed.metadata(), recipe, PartThatMayStay(failed.report().results));
       if (recipe.fallback.empty()) {
         throw end(
             ", with every tensor in FP16; nothing is written: the gate asks for more than the "

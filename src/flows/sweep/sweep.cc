@@ -165,6 +165,7 @@ class Sweep {
     request.reference = request_.source;
     request.text = request_.text;
     request.tokenizer = point.recipe.tokenizer;
+    request.memory_budget = point.recipe.memory_budget;
     result.figures = FiguresOf(EvaluateModel(request));
   }
 

@@ -90,10 +90,7 @@ Json CiDocument(const Error& error, const Recipe& recipe) {
   document["message"] = error.what();
   document["seconds"] = nullptr;
   if (const auto* failed = dynamic_cast<const GateFailed*>(&error); failed != nullptr) {
-    GateReport report;
-    report.text_file = recipe.gate_text.filename().string();
-    report.results = failed->results();
-    document["gate"] = ToJson(report);
+    document["gate"] = ToJson(failed->report());
   }
   return document;
 }

@@ -318,6 +318,15 @@ Json ReportOf(const MadeResult& made) {
   return std::visit([](const auto& report) { return Made(report); }, made);
 }
 
+Json ReportOf(const GateFailed& failed, const std::filesystem::path& destination) {
+  Json metadata = failed.metadata();
+  metadata["gate"] = ToJson(failed.report());
+  Json json = ReportOf(metadata);
+  json["title"] = TitleOf(destination);
+  json["summary"]["warnings"] = Json::array({failed.what()});
+  return json;
+}
+
 Json ReportOf(const BatchReport& report) {
   Json jobs = Json::array();
   for (const JobResult& result : report.results) {
