@@ -1,7 +1,7 @@
 // quantize calib: lists the commands about calibration data.
 #include <iostream>
 
-#include "help.h"
+#include "help/help.h"
 #include "options/find_command.h"
 #include "options/interface.h"
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "help.h"
+#include "help/help.h"
 #include "logging.h"
 #include "options/recipe_options.h"
 #include "options/values.h"

@@ -1,5 +1,5 @@
 // How help is laid out.
-#include "help.h"
+#include "help/help.h"
 
 #include <sstream>
 

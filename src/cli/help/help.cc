@@ -1,5 +1,5 @@
 // Lays out the help of the program and of its commands.
-#include "help.h"
+#include "help/help.h"
 
 #include <algorithm>
 #include <sstream>

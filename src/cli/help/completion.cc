@@ -45,6 +45,7 @@ std::string LastWord(const std::string& name) { return name.substr(name.rfind(' 
 
 std::string LastWords(const std::vector<const CommandInfo*>& commands) {
   std::vector<std::string> words;
+  words.reserve(commands.size());
   for (const CommandInfo* command : commands) words.push_back(LastWord(command->name));
   return JoinedBy(words, " ");
 }
