@@ -34,7 +34,7 @@ set(ptq_ffi_copy "${PTQ_CARGO_DIR}/source")
 set(ptq_ffi_target_dir "${PTQ_CARGO_DIR}/target")
 set(PTQ_TEXT_FFI_LIBRARY "${ptq_ffi_target_dir}/release/libptq_text_ffi.a")
 set(ptq_ffi_manifest "${ptq_ffi_source}/Cargo.toml")
-set(ptq_ffi_files boundary.rs chat.rs lib.rs parquet.rs screen.rs template.rs tokenizer.rs unpack.rs)
+set(ptq_ffi_files boundary.rs chat.rs lib.rs memory.rs parquet.rs screen.rs template.rs tokenizer.rs unpack.rs)
 list(TRANSFORM ptq_ffi_files PREPEND "${ptq_ffi_source}/src/")
 
 # The crate is built from a copy, because cargo writes Cargo.lock beside Cargo.toml. An argument

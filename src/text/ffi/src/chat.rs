@@ -1,6 +1,7 @@
 //! Chat templates, rendered as transformers' `apply_chat_template` renders them with Jinja2.
 
 use crate::boundary::{guard, utf8, Buffer, Fallible};
+use crate::memory::on_deep_stack;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, Value};
@@ -14,7 +15,16 @@ use std::io;
 /// More instructions than any honest template needs; stops endless ones.
 const FUEL: u64 = 5_000_000;
 
+/// Bytes that rendering one conversation may hold.
+const MEMORY: usize = 1 << 28;
+
 fn render(template: &str, context: &str, now: i64) -> Fallible<String> {
+    on_deep_stack("the chat template", template.len(), MEMORY + 8 * context.len(), || {
+        render_here(template, context, now)
+    })
+}
+
+fn render_here(template: &str, context: &str, now: i64) -> Fallible<String> {
     let context: Value = serde_json::from_str(context)?;
     let source = plain_generation_tags(template);
     let environment = environment(now)?;

@@ -2,6 +2,7 @@
 
 mod boundary;
 mod chat;
+mod memory;
 mod parquet;
 mod screen;
 mod template;

@@ -2,6 +2,7 @@
 
 use crate::boundary::{guard, utf8, Buffer, Fallible};
 use crate::chat::describe;
+use crate::memory::on_deep_stack;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value};
 use minijinja_contrib::filters::{filesizeformat, pluralize};
@@ -11,11 +12,18 @@ use std::ffi::c_char;
 
 /// More instructions than a page of many thousand rows needs; stops endless templates.
 const FUEL: u64 = 200_000_000;
+/// Bytes that a page may need beside what its document does.
+const MEMORY: usize = 1 << 29;
 
 /// `templates` is a JSON object of sources by name, of which one includes or imports others. What a
 /// template whose name ends in `.html` prints is escaped. A misspelt variable is an error when it is
 /// printed, and false when it is asked for.
 fn render(templates: &str, name: &str, context: &str) -> Fallible<String> {
+    let memory = MEMORY + 64 * context.len();
+    on_deep_stack("the template", templates.len(), memory, || render_here(templates, name, context))
+}
+
+fn render_here(templates: &str, name: &str, context: &str) -> Fallible<String> {
     let templates: BTreeMap<String, String> = serde_json::from_str(templates)?;
     let context: Value = serde_json::from_str(context)?;
     let mut environment = Environment::new();

@@ -1,11 +1,18 @@
 //! Tokenizer functions of the C ABI.
 
 use crate::boundary::{guard, slice, utf8, Buffer, Fallible, Ids};
+use crate::memory::within;
 use serde_json::{json, Value};
 use std::ffi::c_char;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use tokenizers::utils::truncation::{truncate_encodings, TruncationParams};
 use tokenizers::{Encoding, PostProcessor, Tokenizer};
+
+/// Bytes that encoding a text may hold: a normalizer may turn each character into many, those into
+/// many more.
+fn memory_for(text: &str) -> usize {
+    (1 << 28) + 512 * text.len()
+}
 
 fn read(json: &str) -> Fallible<Tokenizer> {
     let mut tokenizer = json.parse::<Tokenizer>().or_else(|error| match with_pairs(json) {
@@ -82,7 +89,9 @@ pub unsafe extern "C" fn ptq_text_tokenizer_encode(
     ids: *mut Ids,
 ) -> *mut c_char {
     guard(|| {
-        let encoding = (*tokenizer).encode_fast(utf8(text, size)?, add_special_tokens != 0)?;
+        let text = utf8(text, size)?;
+        let encode = || (*tokenizer).encode_fast(text, add_special_tokens != 0);
+        let encoding = within("the tokenizer", memory_for(text), encode)?;
         *ids = Ids::from_ids(encoding.get_ids());
         Ok(())
     })
@@ -101,7 +110,9 @@ pub unsafe extern "C" fn ptq_text_tokenizer_encode_pair(
 ) -> *mut c_char {
     guard(|| {
         let texts = [utf8(first, first_size)?, utf8(second, second_size)?];
-        let encoding = encode_pair(&*tokenizer, texts, limit)?;
+        let memory = memory_for(texts[0]) + memory_for(texts[1]);
+        let encode = || encode_pair(&*tokenizer, texts, limit);
+        let encoding = within("the tokenizer", memory, encode)?;
         *ids = Ids::from_ids(encoding.get_ids());
         *types = Ids::from_ids(encoding.get_type_ids());
         Ok(())
