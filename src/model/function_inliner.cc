@@ -12,6 +12,7 @@
 #include "unknown_fields.h"
 
 #include "ptq/base/error.h"
+#include "ptq/base/format.h"
 #include "ptq/model/graph_walk.h"
 
 namespace ptq {
@@ -23,6 +24,10 @@ using NameMap = std::map<std::string, std::string>;
 using Nodes = google::protobuf::RepeatedPtrField<onnx::NodeProto>;
 
 constexpr int kDeepestNesting = 64;
+/// What calls may add to a model: forty functions, each calling the one before twice, would add
+/// 2^40 nodes.
+constexpr int64_t kMostNodes = int64_t{1} << 21;
+constexpr int64_t kMostBytes = int64_t{1} << 30;
 
 /// Renames what a node refers to. Names not in `names` are internal to the body and get `prefix`.
 class Renamer {
@@ -148,6 +153,7 @@ class Inliner {
       copy = inner;
       BindAttributes(copy, bound);
       renamer.Rename(copy);
+      Count(copy, function.name());
     }
     for (int i = 0; i < function.output_size() && i < call.output_size(); ++i) {
       for (int j = 0; j < function.input_size(); ++j) {
@@ -159,6 +165,15 @@ class Inliner {
       }
     }
     return body;
+  }
+
+  void Count(const onnx::NodeProto& added, const std::string& function) {
+    nodes_ += 1;
+    bytes_ += int64_t(added.ByteSizeLong());
+    if (nodes_ <= kMostNodes && bytes_ <= kMostBytes) return;
+    throw InputError("the calls of model-local functions, such as '" + function +
+                     "', stand for more than " + std::to_string(kMostNodes) + " nodes or " +
+                     FormatBytes(kMostBytes) + "; export the model with its functions inlined");
   }
 
   /// No name of the model begins with it.
@@ -198,6 +213,7 @@ class Inliner {
   FunctionMap functions_;
   std::set<std::string> names_;  ///< before any call was inlined
   int counter_ = 0;
+  int64_t nodes_ = 0, bytes_ = 0;  ///< added
 };
 
 }  // namespace

@@ -5,7 +5,12 @@
 
 #include "flatten.h"
 
+#include "ptq/base/error.h"
+
 namespace ptq {
+
+void Graph::RefuseAbsent() { throw InputError("an operand that a node needs is absent"); }
+
 Graph::Graph(const Model& model) : model_(&model) { FlattenGraph(model, *this); }
 
 bool Graph::ReadsElements(const Use& use) const {

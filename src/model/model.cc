@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 
+#include "check_proto.h"
 #include "detach_weights.h"
 #include "domains.h"
 #include "foreign_model.h"
@@ -105,6 +106,7 @@ Model Model::Load(const std::filesystem::path& path, bool dequantize, bool float
 Model Model::LoadUnchanged(const std::filesystem::path& path) {
   Model model = Read(path);
   UnifyDomains(*model.proto_);
+  CheckProto(*model.proto_);
   model.CheckDataFiles();
   return model;
 }
@@ -130,6 +132,7 @@ static void IgnoreAccuracyLevels(onnx::ModelProto& model) {
 void Model::Normalize(bool dequantize, bool float_activations) {
   UnifyDomains(*proto_);
   InlineFunctions(*proto_);
+  CheckProto(*proto_);
   UnifyScopes(*proto_);
   if (float_activations) IgnoreAccuracyLevels(*proto_);
   if (dequantize) weights_->quantized_ = DequantizeWeights(*proto_, *weights_, float_activations);

@@ -31,6 +31,11 @@ std::string Node::name() const {
   return op_type();
 }
 
+void Node::RefusePlace(const char* what, int i) const {
+  throw InputError("node '" + name() + "' (" + op_type() + ") has no " + what + " number " +
+                   std::to_string(i));
+}
+
 std::string Node::domain() const {
   return proto_->domain() == "ai.onnx" ? std::string() : proto_->domain();
 }
@@ -54,10 +59,10 @@ std::string Node::String(std::string_view name, const std::string& fallback) con
   return attribute != nullptr ? attribute->s() : fallback;
 }
 
-std::vector<int64_t> Node::Ints(std::string_view name) const {
+Shape Node::Ints(std::string_view name) const {
   const auto* attribute = FindAttribute(*proto_, name);
   if (attribute == nullptr) return {};
-  return {attribute->ints().begin(), attribute->ints().end()};
+  return Shape(attribute->ints().begin(), attribute->ints().end());
 }
 
 std::vector<float> Node::Floats(std::string_view name) const {

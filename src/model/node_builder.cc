@@ -35,6 +35,11 @@ onnx::NodeProto MakeCast(const std::string& name, const std::string& input,
   return node;
 }
 
+const std::string& OutputOf(const onnx::NodeProto& node, int i) {
+  static const std::string kNone;
+  return i < node.output_size() ? node.output(i) : kNone;
+}
+
 const onnx::AttributeProto* FindAttribute(const onnx::NodeProto& node, std::string_view name) {
   for (const onnx::AttributeProto& attribute : node.attribute()) {
     if (attribute.name() == name) return &attribute;

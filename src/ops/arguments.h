@@ -9,8 +9,8 @@
 namespace ptq {
 
 /// The integers of input `i` where newer opsets put them, else those of the older attribute.
-[[nodiscard]] inline std::vector<int64_t> InputOrAttribute(const KernelContext& context, size_t i,
-                                                           const std::vector<int64_t>& attribute) {
+[[nodiscard]] inline Shape InputOrAttribute(const KernelContext& context, size_t i,
+                                            const Shape& attribute) {
   return context.has_input(i) ? context.input(i).ToInt64s() : attribute;
 }
 
@@ -34,9 +34,14 @@ namespace ptq {
   return values[0];
 }
 
-/// All of `axes` in [0, rank), sorted as given. Throws InputError for one outside.
-[[nodiscard]] inline std::vector<int64_t> NormalizeAxes(std::vector<int64_t> axes, int64_t rank) {
-  for (int64_t& axis : axes) axis = NormalizeAxis(axis, rank);
+/// All of `axes` in [0, rank), sorted as given. Throws InputError for one outside, or given twice.
+[[nodiscard]] inline Shape NormalizeAxes(Shape axes, int64_t rank) {
+  std::vector<bool> seen(size_t(rank), false);
+  for (int64_t& axis : axes) {
+    axis = NormalizeAxis(axis, rank);
+    if (seen[size_t(axis)]) throw InputError("axis " + std::to_string(axis) + " is given twice");
+    seen[size_t(axis)] = true;
+  }
   return axes;
 }
 

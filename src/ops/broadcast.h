@@ -18,7 +18,7 @@ template <size_t N>
 struct BroadcastPlan {
   Shape shape;                                  ///< of the result
   int64_t size = 0;                             ///< elements of the result
-  std::vector<int64_t> dims;                    ///< merged dimensions, at least one
+  Shape dims;                                   ///< merged dimensions, at least one
   std::vector<std::array<int64_t, N>> strides;  ///< per merged dimension and operand
 };
 

@@ -65,7 +65,7 @@ class Odometer {
 
  private:
   const std::vector<Axis>& axes_;
-  std::vector<int64_t> at_;
+  Shape at_;
 };
 
 int64_t CountOf(const std::vector<Axis>& axes) {
@@ -185,7 +185,7 @@ Tensor Materialize(const Tensor& source, const StridedView& view) {
   return result;
 }
 
-Tensor TransposeAxes(const Tensor& source, const std::vector<int64_t>& perm) {
+Tensor TransposeAxes(const Tensor& source, const Shape& perm) {
   const auto strides = RowMajorStrides(source.shape());
   StridedView view;
   for (const int64_t axis : perm) {

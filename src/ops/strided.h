@@ -25,7 +25,7 @@ struct StridedView {
 [[nodiscard]] Tensor Materialize(const Tensor& source, const StridedView& view);
 
 /// The axes of `source` reordered: axis i of the result is axis `perm[i]` of the source.
-[[nodiscard]] Tensor TransposeAxes(const Tensor& source, const std::vector<int64_t>& perm);
+[[nodiscard]] Tensor TransposeAxes(const Tensor& source, const Shape& perm);
 
 /// Copies `rows` runs of `row_bytes`, each `…_stride` bytes after the one before.
 void CopyRows(std::byte* to, int64_t to_stride, const std::byte* from, int64_t from_stride,

@@ -3,32 +3,13 @@
 
 #include <algorithm>
 #include <cctype>
-#include <filesystem>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "ptq/base/error.h"
-#include "ptq/base/file.h"
-#include "ptq/base/json.h"
+#include "ptq/base/format.h"
 
 namespace ptq {
 namespace {
-
-int64_t FirstInt(const nlohmann::json& config, std::initializer_list<const char*> keys) {
-  for (const char* key : keys) {
-    if (config.contains(key) && config[key].is_number_integer()) return config[key].get<int64_t>();
-  }
-  return 0;
-}
-
-/// The object in a JSON file; empty when there is none.
-nlohmann::json ReadObject(const std::filesystem::path& path) {
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) return nlohmann::json::object();
-  auto json = ParseJson<nlohmann::json>(ReadTextFile(path));
-  return json.is_object() ? json : nlohmann::json::object();
-}
 
 bool Contains(const std::string& text, std::string_view part) {
   return text.find(part) != std::string::npos;
@@ -167,12 +148,26 @@ Shape Filled(const Graph::Declared& declared, int64_t batch, int64_t length) {
   return shape;
 }
 
+/// What a model may ask for by the dimensions that it declares: a file of a few bytes can declare
+/// any.
+constexpr int64_t kMostInputBytes = int64_t{1} << 30;
+
+void CheckSize(const std::string& name, const Shape& shape) {
+  const int64_t bytes = BytesOf(DType::kInt64, NumElements(shape));
+  if (bytes <= kMostInputBytes) return;
+  throw UnsupportedError("the model's input '" + name + "' of shape " + ToString(shape) +
+                         " would take " + FormatBytes(bytes) + ", more than the " +
+                         FormatBytes(kMostInputBytes) +
+                         " that are made of token ids; export the model with open dimensions");
+}
+
 /// The rows of `ids` [batch, length], cut or repeated to another length.
 Tensor FittedIds(const std::vector<int64_t>& ids, int64_t length, const Shape& shape) {
   std::vector<int64_t> fitted;
   const int64_t wanted = shape.back();
   const int64_t count = NumElements(shape);
-  const auto rows = int64_t(ids.size()) / length;
+  const auto rows = length > 0 ? int64_t(ids.size()) / length : 0;
+  if (count > 0 && rows == 0) throw InputError("there are no token ids to feed");
   for (int64_t i = 0; i < count; ++i) {
     fitted.push_back(ids[size_t(i / wanted % rows * length + i % wanted % length)]);
   }
@@ -225,7 +220,13 @@ Tensor MakeInput(const Graph& graph, ValueId id, const FeedHints& hints,
   const auto declared = graph.DeclaredType(id);
   const std::string& name = graph.value(id).name;
   const Shape shape = Filled(declared, batch, length);
-  switch (RoleOf(graph, id)) {
+  const Role role = RoleOf(graph, id);
+  if (shape.empty() && (role == Role::kIds || role == Role::kPositions)) {
+    throw UnsupportedError("the model's input '" + name +
+                           "' is declared without dimensions, where ids of tokens are needed");
+  }
+  CheckSize(name, shape);
+  switch (role) {
     case Role::kIds: return FittedIds(ids, length, shape);
     case Role::kMask: return Mask(shape, length);
     case Role::kZeros: return Tensor::Filled<int64_t>(shape, 0);
@@ -237,6 +238,7 @@ Tensor MakeInput(const Graph& graph, ValueId id, const FeedHints& hints,
     case Role::kCache: {
       const DType dtype = declared.dtype == DType::kUndefined ? DType::kFloat32 : declared.dtype;
       const Shape past = PastShape(declared, hints, batch, length, name);
+      CheckSize(name, past);
       return NumElements(past) == 0 ? Tensor(dtype, past)
                                     : Tensor::Filled<float>(past, 0).Cast(dtype);
     }
@@ -249,29 +251,6 @@ Tensor MakeInput(const Graph& graph, ValueId id, const FeedHints& hints,
 }
 
 }  // namespace
-
-FeedHints ReadFeedHints(const std::filesystem::path& model_directory) {
-  nlohmann::json config = ReadObject(model_directory / "config.json");
-  if (config.empty()) {  // ONNX Runtime GenAI's form
-    const auto genai = ReadObject(model_directory / "genai_config.json");
-    const nlohmann::json::json_pointer decoder("/model/decoder");
-    if (genai.contains(decoder) && genai[decoder].is_object()) config = genai[decoder];
-  }
-  if (config.empty() && model_directory.filename() == "onnx") {
-    return ReadFeedHints(model_directory.parent_path());
-  }
-  FeedHints hints;
-  const int64_t heads =
-      FirstInt(config, {"num_attention_heads", "n_head", "num_heads", "decoder_attention_heads"});
-  const int64_t hidden = FirstInt(config, {"hidden_size", "n_embd", "d_model"});
-  hints.layers = FirstInt(config, {"num_hidden_layers", "n_layer", "num_layers"});
-  hints.kv_heads = FirstInt(config, {"num_key_value_heads", "num_kv_heads"});
-  if (hints.kv_heads == 0) hints.kv_heads = heads;
-  hints.head_size = FirstInt(config, {"head_dim", "head_size", "d_kv"});
-  if (hints.head_size == 0 && heads > 0) hints.head_size = hidden / heads;
-  hints.pad_token = std::max<int64_t>(0, FirstInt(config, {"pad_token_id"}));
-  return hints;
-}
 
 Feeder::Feeder(const Graph& graph, FeedHints hints, InputSource source)
     : graph_(&graph), hints_(hints), source_(std::move(source)) {
@@ -382,6 +361,8 @@ TokenShape FixedTokenShape(const Graph& graph) {
     if (RoleOf(graph, id) != Role::kIds) continue;
     const Shape shape = graph.DeclaredType(id).shape.value_or(Shape{-1, -1});
     if (shape.size() != 2) break;
+    CheckSize(graph.value(id).name,
+              {std::max<int64_t>(1, shape[0]), std::max<int64_t>(1, shape[1])});
     return {std::max<int64_t>(0, shape[0]), std::max<int64_t>(0, shape[1])};
   }
   return {};

@@ -14,6 +14,9 @@ namespace {
 
 using Tensors = std::vector<Tensor>;
 
+/// More than the tokens that any model writes or reads one by one.
+constexpr int64_t kMostRounds = int64_t{1} << 18;
+
 class Iterator {
  public:
   Iterator(const Graph& graph, int node, const BodyFunction& body)
@@ -34,6 +37,7 @@ class Iterator {
     inputs.clear();
     StartStacks(carried + 1);
     for (int64_t i = 0; i < trips && goes_on; ++i) {
+      if (i == kMostRounds) RefuseEndless();
       Tensors formal = {Tensor::Filled<int64_t>(ScalarShape(0), i),
                         Tensor::Filled<bool>(ScalarShape(1), true)};
       std::ranges::move(state, std::back_inserter(formal));
@@ -142,6 +146,11 @@ class Iterator {
   }
 
  private:
+  [[noreturn]] static void RefuseEndless() {
+    throw UnsupportedError("the loop does not end within " + std::to_string(kMostRounds) +
+                           " rounds; a condition that never fails, or inputs that ask for it");
+  }
+
   void Expect(size_t inputs, size_t least_outputs) const {
     if (scope_.inputs.size() == inputs && scope_.outputs.size() >= least_outputs) return;
     throw InputError("its body has " + std::to_string(scope_.inputs.size()) + " inputs and " +

@@ -14,6 +14,7 @@
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/file_kind.h"
+#include "ptq/base/interrupt.h"
 
 namespace ptq {
 namespace {
@@ -159,6 +160,29 @@ std::string FormatNpy(const Tensor& tensor, const std::string& name) {
 
 using Archive = std::unique_ptr<zip_t, decltype(&zip_discard)>;
 
+/// An entry, as far as it is there: what the archive declares may be any number.
+std::string ReadEntry(zip_t* archive, const zip_stat_t& info, const std::string& where) {
+  constexpr uint64_t kChunk = 4 << 20;
+  /// Deflate's greatest ratio, and what small entries need beside it.
+  constexpr uint64_t kMostRatio = 1032, kBeside = 1 << 16;
+  if (info.size > kBeside && (info.size - kBeside) / kMostRatio > info.comp_size) {
+    throw InputError(where + " declares more bytes than it can hold; the archive is damaged");
+  }
+  const std::unique_ptr<zip_file_t, decltype(&zip_fclose)> entry(
+      zip_fopen_index(archive, info.index, 0), &zip_fclose);
+  std::string data;
+  while (entry != nullptr && data.size() < info.size) {
+    CheckInterrupt();
+    const uint64_t begin = data.size(), wanted = std::min(kChunk, info.size - begin);
+    data.resize(begin + wanted);
+    const zip_int64_t count = zip_fread(entry.get(), data.data() + begin, wanted);
+    data.resize(begin + uint64_t(std::max<zip_int64_t>(count, 0)));
+    if (count <= 0) break;
+  }
+  if (entry == nullptr || data.size() != info.size) throw InputError("cannot read " + where);
+  return data;
+}
+
 /// What a file is that is no archive.
 std::string WhyNoArchive(const std::filesystem::path& path) {
   const auto file = MappedFile::Open(path);  // says what is missing, unreadable or a pointer
@@ -189,6 +213,7 @@ Tensor ReadNpy(const std::filesystem::path& path) {
 }
 
 std::map<std::string, Tensor> ReadNpz(const std::filesystem::path& path) {
+  static_cast<void>(MappedFile::Open(path));  // a pipe would keep the library waiting
   int code = 0;
   Archive archive(zip_open(path.c_str(), ZIP_RDONLY, &code), &zip_discard);
   if (archive == nullptr) {
@@ -202,15 +227,10 @@ std::map<std::string, Tensor> ReadNpz(const std::filesystem::path& path) {
       throw InputError("cannot read entry " + std::to_string(i) + " of '" + path.string() + "'");
     }
     std::string name = info.name;
-    std::string data(info.size, '\0');
-    const std::unique_ptr<zip_file_t, decltype(&zip_fclose)> entry(
-        zip_fopen_index(archive.get(), zip_uint64_t(i), 0), &zip_fclose);
-    if (entry == nullptr ||
-        zip_fread(entry.get(), data.data(), info.size) != static_cast<zip_int64_t>(info.size)) {
-      throw InputError("cannot read '" + name + "' in '" + path.string() + "'");
-    }
+    const std::string where = "'" + name + "' in '" + path.string() + "'";
+    const std::string data = ReadEntry(archive.get(), info, where);
     if (name.ends_with(".npy")) name.resize(name.size() - 4);
-    arrays[name] = ParseNpy(data, "'" + name + "' in '" + path.string() + "'");
+    arrays[name] = ParseNpy(data, where);
   }
   return arrays;
 }

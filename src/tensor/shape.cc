@@ -2,18 +2,48 @@
 #include "ptq/tensor/shape.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "ptq/base/error.h"
 
 namespace ptq {
 
+namespace {
+
+/// 2^47: their bytes, and sums of several such numbers, are far from the ends of int64_t.
+constexpr int64_t kMostElements = int64_t{1} << 47;
+constexpr int64_t kMostEmptyRows = int64_t{1} << 30;
+
+}  // namespace
+
+void Shape::RefusePlace(size_t i) const {
+  const std::string place = i == SIZE_MAX ? "last one" : "number " + std::to_string(i);
+  throw InputError("of the integers " + ToString(*this) + ", the " + place +
+                   " is needed, which is not there");
+}
+
 int64_t NumElements(std::span<const int64_t> shape) {
   int64_t count = 1;
-  for (const int64_t dim : shape) count *= dim;
-  return count;
+  bool empty = false;
+  for (const int64_t dim : shape) {
+    empty = empty || dim == 0;
+    const bool fits = dim == 0 || !__builtin_mul_overflow(count, dim, &count);
+    if (!fits || count > kMostElements || count < -kMostElements) {
+      throw InputError("shape " + ToString(shape) + " has more elements than a machine can hold");
+    }
+  }
+  if (!empty) return count;
+  if (count > kMostEmptyRows || count < -kMostEmptyRows) {
+    throw InputError("shape " + ToString(shape) + " is empty, and too large beside that");
+  }
+  return 0;
 }
 
 int64_t NumElements(std::span<const int64_t> shape, int64_t begin, int64_t end) {
+  if (begin < 0 || end < begin || end > std::ssize(shape)) {
+    throw InputError("shape " + ToString(shape) + " has no dimensions " + std::to_string(begin) +
+                     " to " + std::to_string(end));
+  }
   return NumElements(shape.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
 }
 
@@ -41,6 +71,7 @@ Shape BroadcastShapes(std::span<const int64_t> a, std::span<const int64_t> b) {
 }
 
 std::vector<int64_t> RowMajorStrides(std::span<const int64_t> shape) {
+  static_cast<void>(NumElements(shape));  // then no product of some of them overflows
   std::vector<int64_t> strides(shape.size(), 1);
   for (size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
   return strides;

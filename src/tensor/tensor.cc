@@ -24,6 +24,13 @@ std::shared_ptr<const void> Allocate(int64_t bytes) {
   return {memory, [](void* p) { ::operator delete(p, kAlignment); }};
 }
 
+int64_t CheckedSize(const Shape& shape) {
+  for (const int64_t dim : shape) {
+    if (dim < 0) throw InputError("negative dimension in shape " + ToString(shape));
+  }
+  return NumElements(shape);
+}
+
 /// Calls `visit` with a null pointer of the C++ type that stores `dtype`.
 template <class Visitor>
 void VisitNumeric(DType dtype, Visitor&& visit) {
@@ -92,17 +99,14 @@ void CastAll(std::span<const From> from, std::span<To> to) {
 }  // namespace
 
 Tensor::Tensor(DType dtype, Shape shape)
-    : dtype_(dtype), owned_(true), shape_(std::move(shape)), size_(NumElements(shape_)) {
-  for (const int64_t dim : shape_) {
-    if (dim < 0) throw InputError("negative dimension in shape " + ToString(shape_));
-  }
+    : dtype_(dtype), owned_(true), shape_(std::move(shape)), size_(CheckedSize(shape_)) {
   storage_ = Allocate(std::max<int64_t>(1, BytesOf(dtype_, size_)));
   raw_ = static_cast<const std::byte*>(storage_.get());
 }
 
 Tensor Tensor::View(DType dtype, Shape shape, std::span<const std::byte> bytes,
                     std::shared_ptr<const void> owner) {
-  const int64_t size = NumElements(shape);
+  const int64_t size = CheckedSize(shape);
   const auto needed = static_cast<size_t>(BytesOf(dtype, size));
   if (bytes.size() < needed) {
     throw InputError("a tensor of shape " + ToString(shape) + " and type " +
@@ -142,7 +146,7 @@ void Tensor::MakeUnique() {
 }
 
 Tensor Tensor::Reshaped(Shape shape) const {
-  if (NumElements(shape) != size_) {
+  if (CheckedSize(shape) != size_) {
     throw InputError("cannot reshape " + ToString(shape_) + " to " + ToString(shape));
   }
   Tensor result = *this;
@@ -178,7 +182,7 @@ Tensor Tensor::Cast(DType to) const {
   return result;
 }
 
-std::vector<int64_t> Tensor::ToInt64s() const {
+Shape Tensor::ToInt64s() const {
   if (IsFloat(dtype_))
     throw InputError("expected integers, found " + std::string(DTypeName(dtype_)));
   const Tensor wide = Cast(DType::kInt64);

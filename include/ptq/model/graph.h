@@ -66,7 +66,11 @@ class Graph {
   [[nodiscard]] const onnx::GraphProto& proto() const { return *scopes_.front().proto; }
   [[nodiscard]] const std::vector<Node>& nodes() const { return nodes_; }
   [[nodiscard]] const std::vector<Value>& values() const { return values_; }
-  [[nodiscard]] const Value& value(ValueId id) const { return values_[static_cast<size_t>(id)]; }
+  /// Throws InputError for kNoValue: an operand that the operator needs is absent.
+  [[nodiscard]] const Value& value(ValueId id) const {
+    if (id < 0) RefuseAbsent();
+    return values_[static_cast<size_t>(id)];
+  }
   /// Consumers that read the value's elements, not its shape alone.
   [[nodiscard]] size_t Readers(ValueId id) const;
   /// Whether one consumer reads the elements and nobody else, the caller included, gets to see
@@ -107,6 +111,8 @@ class Graph {
 
  private:
   friend class GraphFlattener;
+  [[noreturn]] static void RefuseAbsent();
+
   const Model* model_;
   std::vector<Node> nodes_;
   std::vector<Value> values_;

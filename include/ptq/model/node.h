@@ -37,20 +37,31 @@ class Node {
   /// "" for ai.onnx.
   [[nodiscard]] std::string domain() const;
   [[nodiscard]] int64_t opset() const { return opset_; }
-  /// Empty names stand for absent optional inputs and outputs.
-  [[nodiscard]] const std::string& input(int i) const { return proto_->input(i); }
-  [[nodiscard]] const std::string& output(int i) const { return proto_->output(i); }
+  /// Empty names stand for absent optional inputs and outputs. Throws InputError naming the node
+  /// where it has none of that number.
+  [[nodiscard]] const std::string& input(int i) const {
+    if (i < 0 || i >= input_count()) RefusePlace("input", i);
+    return proto_->input(i);
+  }
+  [[nodiscard]] const std::string& output(int i) const {
+    if (i < 0 || i >= output_count()) RefusePlace("output", i);
+    return proto_->output(i);
+  }
   [[nodiscard]] int input_count() const { return proto_->input_size(); }
   [[nodiscard]] int output_count() const { return proto_->output_size(); }
-  [[nodiscard]] bool has_input(int i) const { return i < input_count() && !input(i).empty(); }
-  [[nodiscard]] bool has_output(int i) const { return i < output_count() && !output(i).empty(); }
+  [[nodiscard]] bool has_input(int i) const {
+    return i >= 0 && i < input_count() && !proto_->input(i).empty();
+  }
+  [[nodiscard]] bool has_output(int i) const {
+    return i >= 0 && i < output_count() && !proto_->output(i).empty();
+  }
 
   [[nodiscard]] bool HasAttribute(std::string_view name) const;
   [[nodiscard]] int64_t Int(std::string_view name, int64_t fallback) const;
   [[nodiscard]] float Float(std::string_view name, float fallback) const;
   [[nodiscard]] std::string String(std::string_view name, const std::string& fallback) const;
   /// Empty when the attribute is absent.
-  [[nodiscard]] std::vector<int64_t> Ints(std::string_view name) const;
+  [[nodiscard]] Shape Ints(std::string_view name) const;
   [[nodiscard]] std::vector<float> Floats(std::string_view name) const;
   /// The attribute's TensorProto or null. Model::TensorOf reads it.
   [[nodiscard]] const StoredTensor* TensorAttribute(std::string_view name) const;
@@ -61,6 +72,8 @@ class Node {
   [[nodiscard]] int64_t RequiredInt(std::string_view name) const;
 
  private:
+  [[noreturn]] void RefusePlace(const char* what, int i) const;
+
   const onnx::NodeProto* proto_;
   int64_t opset_;
   std::shared_ptr<const std::string> foreign_type_;

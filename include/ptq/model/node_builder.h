@@ -18,6 +18,9 @@ namespace ptq {
 [[nodiscard]] onnx::NodeProto MakeCast(const std::string& name, const std::string& input,
                                        const std::string& output, DType to);
 
+/// Name of an output by number; "" where there is none.
+[[nodiscard]] const std::string& OutputOf(const onnx::NodeProto& node, int i);
+
 /// The attribute of that name, or null.
 [[nodiscard]] const onnx::AttributeProto* FindAttribute(const onnx::NodeProto& node,
                                                         std::string_view name);

@@ -35,7 +35,8 @@ enum class DType : int32_t {
 /// Bits of one element as stored; 0 for strings and unknown types. 4- and 2-bit types are packed.
 [[nodiscard]] int BitsOf(DType dtype);
 [[nodiscard]] bool IsFloat(DType dtype);
-/// Bytes that `elements` values occupy (packed types: rounded up to a byte).
+/// Bytes that `elements` values occupy (packed types: rounded up to a byte). `elements` is what
+/// NumElements gives, so that nothing overflows.
 [[nodiscard]] int64_t BytesOf(DType dtype, int64_t elements);
 
 template <class T>

@@ -96,7 +96,7 @@ class Tensor {
   /// truncates towards zero). Throws UnsupportedError for strings and packed types.
   [[nodiscard]] Tensor Cast(DType to) const;
   /// Integers of any integer type, as int64. Throws InputError for other types.
-  [[nodiscard]] std::vector<int64_t> ToInt64s() const;
+  [[nodiscard]] Shape ToInt64s() const;
 
  private:
   void Require(DType dtype) const;

@@ -60,7 +60,7 @@ void Rule::EmitProduct(const std::string& x, const std::string& w, const std::st
 std::string Rule::FloatOf(const std::string& codes, const std::string& scale,
                           const std::string& zero) const {
   const auto* dynamic = to.Producer(codes, "DynamicQuantizeLinear");
-  if (dynamic != nullptr && dynamic->output(0) == codes && dynamic->output(1) == scale) {
+  if (dynamic != nullptr && dynamic->output(0) == codes && OutputOf(*dynamic, 1) == scale) {
     to.Retire(codes);
     return dynamic->input(0);
   }

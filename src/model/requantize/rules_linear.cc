@@ -147,9 +147,9 @@ bool DynamicProduct(const Rule& rule) {
     const auto* dynamic = rule.to.Producer(integer.input(0), "DynamicQuantizeLinear");
     const Stored codes = rule.to.Constant(integer.input(1));
     if (dynamic == nullptr || !IsOperand(codes)) continue;
-    const int of_x = scales->input(0) == dynamic->output(1) ? 0 : 1;
+    const int of_x = scales->input(0) == OutputOf(*dynamic, 1) ? 0 : 1;
     const Stored scale = rule.to.Constant(scales->input(1 - of_x));
-    if (scales->input(of_x) != dynamic->output(1) || scale == nullptr) continue;
+    if (scales->input(of_x) != OutputOf(*dynamic, 1) || scale == nullptr) continue;
     if (!rule.to.changes()) return false;
     const Stored zero = integer.has_input(3) ? rule.to.Constant(integer.input(3)) : nullptr;
     if (integer.has_input(3) && zero == nullptr) continue;

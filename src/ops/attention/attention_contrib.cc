@@ -25,12 +25,12 @@ struct PackedAttributes {
   float scale;
   float filter;
   bool causal;
-  std::vector<int64_t> sizes;  ///< hidden sizes of Q, K, V; empty: a third each
+  Shape sizes;  ///< hidden sizes of Q, K, V; empty: a third each
 };
 
 /// Hidden sizes of Q, K and V for a weight of `columns` columns.
-std::vector<int64_t> HiddenSizes(const PackedAttributes& attributes, int64_t columns) {
-  std::vector<int64_t> sizes = attributes.sizes;
+Shape HiddenSizes(const PackedAttributes& attributes, int64_t columns) {
+  Shape sizes = attributes.sizes;
   if (sizes.empty()) sizes.assign(3, columns / 3);
   bool fits =
       sizes.size() == 3 && sizes[0] + sizes[1] + sizes[2] == columns && sizes[0] == sizes[1];
@@ -83,7 +83,7 @@ Tensor MakePresent(const Tensor& past, AttentionProblem& problem) {
   Tensor present(DType::kFloat32, {2, problem.batches, problem.heads, total, problem.head_size});
   float* out = present.mutable_data<float>().data();
   const float* old = past.defined() ? past.data<float>().data() : nullptr;
-  const std::vector<int64_t> used(static_cast<size_t>(problem.batches), past_tokens);
+  const Shape used(static_cast<size_t>(problem.batches), past_tokens);
   const int64_t half = present.size() / 2;
   HeadView<const float>* views[] = {&problem.k, &problem.v};
   for (int64_t i = 0; i < 2; ++i) {
@@ -101,7 +101,7 @@ void RunPackedAttention(KernelContext& context, const PackedAttributes& attribut
                         const PackedInputs& inputs) {
   const Tensor qkv = Project(inputs);
   const int64_t columns = qkv.dim(2);
-  const std::vector<int64_t> sizes = HiddenSizes(attributes, columns);
+  const Shape sizes = HiddenSizes(attributes, columns);
   AttentionProblem problem;
   problem.batches = qkv.dim(0);
   problem.queries = problem.keys = qkv.dim(1);

@@ -29,7 +29,7 @@ struct TokenRange {
   [[nodiscard]] bool empty() const { return begin >= end; }
 };
 
-int64_t Of(const std::vector<int64_t>& values, int64_t batch, int64_t fallback) {
+int64_t Of(const Shape& values, int64_t batch, int64_t fallback) {
   return values.empty() ? fallback : values[static_cast<size_t>(batch)];
 }
 

@@ -58,9 +58,9 @@ struct AttentionProblem {
   bool causal = false;
   int64_t left_window = -1;
   int64_t right_window = -1;
-  std::vector<int64_t> offset;     ///< empty: all 0
-  std::vector<int64_t> first_key;  ///< empty: all 0
-  std::vector<int64_t> end_key;    ///< empty: all `keys`
+  Shape offset;     ///< empty: all 0
+  Shape first_key;  ///< empty: all 0
+  Shape end_key;    ///< empty: all `keys`
   /// [B, T] or empty: keys [begin, end) outside of which a query uses none.
   std::vector<std::pair<int64_t, int64_t>> row_keys;
   std::vector<ScoreBias> biases;

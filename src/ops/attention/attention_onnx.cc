@@ -84,8 +84,8 @@ void CheckShapes(const OnnxOperand& q, const OnnxOperand& k, const OnnxOperand& 
 Tensor Present(const KernelContext& context, size_t past_input, const OnnxOperand& fresh) {
   const Tensor past = context.has_input(past_input) ? context.input(past_input) : Tensor();
   const int64_t used = past.defined() ? past.dim(2) : 0;
-  return AppendTokens(past, std::vector<int64_t>(static_cast<size_t>(fresh.batches), used),
-                      fresh.view, fresh.heads, fresh.tokens, fresh.head_size, used + fresh.tokens);
+  return AppendTokens(past, Shape(static_cast<size_t>(fresh.batches), used), fresh.view,
+                      fresh.heads, fresh.tokens, fresh.head_size, used + fresh.tokens);
 }
 
 /// What is asked of the product core, but for the biases and where the results go. `past`: tokens

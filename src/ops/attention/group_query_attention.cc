@@ -130,8 +130,8 @@ Fresh ReadFresh(const KernelContext& context, const GroupQueryAttributes& attrib
 }
 
 /// Tokens of each batch that the cache holds already.
-std::vector<int64_t> PastLengths(const KernelContext& context, const Fresh& fresh) {
-  std::vector<int64_t> lengths = context.input(kLengths).ToInt64s();
+Shape PastLengths(const KernelContext& context, const Fresh& fresh) {
+  Shape lengths = context.input(kLengths).ToInt64s();
   if (static_cast<int64_t>(lengths.size()) != fresh.batches) {
     throw InputError("seqlens_k has " + std::to_string(lengths.size()) + " entries for " +
                      std::to_string(fresh.batches) + " sequences");
@@ -149,9 +149,8 @@ Tensor Prepare(const HeadView<const float>& view, const Fresh& fresh, int64_t he
   Tensor out(DType::kFloat32, {fresh.batches, fresh.tokens, heads, fresh.head_size});
   float* to = out.mutable_data<float>().data();
   const HeadLayout packed{fresh.tokens * channels, fresh.head_size, channels};
-  const RotaryTable none{
-      nullptr, nullptr, 0,
-      std::vector<int64_t>(static_cast<size_t>(fresh.batches * fresh.tokens), 0)};
+  const RotaryTable none{nullptr, nullptr, 0,
+                         Shape(static_cast<size_t>(fresh.batches * fresh.tokens), 0)};
   if (!norm.defined()) {
     RotateHeads(*table, interleaved, fresh.batches, heads, fresh.tokens, fresh.head_size, view.data,
                 {view.batch, view.head, view.token}, to, packed);
@@ -169,16 +168,15 @@ Tensor Prepare(const HeadView<const float>& view, const Fresh& fresh, int64_t he
 }
 
 /// Positions of the new tokens, clamped into the tables where padding would leave them.
-std::vector<int64_t> Positions(const KernelContext& context, const Fresh& fresh,
-                               const std::vector<int64_t>& past) {
+Shape Positions(const KernelContext& context, const Fresh& fresh, const Shape& past) {
   if (context.has_input(kPositions)) {
-    std::vector<int64_t> positions = context.input(kPositions).ToInt64s();
+    Shape positions = context.input(kPositions).ToInt64s();
     if (static_cast<int64_t>(positions.size()) == fresh.batches * fresh.tokens) return positions;
     throw InputError("position_ids has shape " + ToString(context.input(kPositions).shape()) +
                      ", expected " + ToString(Shape{fresh.batches, fresh.tokens}));
   }
   const int64_t limit = context.input(kCosine).dim(0);
-  std::vector<int64_t> positions;
+  Shape positions;
   for (const int64_t start : past) {
     for (int64_t t = 0; t < fresh.tokens; ++t) positions.push_back(std::min(start + t, limit - 1));
   }
@@ -195,13 +193,13 @@ int64_t ResidentTokens(int64_t total, int64_t capacity, int64_t window) {
 
 /// What lies where in the caches, per sequence.
 struct CacheLayout {
-  std::vector<int64_t> seen;   ///< tokens of the past
-  std::vector<int64_t> used;   ///< of these, those in the cache: the latest
-  std::vector<int64_t> total;  ///< tokens with the new ones
-  std::vector<int64_t> ends;   ///< rows that attention sees: of the cache, and the new ones
-  int64_t staged = 0;          ///< the most of these, or the length of a longer cache
-  std::vector<int64_t> kept;   ///< rows handed on in a sliding cache
-  int64_t capacity = 0;        ///< its length
+  Shape seen;            ///< tokens of the past
+  Shape used;            ///< of these, those in the cache: the latest
+  Shape total;           ///< tokens with the new ones
+  Shape ends;            ///< rows that attention sees: of the cache, and the new ones
+  int64_t staged = 0;    ///< the most of these, or the length of a longer cache
+  Shape kept;            ///< rows handed on in a sliding cache
+  int64_t capacity = 0;  ///< its length
 };
 
 /// The rows of `staged` [B, H, S, D] that a sliding cache keeps, then zeros.
@@ -314,7 +312,7 @@ class GroupQueryAttention : public Kernel {
   }
 
   /// Normalised and rotated queries and keys; `fresh` then points into them.
-  std::vector<Tensor> PrepareNew(const KernelContext& context, const std::vector<int64_t>& past,
+  std::vector<Tensor> PrepareNew(const KernelContext& context, const Shape& past,
                                  Fresh& fresh) const {
     const bool norm = context.has_input(kQueryNorm) || context.has_input(kKeyNorm);
     if (!attributes_.rotary && !norm) return {};

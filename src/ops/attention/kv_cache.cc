@@ -22,9 +22,8 @@ HeadView<float> Writable(const HeadView<const float>& view, float* data) {
   return {data, view.batch, view.head, view.token};
 }
 
-Tensor AppendTokens(const Tensor& past, const std::vector<int64_t>& past_used,
-                    const HeadView<const float>& fresh, int64_t heads, int64_t tokens,
-                    int64_t head_size, int64_t capacity) {
+Tensor AppendTokens(const Tensor& past, const Shape& past_used, const HeadView<const float>& fresh,
+                    int64_t heads, int64_t tokens, int64_t head_size, int64_t capacity) {
   const auto batches = static_cast<int64_t>(past_used.size());
   const int64_t past_tokens = past.defined() && past.rank() == 4 ? past.dim(2) : 0;
   // An empty cache of sizes that the model leaves open says nothing.
@@ -40,9 +39,9 @@ Tensor AppendTokens(const Tensor& past, const std::vector<int64_t>& past_used,
   return present;
 }
 
-void AppendTokensTo(float* out, const float* past, int64_t past_tokens,
-                    const std::vector<int64_t>& past_used, const HeadView<const float>& fresh,
-                    int64_t heads, int64_t tokens, int64_t head_size, int64_t capacity) {
+void AppendTokensTo(float* out, const float* past, int64_t past_tokens, const Shape& past_used,
+                    const HeadView<const float>& fresh, int64_t heads, int64_t tokens,
+                    int64_t head_size, int64_t capacity) {
   for (const int64_t used : past_used) {
     if (used < 0 || used > past_tokens || used + tokens > capacity) {
       throw InputError("a cache of " + std::to_string(past_tokens) + " tokens cannot supply " +

@@ -23,13 +23,13 @@ namespace ptq {
 /// A contiguous [batches, heads, capacity, head_size] that holds, for each batch b, the first
 /// past_used[b] tokens of `past` [B, H, P, D] (undefined: none), then `tokens` of `fresh`, then
 /// zeros. Throws InputError when `past` has another shape or something does not fit.
-[[nodiscard]] Tensor AppendTokens(const Tensor& past, const std::vector<int64_t>& past_used,
+[[nodiscard]] Tensor AppendTokens(const Tensor& past, const Shape& past_used,
                                   const HeadView<const float>& fresh, int64_t heads, int64_t tokens,
                                   int64_t head_size, int64_t capacity);
 /// The same into memory for that tensor; `past` holds `past_tokens` tokens per head, or is null.
-void AppendTokensTo(float* out, const float* past, int64_t past_tokens,
-                    const std::vector<int64_t>& past_used, const HeadView<const float>& fresh,
-                    int64_t heads, int64_t tokens, int64_t head_size, int64_t capacity);
+void AppendTokensTo(float* out, const float* past, int64_t past_tokens, const Shape& past_used,
+                    const HeadView<const float>& fresh, int64_t heads, int64_t tokens,
+                    int64_t head_size, int64_t capacity);
 
 /// `bias` broadcast to [B, H, T, S] with numpy's rules, but for the last dimension: one shorter
 /// than `keys` is padded with -infinity, as ai.onnx Attention asks. Throws InputError when it does

@@ -138,9 +138,8 @@ Tensor MakePresent(const Tensor& past, int64_t used, int64_t batches, int64_t he
   const bool shared = used >= 0;
   if (!shared) used = length;
   const int64_t total = used + operand.tokens;
-  Tensor present =
-      AppendTokens(past, std::vector<int64_t>(static_cast<size_t>(batches), used), operand.view,
-                   heads, operand.tokens, operand.size, shared ? length : total);
+  Tensor present = AppendTokens(past, Shape(static_cast<size_t>(batches), used), operand.view,
+                                heads, operand.tokens, operand.size, shared ? length : total);
   operand.view =
       HeadsFirst(present.data<float>().data(), heads, shared ? length : total, operand.size);
   operand.tokens = total;
@@ -149,8 +148,8 @@ Tensor MakePresent(const Tensor& past, int64_t used, int64_t batches, int64_t he
 
 /// Beam search leaves past tokens where they were: gathers for each sequence those of its own beam,
 /// which `indirection` names for every token before `past`.
-void FollowBeams(const std::vector<int64_t>& indirection, int64_t beams, int64_t past,
-                 int64_t batches, int64_t heads, Operand& operand) {
+void FollowBeams(const Shape& indirection, int64_t beams, int64_t past, int64_t batches,
+                 int64_t heads, Operand& operand) {
   if (beams <= 0 || batches % beams != 0) {
     throw InputError("MultiHeadAttention: cache_indirection does not fit the batch");
   }
@@ -186,7 +185,7 @@ Cache ExtendByPast(const Inputs& inputs, int64_t heads, bool wanted, Operands& o
   if (!inputs.past_key.defined() && !wanted) return cache;
   int64_t used = -1;
   if (inputs.past_length.defined()) {
-    const std::vector<int64_t> lengths = inputs.past_length.ToInt64s();
+    const Shape lengths = inputs.past_length.ToInt64s();
     if (lengths.size() != 1 || !inputs.past_key.defined()) {
       throw InputError("MultiHeadAttention: past_sequence_length must be one number, of a cache");
     }
@@ -201,7 +200,7 @@ Cache ExtendByPast(const Inputs& inputs, int64_t heads, bool wanted, Operands& o
     if (table.rank() != 3 || table.dim(0) * table.dim(1) != operands.batches) {
       Refuse("cache_indirection", table);
     }
-    const std::vector<int64_t> indirection = table.ToInt64s();
+    const Shape indirection = table.ToInt64s();
     for (Operand* operand : {&operands.k, &operands.v}) {
       FollowBeams(indirection, table.dim(1), cache.past, operands.batches, heads, *operand);
     }

@@ -8,8 +8,7 @@ namespace ptq {
 namespace {
 
 /// Bias of one row per batch: keys in [start, end) are free.
-Tensor FromEnds(const std::vector<int64_t>& ends, const std::vector<int64_t>& starts,
-                const MaskGeometry& g, float filter) {
+Tensor FromEnds(const Shape& ends, const Shape& starts, const MaskGeometry& g, float filter) {
   Tensor bias(DType::kFloat32, {g.batches, 1, 1, g.keys});
   float* out = bias.mutable_data<float>().data();
   for (int64_t b = 0; b < g.batches; ++b) {
@@ -45,11 +44,11 @@ Tensor FromFlags(const std::vector<int64_t>& flags, int64_t batch_stride, int64_
 
 Tensor PaddingMaskBias(const Tensor& mask, const MaskGeometry& g, float filter) {
   const Shape& shape = mask.shape();
-  const std::vector<int64_t> values =
+  const Shape values =
       mask.dtype() == DType::kBool ? mask.Cast(DType::kInt64).ToInt64s() : mask.ToInt64s();
   const auto count = static_cast<int64_t>(values.size());
   const auto slice = [&](int64_t begin) {
-    return std::vector<int64_t>(values.begin() + begin, values.begin() + begin + g.batches);
+    return Shape(values.begin() + begin, values.begin() + begin + g.batches);
   };
   if (shape.size() == 1) {
     if (count == g.batches || count == 3 * g.batches + 2) {

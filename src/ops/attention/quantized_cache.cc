@@ -56,8 +56,7 @@ Tensor DequantizeCache(const Tensor& codes, const Tensor& scale, int bits) {
   return out;
 }
 
-Tensor QuantizeCache(const Tensor& values, const std::vector<int64_t>& rows, const Tensor& scale,
-                     int bits) {
+Tensor QuantizeCache(const Tensor& values, const Shape& rows, const Tensor& scale, int bits) {
   Shape shape = values.shape();
   const int64_t width = shape[3];
   if (bits == 4 && width % 2 != 0) throw InputError("a 4-bit cache needs heads of even size");

@@ -15,7 +15,7 @@ namespace ptq {
 
 /// The other way round: to the nearest code. Of sequence b the first `rows[b]` tokens count; the
 /// bytes of the others are zero.
-[[nodiscard]] Tensor QuantizeCache(const Tensor& values, const std::vector<int64_t>& rows,
-                                   const Tensor& scale, int bits);
+[[nodiscard]] Tensor QuantizeCache(const Tensor& values, const Shape& rows, const Tensor& scale,
+                                   int bits);
 
 }  // namespace ptq

@@ -18,13 +18,12 @@ void RotateHead(const float* from, float* to, const float* cosine, const float* 
 struct RotaryTable {
   const float* cosine;
   const float* sine;
-  int64_t half;               ///< values in a row: half the rotated dimensions
-  std::vector<int64_t> rows;  ///< per token, batch by batch
+  int64_t half;  ///< values in a row: half the rotated dimensions
+  Shape rows;    ///< per token, batch by batch
 };
 
 /// Throws InputError unless both tables have the same shape, and every row lies in the table.
-[[nodiscard]] RotaryTable MakeRotaryTable(const Tensor& cosine, const Tensor& sine,
-                                          std::vector<int64_t> rows);
+[[nodiscard]] RotaryTable MakeRotaryTable(const Tensor& cosine, const Tensor& sine, Shape rows);
 
 /// Tokens of several heads in memory: head h of token t of batch b at b·batch + h·head + t·token.
 struct HeadLayout {

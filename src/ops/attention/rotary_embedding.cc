@@ -24,7 +24,7 @@ void RotateHead(const float* from, float* to, const float* cosine, const float* 
   if (to != from) std::copy(from + dims, from + head_size, to + dims);
 }
 
-RotaryTable MakeRotaryTable(const Tensor& cosine, const Tensor& sine, std::vector<int64_t> rows) {
+RotaryTable MakeRotaryTable(const Tensor& cosine, const Tensor& sine, Shape rows) {
   if (cosine.rank() < 2 || cosine.shape() != sine.shape()) {
     throw InputError("cosine and sine tables have shapes " + ToString(cosine.shape()) + " and " +
                      ToString(sine.shape()) + ", expected two equal matrices");
@@ -121,21 +121,20 @@ void Rotate(KernelContext& context, const RotaryAttributes& attributes,
   context.set_output(0, std::move(out));
 }
 
-std::vector<int64_t> Sequence(int64_t count, int64_t first = 0) {
-  std::vector<int64_t> values(static_cast<size_t>(count));
+Shape Sequence(int64_t count, int64_t first = 0) {
+  Shape values(static_cast<size_t>(count));
   std::iota(values.begin(), values.end(), first);
   return values;
 }
 
 /// One row of the tables per token. One position counts on from there; one row of them serves
 /// every batch.
-std::vector<int64_t> TokenRows(std::vector<int64_t> positions, int64_t batches, int64_t tokens,
-                               bool offset_allowed) {
+Shape TokenRows(Shape positions, int64_t batches, int64_t tokens, bool offset_allowed) {
   if (static_cast<int64_t>(positions.size()) == batches * tokens &&
       !(offset_allowed && positions.size() == 1)) {
     return positions;
   }
-  std::vector<int64_t> row;
+  Shape row;
   if (offset_allowed && positions.size() == 1) {
     row = Sequence(tokens, positions[0]);
   } else if (static_cast<int64_t>(positions.size()) == tokens) {
@@ -144,13 +143,13 @@ std::vector<int64_t> TokenRows(std::vector<int64_t> positions, int64_t batches, 
     throw InputError("position_ids holds " + std::to_string(positions.size()) +
                      " positions, expected " + std::to_string(batches * tokens));
   }
-  std::vector<int64_t> rows;
+  Shape rows;
   for (int64_t b = 0; b < batches; ++b) rows.insert(rows.end(), row.begin(), row.end());
   return rows;
 }
 
 /// Which of a token's positions (time, height, width) sets the angle of each column of the tables.
-std::vector<int> PositionOfColumn(const std::vector<int64_t>& sections, bool interleaved) {
+std::vector<int> PositionOfColumn(const Shape& sections, bool interleaved) {
   const int64_t half = sections[0] + sections[1] + sections[2];
   std::vector<int> axes(static_cast<size_t>(half), 0);
   for (int64_t j = 0; j < half; ++j) {
@@ -165,7 +164,7 @@ std::vector<int> PositionOfColumn(const std::vector<int64_t>& sections, bool int
 }
 
 /// A table of one row per token, each column from the row of its own position.
-Tensor MixRows(const Tensor& table, const std::vector<int64_t>& positions, int64_t tokens,
+Tensor MixRows(const Tensor& table, const Shape& positions, int64_t tokens,
                const std::vector<int>& axes) {
   const auto half = static_cast<int64_t>(axes.size());
   Tensor mixed(DType::kFloat32, {tokens, half});
@@ -194,7 +193,7 @@ std::unique_ptr<Kernel> MakeRotaryEmbedding(const Node& node) {
     const RotaryGeometry geometry =
         ReadGeometry(context.input(0).shape(), attributes.num_heads, attributes.rotary_dims);
     const int64_t tokens = geometry.batches * geometry.tokens;
-    std::vector<int64_t> rows;
+    Shape rows;
     if (context.has_input(3)) {
       rows = TokenRows(context.input(3).ToInt64s(), geometry.batches, geometry.tokens, false);
     } else {
@@ -227,7 +226,7 @@ std::unique_ptr<Kernel> MakeRotaryEmbeddingContrib(const Node& node) {
 /// com.microsoft MRotaryEmbedding: X, position_ids[3, B, T], cos, sin.
 std::unique_ptr<Kernel> MakeMultiAxisRotaryEmbedding(const Node& node) {
   const RotaryAttributes attributes = ReadRotaryAttributes(node);
-  const std::vector<int64_t> sections = node.Ints("mrope_section");
+  const Shape sections = node.Ints("mrope_section");
   if (sections.size() != 3 || std::ranges::any_of(sections, [](int64_t n) { return n < 0; })) {
     throw InputError("node '" + node.name() + "': mrope_section must be three sizes");
   }
@@ -237,7 +236,7 @@ std::unique_ptr<Kernel> MakeMultiAxisRotaryEmbedding(const Node& node) {
     const RotaryGeometry geometry =
         ReadGeometry(context.input(0).shape(), attributes.num_heads, 2 * half);
     const int64_t tokens = geometry.batches * geometry.tokens;
-    const std::vector<int64_t> positions = context.input(1).ToInt64s();
+    const Shape positions = context.input(1).ToInt64s();
     for (const size_t table : {2, 3}) {
       if (context.input(table).rank() != 2 || context.input(table).dim(1) != half) {
         throw InputError("rotary tables of shape " + ToString(context.input(table).shape()) +

@@ -13,7 +13,7 @@ namespace {
 /// Blocks of keys that each block of queries sees, in compressed rows, one set per layout.
 struct BlockLayouts {
   int64_t layouts, rows, columns;  ///< rows: block rows and one more
-  std::vector<int64_t> row_starts, block_columns;
+  Shape row_starts, block_columns;
 
   /// Calls visit(key block) for the blocks of one row; later rows than the last see what it sees.
   template <class Visitor>
@@ -40,8 +40,8 @@ BlockLayouts ReadLayouts(const KernelContext& context, int64_t heads) {
 
 /// [B, H, T, S] with 0 where the layout lets a query see a key, -infinity elsewhere. `lengths` are
 /// the keys of each sequence, the new ones last.
-Tensor BlockBias(const BlockLayouts& layouts, const std::vector<int64_t>& lengths, int64_t heads,
-                 int64_t queries, int64_t keys, int64_t block) {
+Tensor BlockBias(const BlockLayouts& layouts, const Shape& lengths, int64_t heads, int64_t queries,
+                 int64_t keys, int64_t block) {
   const auto batches = static_cast<int64_t>(lengths.size());
   Tensor bias = Tensor::Filled<float>({batches, heads, queries, keys},
                                       -std::numeric_limits<float>::infinity());
@@ -79,7 +79,7 @@ std::unique_ptr<Kernel> MakeSparseAttention(const Node& node) {
     const auto optional = [&](size_t i) {
       return context.has_input(i) ? context.input(i) : Tensor();
     };
-    std::vector<int64_t> lengths = context.input(8).ToInt64s();
+    Shape lengths = context.input(8).ToInt64s();
     const int64_t queries = context.input(0).rank() == 3 ? context.input(0).dim(1) : 0;
     const Tensor bias = BlockBias(ReadLayouts(context, heads), lengths, heads, queries,
                                   ScalarInput(context, 7), block);

@@ -71,15 +71,15 @@ Tensor Concatenate(const std::vector<Tensor>& operands, int64_t axis) {
 }
 
 /// Lengths when the axis is only told to be cut in `parts`: equal, the last one shorter.
-std::vector<int64_t> EqualParts(int64_t length, size_t parts) {
+Shape EqualParts(int64_t length, size_t parts) {
   const auto count = static_cast<int64_t>(parts);
   const int64_t each = (length + count - 1) / count;
-  std::vector<int64_t> lengths(parts, each);
+  Shape lengths(parts, each);
   lengths.back() = length - each * (count - 1);
   return lengths;
 }
 
-void CheckLengths(const std::vector<int64_t>& lengths, int64_t length, size_t outputs) {
+void CheckLengths(const Shape& lengths, int64_t length, size_t outputs) {
   bool valid = lengths.size() == outputs;
   for (const int64_t part : lengths) valid = valid && part >= 0;
   valid = valid && std::accumulate(lengths.begin(), lengths.end(), int64_t{0}) == length;
@@ -90,7 +90,7 @@ void CheckLengths(const std::vector<int64_t>& lengths, int64_t length, size_t ou
   }
 }
 
-void Split(KernelContext& context, int64_t axis, const std::vector<int64_t>& attribute) {
+void Split(KernelContext& context, int64_t axis, const Shape& attribute) {
   const size_t outputs = context.output_count();
   auto lengths = InputOrAttribute(context, 1, attribute);
   const Tensor data = context.TakeInput(0);

@@ -17,7 +17,7 @@ Tensor Dense(const Tensor& values, const Tensor& indices, const Shape& shape) {
   Tensor result(values.dtype(), shape);
   std::ranges::fill(result.mutable_bytes(), std::byte{0});
   if (values.size() == 0) return result;
-  const std::vector<int64_t> places =
+  const Shape places =
       indices.rank() == 2 ? TupleOffsets(indices, shape, 0) : NormalIndices(indices, result.size());
   if (static_cast<int64_t>(places.size()) != values.size()) {
     throw InputError("Constant: a sparse value has more values than indices");

@@ -12,7 +12,7 @@ Tensor Expanded(const Tensor& data, const Shape& asked) {
   return Materialize(data, {shape, BroadcastStrides(data.shape(), shape), 0});
 }
 
-Tensor Tiled(const Tensor& data, const std::vector<int64_t>& repeats) {
+Tensor Tiled(const Tensor& data, const Shape& repeats) {
   if (static_cast<int64_t>(repeats.size()) != data.rank()) {
     throw InputError("Tile: " + std::to_string(repeats.size()) + " repeats for " +
                      std::to_string(data.rank()) + " axes");

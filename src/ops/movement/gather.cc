@@ -15,8 +15,7 @@ namespace {
 constexpr int64_t kTileElements = 32 * 1024;
 
 /// Copies blocks of `block` elements: block i of the result from element offsets[i] of the source.
-void CopyBlocks(Tensor& result, const Tensor& source, const std::vector<int64_t>& offsets,
-                int64_t block) {
+void CopyBlocks(Tensor& result, const Tensor& source, const Shape& offsets, int64_t block) {
   const auto width = static_cast<int64_t>(ElementBytes(source.dtype()));
   const std::byte* from = source.bytes().data();
   std::byte* to = result.mutable_bytes().data();
@@ -42,7 +41,7 @@ Tensor Gather(const Tensor& data, const Tensor& indices, int64_t axis) {
   const auto chosen = NormalIndices(indices, length);
   const int64_t outer = NumElements(data.shape(), 0, axis);
   const int64_t inner = NumElements(data.shape(), axis + 1, data.rank());
-  std::vector<int64_t> offsets;
+  Shape offsets;
   offsets.reserve(static_cast<size_t>(outer) * chosen.size());
   for (int64_t row = 0; row < outer; ++row) {
     for (const int64_t index : chosen) offsets.push_back((row * length + index) * inner);

@@ -32,7 +32,7 @@ std::vector<int64_t> ElementOffsets(const Tensor& indices, const Shape& shape, i
   }
   std::vector<int64_t> offsets = NormalIndices(indices, shape[along]);
   const auto strides = RowMajorStrides(shape);
-  std::vector<int64_t> at(shape.size(), 0);
+  Shape at(shape.size(), 0);
   int64_t base = 0;  // offset of the coordinates without the one along the axis
   for (int64_t& offset : offsets) {
     offset = base + offset * strides[along];
@@ -62,7 +62,7 @@ std::vector<int64_t> TupleOffsets(const Tensor& indices, const Shape& shape, int
   }
   const int64_t per_batch = batches == 0 ? 0 : count / batches;
   const int64_t batch_size = NumElements(shape, batch_dims, static_cast<int64_t>(shape.size()));
-  std::vector<int64_t> offsets(static_cast<size_t>(count));
+  Shape offsets(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     int64_t offset = i / per_batch * batch_size;
     for (int64_t j = 0; j < tuple; ++j) {

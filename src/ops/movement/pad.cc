@@ -25,7 +25,7 @@ int64_t FloorMod(int64_t a, int64_t b) { return (a % b + b) % b; }
 
 /// Source index of each place of a padded axis, -1 where the constant goes. Negative pads crop
 /// first; what is left is what reflects, repeats its edge or wraps.
-std::vector<int64_t> SourceIndices(PadMode mode, int64_t length, int64_t before, int64_t after) {
+Shape SourceIndices(PadMode mode, int64_t length, int64_t before, int64_t after) {
   const int64_t first = std::max<int64_t>(0, -before);
   const int64_t kept = length - first - std::max<int64_t>(0, -after);
   const int64_t size = length + before + after;
@@ -84,8 +84,8 @@ void FillPadded(T* to, const T* from, const Shape& source,
                    });
 }
 
-Tensor Padded(const Tensor& data, PadMode mode, const std::vector<int64_t>& pads,
-              std::vector<int64_t> axes, const Tensor& value) {
+Tensor Padded(const Tensor& data, PadMode mode, const Shape& pads, Shape axes,
+              const Tensor& value) {
   const auto rank = static_cast<size_t>(data.rank());
   if (axes.empty()) {
     for (size_t i = 0; i < rank; ++i) axes.push_back(static_cast<int64_t>(i));
@@ -157,7 +157,7 @@ std::unique_ptr<Kernel> MakeCenterCropPad(const Node& node) {
       throw InputError("CenterCropPad: " + std::to_string(lengths.size()) + " lengths for " +
                        std::to_string(axes.size()) + " axes");
     }
-    std::vector<int64_t> before, after;
+    Shape before, after;
     for (size_t i = 0; i < axes.size(); ++i) {
       // Of an odd difference the end takes the larger part, of padding and of cropping alike.
       const int64_t more = lengths[i] - data.dim(axes[i]);

@@ -69,8 +69,7 @@ void ReverseSequence(KernelContext& context, int64_t batch_axis, int64_t time_ax
 
 void TensorScatter(KernelContext& context, int64_t axis, bool circular) {
   const Tensor& update = context.input(1);
-  const std::vector<int64_t> starts =
-      context.has_input(2) ? context.input(2).ToInt64s() : std::vector<int64_t>();
+  const Shape starts = context.has_input(2) ? context.input(2).ToInt64s() : Shape();
   Tensor cache = context.TakeInput(0);
   axis = NormalizeAxis(axis, cache.rank());
   if (axis == 0 || update.rank() != cache.rank() || update.dtype() != cache.dtype() ||

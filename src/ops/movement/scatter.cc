@@ -46,8 +46,8 @@ T Combine(ScatterReduction reduction, T old, T update) {
 
 /// Block i of `updates` goes to element offsets[i] of `data`, in order: repeated places are well
 /// defined.
-void WriteBlocks(Tensor& data, const Tensor& updates, const std::vector<int64_t>& offsets,
-                 int64_t block, ScatterReduction reduction) {
+void WriteBlocks(Tensor& data, const Tensor& updates, const Shape& offsets, int64_t block,
+                 ScatterReduction reduction) {
   if (updates.size() == 0) return;
   if (reduction == ScatterReduction::kNone) {
     const auto width = static_cast<int64_t>(ElementBytes(data.dtype()));

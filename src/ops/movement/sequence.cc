@@ -49,9 +49,9 @@ void SequenceAt(KernelContext& context) {
 }
 
 /// Lengths along an axis of `total` places: from a list, equal ones with a rest, or one place each.
-std::vector<int64_t> Lengths(const KernelContext& context, int64_t total) {
-  if (!context.has_input(1)) return std::vector<int64_t>(size_t(total), 1);
-  std::vector<int64_t> lengths = context.input(1).ToInt64s();
+Shape Lengths(const KernelContext& context, int64_t total) {
+  if (!context.has_input(1)) return Shape(size_t(total), 1);
+  Shape lengths = context.input(1).ToInt64s();
   if (context.input(1).rank() > 0) {
     if (std::accumulate(lengths.begin(), lengths.end(), int64_t{0}) == total) return lengths;
     throw InputError("the lengths of the parts do not add up to " + std::to_string(total));

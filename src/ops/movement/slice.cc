@@ -11,10 +11,10 @@ namespace ptq {
 namespace {
 
 struct SliceArguments {
-  std::vector<int64_t> starts;
-  std::vector<int64_t> ends;
-  std::vector<int64_t> axes;   ///< empty: the first ones
-  std::vector<int64_t> steps;  ///< empty: all 1
+  Shape starts;
+  Shape ends;
+  Shape axes;   ///< empty: the first ones
+  Shape steps;  ///< empty: all 1
 };
 
 /// The elements first, first + step … of an axis of `length`, bounds clamped as the spec says.
@@ -51,9 +51,10 @@ Tensor Sliced(const Tensor& data, SliceArguments arguments) {
       arguments.steps.size() != count) {
     throw InputError("Slice: starts, ends, axes and steps differ in length");
   }
+  arguments.axes = NormalizeAxes(std::move(arguments.axes), data.rank());
   StridedView view{data.shape(), RowMajorStrides(data.shape()), 0};
   for (size_t i = 0; i < count; ++i) {
-    const auto axis = static_cast<size_t>(NormalizeAxis(arguments.axes[i], data.rank()));
+    const auto axis = size_t(arguments.axes[i]);
     const IndexRange range =
         ClampRange(arguments.starts[i], arguments.ends[i], arguments.steps[i], data.shape()[axis]);
     view.shape[axis] = range.count;

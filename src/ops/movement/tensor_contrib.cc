@@ -73,7 +73,7 @@ Tensor WarpTime(const float* cost, int64_t rows, int64_t columns) {
 }
 
 /// Sets the score of each token to -infinity that would repeat `size` tokens of `ids` in a row.
-void BlockRepeats(const std::vector<int64_t>& ids, int64_t batches, int64_t size, Tensor& scores) {
+void BlockRepeats(const Shape& ids, int64_t batches, int64_t size, Tensor& scores) {
   const int64_t tokens = static_cast<int64_t>(ids.size()) / std::max<int64_t>(1, batches);
   const int64_t vocabulary = scores.dim(1);
   float* out = scores.mutable_data<float>().data();

@@ -10,7 +10,7 @@ namespace ptq {
 namespace {
 
 /// Whether the axes of more than one element stay in order, so that only the shape changes.
-bool KeepsOrder(const Shape& shape, const std::vector<int64_t>& perm) {
+bool KeepsOrder(const Shape& shape, const Shape& perm) {
   int64_t last = -1;
   for (const int64_t axis : perm) {
     if (shape[static_cast<size_t>(axis)] == 1) continue;
@@ -20,10 +20,10 @@ bool KeepsOrder(const Shape& shape, const std::vector<int64_t>& perm) {
   return true;
 }
 
-void CheckPermutation(const std::vector<int64_t>& perm, int64_t rank) {
-  std::vector<int64_t> sorted = perm;
+void CheckPermutation(const Shape& perm, int64_t rank) {
+  Shape sorted = perm;
   std::ranges::sort(sorted);
-  std::vector<int64_t> axes(static_cast<size_t>(rank));
+  Shape axes(static_cast<size_t>(rank));
   std::iota(axes.begin(), axes.end(), 0);
   if (sorted != axes) {
     throw InputError("Transpose: " + ToString(perm) + " is not an order of " +
@@ -37,7 +37,7 @@ void CheckPermutation(const std::vector<int64_t>& perm, int64_t rank) {
 std::unique_ptr<Kernel> MakeTranspose(const Node& node) {
   return MakeKernel([perm = node.Ints("perm")](KernelContext& context) {
     const Tensor data = context.TakeInput(0);
-    std::vector<int64_t> order = perm;
+    Shape order = perm;
     if (order.empty()) {
       order.resize(static_cast<size_t>(data.rank()));
       std::iota(order.rbegin(), order.rend(), 0);

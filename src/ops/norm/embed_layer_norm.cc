@@ -36,10 +36,10 @@ ConstArrayMap<float> RowOf(const Tensor& table, int64_t row, int64_t width, cons
 
 /// Word, position and segment embeddings of every token, added up.
 Tensor SumEmbeddings(const KernelContext& context, int64_t batches, int64_t tokens) {
-  const std::vector<int64_t> ids = context.input(EmbedInput::kIds).ToInt64s();
+  const Shape ids = context.input(EmbedInput::kIds).ToInt64s();
   const Tensor& words = context.input(EmbedInput::kWordTable);
   const int64_t width = words.dim(-1);
-  std::vector<int64_t> segments, positions;
+  Shape segments, positions;
   const bool segmented =
       context.has_input(EmbedInput::kSegments) && context.has_input(EmbedInput::kSegmentTable);
   if (segmented) segments = context.input(EmbedInput::kSegments).ToInt64s();
@@ -74,7 +74,7 @@ Tensor SumEmbeddings(const KernelContext& context, int64_t batches, int64_t toke
 Tensor CountMask(const KernelContext& context, int64_t batches, int64_t tokens) {
   Tensor counts = Tensor::Filled<int32_t>({batches}, 0);
   if (!context.has_input(EmbedInput::kMask)) return counts;
-  const std::vector<int64_t> mask = context.input(EmbedInput::kMask).ToInt64s();
+  const Shape mask = context.input(EmbedInput::kMask).ToInt64s();
   if (static_cast<int64_t>(mask.size()) != batches * tokens) {
     throw InputError("EmbedLayerNormalization: the mask does not fit input_ids");
   }

@@ -35,7 +35,7 @@ void LpNormalize(KernelContext& context, int64_t axis, int64_t p) {
 }
 
 /// (x - mean) / deviation, over `axes`.
-void MeanVarianceNormalize(KernelContext& context, const std::vector<int64_t>& axes) {
+void MeanVarianceNormalize(KernelContext& context, const Shape& axes) {
   const Tensor& x = context.input(0);
   ReduceLayout layout = LayOutReduction(x.shape(), axes, false, true);
   const Tensor rows = TransposeAxes(x, layout.order);
@@ -50,7 +50,7 @@ void MeanVarianceNormalize(KernelContext& context, const std::vector<int64_t>& a
     // The specification adds this so that a constant row gives zeros.
     ArrayMap<float>(to + at, count) = (row - mean) / (deviation + 1e-9f);
   }
-  std::vector<int64_t> inverse(layout.order.size());
+  Shape inverse(layout.order.size());
   for (size_t i = 0; i < inverse.size(); ++i) {
     inverse[static_cast<size_t>(layout.order[i])] = static_cast<int64_t>(i);
   }

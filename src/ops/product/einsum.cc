@@ -49,7 +49,7 @@ Named TakeDiagonals(const Tensor& x, const Labels& labels) {
 /// The dimensions in the order of `labels`, which must be a permutation of the tensor's own.
 Tensor Arranged(const Named& x, const Labels& labels) {
   if (x.labels == labels) return x.tensor;
-  std::vector<int64_t> order;
+  Shape order;
   for (const int label : labels) {
     order.push_back(std::find(x.labels.begin(), x.labels.end(), label) - x.labels.begin());
   }
@@ -143,7 +143,7 @@ Named Contract(Named a, Named b, const Labels& needed) {
 }
 
 void RunEinsum(KernelContext& context, const std::string& text) {
-  std::vector<int64_t> ranks;
+  Shape ranks;
   for (size_t i = 0; i < context.input_count(); ++i) ranks.push_back(context.input(i).rank());
   const EinsumEquation equation = ParseEinsum(text, ranks);
   Named value = TakeDiagonals(context.input(0), equation.operands[0]);

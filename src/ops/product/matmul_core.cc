@@ -64,9 +64,9 @@ MatrixView ViewOf(const StackedOperand& operand, const float* data, int64_t matr
 }
 
 /// Number of the matrix of `operand` behind each matrix of the broadcast stack.
-std::vector<int64_t> MatrixNumbers(const Shape& operand, const Shape& stack) {
+Shape MatrixNumbers(const Shape& operand, const Shape& stack) {
   const auto strides = BroadcastStrides(operand, stack);
-  std::vector<int64_t> numbers(static_cast<size_t>(NumElements(stack)));
+  Shape numbers(static_cast<size_t>(NumElements(stack)));
   for (size_t i = 0; i < numbers.size(); ++i) {
     auto rest = static_cast<int64_t>(i);
     for (size_t d = stack.size(); d-- > 0;) {
@@ -150,8 +150,8 @@ Tensor ExactMatMul(const Tensor& a, const Tensor& b) {
   const float* y = b.data<float>().data();
   const bool one = IsOneProduct(p);
   const int64_t m = one ? p.a.rows * p.a.matrices() : p.m;
-  const auto a_numbers = one ? std::vector<int64_t>{0} : MatrixNumbers(p.a.batch, p.stack);
-  const auto b_numbers = one ? std::vector<int64_t>{0} : MatrixNumbers(p.b.batch, p.stack);
+  const auto a_numbers = one ? Shape{0} : MatrixNumbers(p.a.batch, p.stack);
+  const auto b_numbers = one ? Shape{0} : MatrixNumbers(p.b.batch, p.stack);
   std::vector<float> part(static_cast<size_t>(m * p.n));
   for (size_t i = 0; i < a_numbers.size(); ++i) {
     int32_t* sum = to + static_cast<int64_t>(i) * m * p.n;

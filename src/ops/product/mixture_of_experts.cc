@@ -210,7 +210,7 @@ std::vector<std::vector<Choice>> Route(const float* logits, const float* mixing,
                                        int64_t experts, const ExpertAttributes& attributes) {
   std::vector<std::vector<Choice>> choices(static_cast<size_t>(experts));
   const int64_t top = std::clamp<int64_t>(attributes.top, 1, experts);
-  std::vector<int64_t> order(static_cast<size_t>(experts));
+  Shape order(static_cast<size_t>(experts));
   std::vector<float> weights(static_cast<size_t>(experts));
   for (int64_t token = 0; token < tokens; ++token) {
     const float* row = logits + token * experts;

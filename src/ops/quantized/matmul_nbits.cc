@@ -116,7 +116,7 @@ class PackedWeight {
   const float* scales_;
   const float* float_zeros_ = nullptr;
   const uint8_t* packed_zeros_ = nullptr;
-  std::vector<int64_t> groups_;
+  Shape groups_;
   const int64_t blob_;      ///< bytes of one block
   const int64_t zero_row_;  ///< bytes of one row of packed zero points
 };

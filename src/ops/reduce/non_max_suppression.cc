@@ -41,14 +41,13 @@ struct BoxLimits {
 };
 
 /// The boxes of one class that stay, best first; of equal scores the first.
-std::vector<int64_t> Select(const std::vector<Box>& boxes, const float* scores,
-                            const BoxLimits& limits) {
-  std::vector<int64_t> order;
+Shape Select(const std::vector<Box>& boxes, const float* scores, const BoxLimits& limits) {
+  Shape order;
   for (size_t i = 0; i < boxes.size(); ++i) {
     if (scores[i] > limits.score) order.push_back(static_cast<int64_t>(i));
   }
   std::ranges::stable_sort(order, [&](int64_t a, int64_t b) { return scores[a] > scores[b]; });
-  std::vector<int64_t> kept;
+  Shape kept;
   for (const int64_t candidate : order) {
     if (static_cast<int64_t>(kept.size()) >= limits.most) break;
     const bool covered = std::ranges::any_of(kept, [&](int64_t other) {
@@ -74,7 +73,7 @@ void Suppress(KernelContext& context, bool centered) {
   const BoxLimits limits{context.has_input(2) ? ScalarInput(context, 2) : 0, number(3, 0.0f),
                          number(4, -std::numeric_limits<float>::infinity())};
   const int64_t classes = scores.dim(1), count = boxes.dim(1);
-  std::vector<int64_t> found;
+  Shape found;
   for (int64_t batch = 0; batch < boxes.dim(0); ++batch) {
     std::vector<Box> all;
     for (int64_t i = 0; i < count; ++i) {

@@ -5,14 +5,13 @@
 
 namespace ptq {
 
-ReduceLayout LayOutReduction(const Shape& shape, const std::vector<int64_t>& axes, bool all,
-                             bool keep_dims) {
+ReduceLayout LayOutReduction(const Shape& shape, const Shape& axes, bool all, bool keep_dims) {
   const auto rank = static_cast<int64_t>(shape.size());
   std::vector<bool> folds(shape.size(), all);
   for (const int64_t axis : axes) folds[static_cast<size_t>(NormalizeAxis(axis, rank))] = true;
 
   ReduceLayout layout;
-  std::vector<int64_t> folded;
+  Shape folded;
   // Runs of dimensions of the same kind; dimensions of one element belong to any run.
   std::vector<bool> runs;
   for (size_t d = 0; d < shape.size(); ++d) {

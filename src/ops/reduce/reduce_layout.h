@@ -21,12 +21,12 @@ struct ReduceLayout {
   int64_t count = 1;  ///< elements that fold into one
   int64_t inner = 1;
   Shape result;
-  std::vector<int64_t> order;  ///< of the input's axes: kept ones first, then those that fold
+  Shape order;  ///< of the input's axes: kept ones first, then those that fold
 };
 
 /// `axes` may be negative; with `all` every axis folds. Throws InputError for axes out of range.
-[[nodiscard]] ReduceLayout LayOutReduction(const Shape& shape, const std::vector<int64_t>& axes,
-                                           bool all, bool keep_dims);
+[[nodiscard]] ReduceLayout LayOutReduction(const Shape& shape, const Shape& axes, bool all,
+                                           bool keep_dims);
 
 /// The input with the folding axes last: itself (shared) when they already are.
 [[nodiscard]] Tensor ReducedLast(const Tensor& x, const ReduceLayout& layout);

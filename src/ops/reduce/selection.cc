@@ -47,8 +47,8 @@ void OneHot(KernelContext& context, int64_t axis) {
 }
 
 /// Places of the elements that are not zero (not false), as offsets.
-std::vector<int64_t> NonZeroOffsets(const Tensor& data) {
-  std::vector<int64_t> offsets;
+Shape NonZeroOffsets(const Tensor& data) {
+  Shape offsets;
   VisitTypes<float, int64_t, int32_t, uint8_t, int8_t, uint16_t, int16_t, uint32_t, uint64_t, bool>(
       data.dtype(), [&](auto zero) {
         const auto values = data.data<decltype(zero)>();
@@ -81,7 +81,7 @@ void Compress(KernelContext& context, bool flat, int64_t axis) {
   axis = NormalizeAxis(flat ? 0 : axis, data.rank());
   const int64_t length = data.dim(axis);
   const auto condition = context.input(1).data<bool>();
-  std::vector<int64_t> chosen;
+  Shape chosen;
   for (int64_t i = 0; i < std::min(length, context.input(1).size()); ++i) {
     if (condition[static_cast<size_t>(i)]) chosen.push_back(i);
   }

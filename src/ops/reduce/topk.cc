@@ -13,7 +13,7 @@ namespace {
 /// The k best of `length` elements that lie `stride` apart, best first; of equals the first.
 template <class T>
 void SelectBest(const T* values, int64_t length, int64_t stride, int64_t k, bool largest,
-                std::vector<int64_t>& order) {
+                Shape& order) {
   order.resize(static_cast<size_t>(length));
   std::iota(order.begin(), order.end(), 0);
   const auto better = [=](int64_t a, int64_t b) {
@@ -46,7 +46,7 @@ void TopK(KernelContext& context, int64_t k, int64_t axis, bool largest) {
     T* to = best.mutable_data<T>().data();
     const int64_t grain = std::max<int64_t>(1, kElementTile / std::max<int64_t>(1, length));
     ParallelForTiles(outer * inner, grain, [&](int64_t begin, int64_t end) {
-      std::vector<int64_t> order;
+      Shape order;
       for (int64_t line = begin; line < end; ++line) {
         const T* values = from + line / inner * length * inner + line % inner;
         const int64_t out = line / inner * k * inner + line % inner;

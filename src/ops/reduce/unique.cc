@@ -13,9 +13,9 @@ namespace {
 
 /// Groups of equal rows.
 struct Groups {
-  std::vector<int64_t> first;    ///< per group: the first row that belongs to it
-  std::vector<int64_t> counts;   ///< per group
-  std::vector<int64_t> inverse;  ///< per row: its group
+  Shape first;    ///< per group: the first row that belongs to it
+  Shape counts;   ///< per group
+  Shape inverse;  ///< per row: its group
 };
 
 /// Smaller, with NaN after every number so that rows always have an order.
@@ -31,7 +31,7 @@ Groups FindGroups(const T* values, int64_t rows, int64_t width, bool sorted) {
     return std::lexicographical_compare(values + a * width, values + (a + 1) * width,
                                         values + b * width, values + (b + 1) * width, Less<T>);
   };
-  std::vector<int64_t> order(static_cast<size_t>(rows));
+  Shape order(static_cast<size_t>(rows));
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), less);
   std::vector<std::vector<int64_t>> members;
@@ -52,13 +52,13 @@ Groups FindGroups(const T* values, int64_t rows, int64_t width, bool sorted) {
   return groups;
 }
 
-Tensor Vector(const std::vector<int64_t>& values) {
+Tensor Vector(const Shape& values) {
   return Tensor::From<int64_t>({static_cast<int64_t>(values.size())}, std::span(values));
 }
 
 /// Order of the axes that puts `axis` first; its inverse puts it back.
-std::vector<int64_t> AxisFirst(int64_t axis, int64_t rank, bool inverse) {
-  std::vector<int64_t> perm(static_cast<size_t>(rank));
+Shape AxisFirst(int64_t axis, int64_t rank, bool inverse) {
+  Shape perm(static_cast<size_t>(rank));
   std::iota(perm.begin(), perm.end(), 0);
   const auto from = perm.begin() + (inverse ? 0 : axis);
   const auto to = perm.begin() + (inverse ? axis : 0);

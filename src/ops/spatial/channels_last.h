@@ -10,7 +10,7 @@ namespace ptq {
 
 /// [N, …, C] as [N, C, …].
 [[nodiscard]] inline Tensor ChannelsFirst(const Tensor& x) {
-  std::vector<int64_t> perm(static_cast<size_t>(x.rank()));
+  Shape perm(static_cast<size_t>(x.rank()));
   std::iota(perm.begin(), perm.end(), -1);
   perm[0] = 0;
   if (perm.size() > 1) perm[1] = x.rank() - 1;
@@ -19,7 +19,7 @@ namespace ptq {
 
 /// [N, C, …] as [N, …, C].
 [[nodiscard]] inline Tensor ChannelsLast(const Tensor& x) {
-  std::vector<int64_t> perm(static_cast<size_t>(x.rank()));
+  Shape perm(static_cast<size_t>(x.rank()));
   std::iota(perm.begin(), perm.end(), 1);
   perm[0] = 0;
   if (perm.size() > 1) perm.back() = 1;

@@ -157,8 +157,8 @@ void Conv(KernelContext& context, const WindowAttributes& attributes, int64_t gr
 
 /// What ConvTranspose has besides the common attributes.
 struct TransposeAttributes {
-  std::vector<int64_t> output_padding;
-  std::vector<int64_t> output_shape;
+  Shape output_padding;
+  Shape output_shape;
 };
 
 /// The window of the convolution that maps the result's shape back to the input's.

@@ -21,7 +21,7 @@ struct ResizeAttributes {
   std::string coordinates;
   std::string nearest;
   std::string aspect;
-  std::vector<int64_t> axes;
+  Shape axes;
   float cubic_a;
   float extrapolation;
   bool exclude_outside;
@@ -274,9 +274,14 @@ std::vector<float> FloatsOf(const KernelContext& context, size_t i) {
   return {values.begin(), values.end()};
 }
 
+int64_t LengthFrom(float value) {
+  constexpr float kMost = 0x1p40f;
+  if (value >= 0 && value <= kMost) return int64_t(value);
+  throw InputError("Resize: its scales ask for " + std::to_string(value) + " elements of an axis");
+}
+
 /// Axis lengths by scale.
-void ScaleAxes(std::vector<AxisScale>& all, const std::vector<int64_t>& axes,
-               const std::vector<float>& scales) {
+void ScaleAxes(std::vector<AxisScale>& all, const Shape& axes, const std::vector<float>& scales) {
   if (scales.size() != axes.size()) throw InputError("Resize: one scale per axis is needed");
   for (size_t i = 0; i < axes.size(); ++i) {
     AxisScale& axis = all[static_cast<size_t>(axes[i])];
@@ -285,13 +290,13 @@ void ScaleAxes(std::vector<AxisScale>& all, const std::vector<int64_t>& axes,
     }
     axis.scale = scales[i];
     // In single precision, as everybody computes the length.
-    axis.output = static_cast<int64_t>(std::floor(static_cast<float>(axis.input) * scales[i]));
+    axis.output = LengthFrom(std::floor(static_cast<float>(axis.input) * scales[i]));
   }
 }
 
 /// Axis lengths given outright, or as the box that the result must fit in or cover.
-void SizeAxes(std::vector<AxisScale>& all, const std::vector<int64_t>& axes,
-              const std::vector<int64_t>& sizes, const std::string& aspect) {
+void SizeAxes(std::vector<AxisScale>& all, const Shape& axes, const Shape& sizes,
+              const std::string& aspect) {
   if (sizes.size() != axes.size()) throw InputError("Resize: one size per axis is needed");
   double common = 0;
   for (size_t i = 0; i < axes.size(); ++i) {
@@ -310,7 +315,7 @@ void SizeAxes(std::vector<AxisScale>& all, const std::vector<int64_t>& axes,
     AxisScale& axis = all[static_cast<size_t>(i)];
     axis.scale = common;
     // In single precision, as above: the product of a third and 3 is 1.
-    axis.output = static_cast<int64_t>(std::round(axis.scale * static_cast<float>(axis.input)));
+    axis.output = LengthFrom(std::round(axis.scale * static_cast<float>(axis.input)));
   }
 }
 
@@ -318,12 +323,12 @@ void Resize(KernelContext& context, const ResizeAttributes& attributes, size_t s
   const Tensor& data = context.input(0);
   std::vector<AxisScale> all;
   for (const int64_t dim : data.shape()) all.push_back({dim, dim, 1.0f});
-  std::vector<int64_t> axes = NormalizeAxes(attributes.axes, data.rank());
+  Shape axes = NormalizeAxes(attributes.axes, data.rank());
   if (axes.empty()) {
     for (int64_t i = 0; i < data.rank(); ++i) axes.push_back(i);
   }
   const auto scales = FloatsOf(context, scales_input);
-  const auto sizes = scales_input == 2 ? InputOrAttribute(context, 3, {}) : std::vector<int64_t>();
+  const auto sizes = scales_input == 2 ? InputOrAttribute(context, 3, {}) : Shape();
   if (!sizes.empty()) {
     SizeAxes(all, axes, sizes, attributes.aspect);
   } else if (data.rank() > 0) {
@@ -377,7 +382,7 @@ std::unique_ptr<Kernel> MakeUpsample(const Node& node) {
     if (context.has_input(1)) return Resize(context, attributes, 1);
     const Tensor& data = context.input(0);
     std::vector<AxisScale> all;
-    std::vector<int64_t> axes;
+    Shape axes;
     for (const int64_t dim : data.shape()) {
       axes.push_back(static_cast<int64_t>(axes.size()));
       all.push_back({dim, dim, 1.0f});

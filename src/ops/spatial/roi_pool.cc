@@ -167,7 +167,7 @@ std::pair<int64_t, int64_t> BinRange(int64_t i, int64_t bins, int64_t start, int
           at(std::ceil(static_cast<float>(i + 1) * step))};
 }
 
-void MaxRoiPool(KernelContext& context, const std::vector<int64_t>& pooled, float scale) {
+void MaxRoiPool(KernelContext& context, const Shape& pooled, float scale) {
   const Tensor& x = context.input(0);
   const Tensor& rois = context.input(1);
   CheckInputs(x, rois, 5);

@@ -7,9 +7,8 @@ namespace ptq {
 namespace {
 
 /// `values` with its default of ones (or zeros) and a length that fits.
-std::vector<int64_t> Filled(const std::vector<int64_t>& values, size_t count, int64_t fallback,
-                            const char* name) {
-  if (values.empty()) return std::vector<int64_t>(count, fallback);
+Shape Filled(const Shape& values, size_t count, int64_t fallback, const char* name) {
+  if (values.empty()) return Shape(count, fallback);
   if (values.size() != count) {
     throw InputError(std::string("attribute ") + name + " has " + std::to_string(values.size()) +
                      " values instead of " + std::to_string(count));
@@ -67,7 +66,7 @@ Window ResolveWindow(const WindowAttributes& attributes, const Shape& input, con
   const bool padded = attributes.auto_pad == "NOTSET" || attributes.auto_pad.empty();
   const auto strides = Filled(attributes.strides, rank, 1, "strides");
   const auto dilations = Filled(attributes.dilations, rank, 1, "dilations");
-  const auto pads = Filled(padded ? attributes.pads : std::vector<int64_t>(), 2 * rank, 0, "pads");
+  const auto pads = Filled(padded ? attributes.pads : Shape(), 2 * rank, 0, "pads");
   Window window;
   for (size_t i = 0; i < rank; ++i) {
     WindowAxis axis{input[i], 0, kernel[i], strides[i], dilations[i], pads[i], pads[rank + i]};

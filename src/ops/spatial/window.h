@@ -14,10 +14,10 @@ namespace ptq {
 /// Attributes that Conv, ConvTranspose and the pools have in common; empty lists mean the default.
 struct WindowAttributes {
   explicit WindowAttributes(const Node& node);
-  std::vector<int64_t> kernel_shape;
+  Shape kernel_shape;
   std::vector<int64_t> strides;
-  std::vector<int64_t> dilations;
-  std::vector<int64_t> pads;
+  Shape dilations;
+  Shape pads;
   std::string auto_pad;
   bool ceil_mode;
 };

@@ -88,5 +88,21 @@ TEST(Functions, OfAnotherOpsetAreUnsupported) {
   EXPECT_THROW((void)b.Build(), UnsupportedError);
 }
 
+TEST(Functions, ThatStandForMoreThanAnybodyMeansAreRefused) {
+  GraphBuilder b;
+  b.Import("local", 1).Input("x", {2}).Output("y", {2});
+  constexpr int kDepth = 40;  // 2^40 nodes
+  for (int i = 0; i < kDepth; ++i) {
+    auto& function = AddFunction(b, "F" + std::to_string(i));
+    const bool last = i + 1 == kDepth;
+    const std::string next = last ? "Relu" : "F" + std::to_string(i + 1);
+    FillNode(*function.add_node(), next, {"a"}, {"m"}, "one");
+    FillNode(*function.add_node(), next, {"m"}, {"b"}, "two");
+    for (auto& node : *function.mutable_node()) node.set_domain(last ? "" : "local");
+  }
+  b.Op("F0", {"x"}, "y").Domain("local");
+  EXPECT_THROW((void)b.Build(), InputError);
+}
+
 }  // namespace
 }  // namespace ptq

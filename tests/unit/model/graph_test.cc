@@ -205,5 +205,13 @@ TEST(Graph, HidesWhatABranchDefinesFromTheMainGraph) {
   ExpectRefused(b.Op("Relu", {"then_branch0"}, "z").Output("z", {-1, 4}));
 }
 
+TEST(Graph, RefusesTheValueOfAnAbsentOperand) {
+  GraphBuilder b;
+  b.Input("x", {2}).Op("Relu", {"x"}, "y").Output("y", {2});
+  const Model model = b.Build();
+  const Graph graph(model);
+  EXPECT_THROW((void)graph.value(kNoValue), InputError);
+}
+
 }  // namespace
 }  // namespace ptq

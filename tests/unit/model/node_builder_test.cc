@@ -78,5 +78,11 @@ TEST(NodeBuilder, RaisesAnImportAndNeverLowersIt) {
   EXPECT_EQ(model.opset_import_size(), 2);
 }
 
+TEST(OutputOf, IsEmptyWhereThereIsNone) {
+  const onnx::NodeProto node = MakeNode("Relu", "r", {"x"}, "y");
+  EXPECT_EQ(OutputOf(node, 0), "y");
+  EXPECT_EQ(OutputOf(node, 1), "");
+}
+
 }  // namespace
 }  // namespace ptq

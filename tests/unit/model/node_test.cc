@@ -53,5 +53,15 @@ TEST(Node, TakesTheStandardDomainByBothNames) {
   EXPECT_EQ(Node(proto, 17).domain(), "");
 }
 
+TEST(Node, RefusesOperandsThatItDoesNotHave) {
+  const onnx::NodeProto proto = MakeNode("Relu", "r", {"x"}, "y");
+  const Node node(proto, 17);
+  EXPECT_EQ(node.input(0), "x");
+  EXPECT_THROW((void)node.input(1), InputError);
+  EXPECT_THROW((void)node.input(-1), InputError);
+  EXPECT_THROW((void)node.output(1), InputError);
+  EXPECT_FALSE(node.has_input(-1));
+}
+
 }  // namespace
 }  // namespace ptq

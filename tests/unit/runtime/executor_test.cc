@@ -398,5 +398,15 @@ TEST(Executor, LetsANodeReadAnEditOfItsFirstInput) {
   EXPECT_THAT(run.executor.Run(job, constants, inputs).at(y).data<float>(), ElementsAre(6, 10));
 }
 
+TEST(Executor, EndsALoopThatNeverWould) {
+  GraphBuilder b = Recurrence();
+  const Runnable run(std::move(b));
+  const Tensor x = testing::RandomTensor({2, 16}, 1.0f, 3);
+  EXPECT_THROW((void)run.Run("y", {{run.graph.Find("trips"),
+                                    Tensor::Scalar<int64_t>(std::numeric_limits<int64_t>::max())},
+                                   {run.graph.Find("x"), x}}),
+               UnsupportedError);
+}
+
 }  // namespace
 }  // namespace ptq

@@ -237,5 +237,22 @@ TEST(ReadsPadding, NeedsAMaskAndOpenDimensionsAndNoCache) {
   EXPECT_FALSE(reads({-1, -1}, "past_key_values.0.key", {-1, 2, -1, 8}));
 }
 
+TEST(Feeder, RefusesInputsThatADeclarationMakesTooLarge) {
+  const auto declared = [](const Shape& shape) {
+    GraphBuilder b;
+    b.Input("input_ids", shape, DType::kInt64);
+    b.Op("Identity", {"input_ids"}, "y").Output("y", shape, DType::kInt64);
+    return b.Build();
+  };
+  for (const Shape& shape : {Shape{1, int64_t{1} << 40}, Shape{1 << 20, 1 << 20}}) {
+    const Model model = declared(shape);
+    const Graph graph(model);
+    EXPECT_THROW((void)FixedTokenShape(graph), UnsupportedError);
+    EXPECT_THROW((void)Feeder(graph, {}), UnsupportedError);
+  }
+  const Model scalar = declared({});
+  EXPECT_THROW((void)Feeder(Graph(scalar), {}), UnsupportedError);
+}
+
 }  // namespace
 }  // namespace ptq

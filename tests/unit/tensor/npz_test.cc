@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "ptq/base/file.h"
+
 namespace ptq {
 namespace {
 
@@ -106,6 +108,18 @@ TEST(Npy, RefusesMalformedFiles) {
   for (const std::string& content : bad) {
     EXPECT_THROW((void)ReadNpy(directory.Write("bad.npy", content)), InputError) << content;
   }
+}
+
+TEST(Npz, RefusesEntriesThatDeclareMoreThanTheyHold) {
+  const TempDirectory directory;
+  const auto path = directory.path() / "a.npz";
+  WriteNpz(path, {{"x", Tensor::From<float>({2}, {1, 2})}});
+  std::string bytes = ReadTextFile(path);
+  const size_t entry = bytes.find("PK\x01\x02");  // of the archive's directory
+  ASSERT_NE(entry, std::string::npos);
+  constexpr size_t kSizeAt = 24;
+  bytes.replace(entry + kSizeAt, 4, std::string("\xf0\xff\xff\xef", 4));
+  EXPECT_THROW((void)ReadNpz(directory.Write("b.npz", bytes)), InputError);
 }
 
 }  // namespace

@@ -39,5 +39,31 @@ TEST(NormalizeAxis, CountsFromTheEndAndRefusesOthers) {
   EXPECT_THROW((void)NormalizeAxis(-4, 3), InputError);
 }
 
+TEST(NumElements, RefusesProductsThatNoMachineHolds) {
+  EXPECT_EQ(NumElements(Shape{int64_t{1} << 40, 1 << 7}), int64_t{1} << 47);
+  for (const Shape& shape : {Shape{int64_t{1} << 59, 16}, Shape{int64_t{1} << 32, int64_t{1} << 32},
+                             Shape{int64_t{1} << 62, 4, 0}, Shape{0, int64_t{1} << 40},
+                             Shape{-1, int64_t{1} << 62, 8}}) {
+    EXPECT_THROW((void)NumElements(shape), InputError) << ToString(shape);
+    EXPECT_THROW((void)RowMajorStrides(shape), InputError) << ToString(shape);
+  }
+  EXPECT_THROW((void)NumElements(Shape{2, 3}, 1, 3), InputError);
+  EXPECT_THROW((void)NumElements(Shape{}, 0, -2), InputError);
+}
+
+TEST(Shape, RefusesDimensionsThatItDoesNotHave) {
+  const Shape none, two = {2, 3};
+  EXPECT_EQ(two[1], 3);
+  EXPECT_THROW((void)two[2], InputError);
+  EXPECT_THROW((void)none.back(), InputError);
+  EXPECT_THROW((void)none.front(), InputError);
+  Shape changed = two;
+  changed.back() = 5;
+  changed.pop_back();
+  EXPECT_EQ(changed, (Shape{2}));
+  changed.pop_back();
+  EXPECT_THROW(changed.pop_back(), InputError);
+}
+
 }  // namespace
 }  // namespace ptq
