@@ -51,6 +51,11 @@ add_library(ptq_build_options INTERFACE)
 target_compile_options(ptq_build_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow)
 # A product and a sum are two roundings on every processor (include/ptq/base/simd.h).
 target_compile_options(ptq_build_options INTERFACE -ffp-contract=off)
+# A member that a JSON object does not have is the file's fault: the library would only assert it.
+target_compile_options(
+  ptq_build_options INTERFACE
+  "SHELL:-include ${PROJECT_SOURCE_DIR}/include/ptq/base/json_assert.h"
+)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 sees overlapping copies in every `"text" + string` (GCC bug 105651, mended in 13).
   target_compile_options(ptq_build_options INTERFACE -Wno-restrict)

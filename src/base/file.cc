@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <system_error>
 #include <vector>
 
@@ -66,7 +65,8 @@ std::string ReadStandardInput() {
 }  // namespace
 
 std::shared_ptr<const MappedFile> MappedFile::Open(const std::filesystem::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // What is no file must not keep anybody waiting until it is looked at.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) throw InputError("cannot open '" + path.string() + "': " + ErrnoText());
   struct stat info {};
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
@@ -126,9 +126,12 @@ std::string ReadTextFile(const std::filesystem::path& path) {
 
 std::string ReadFront(const std::filesystem::path& path, size_t most) {
   std::string front(most, '\0');
-  std::ifstream file(path, std::ios::binary);
-  file.read(front.data(), std::streamsize(most));
-  front.resize(size_t(file.gcount()));
+  const int fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  struct stat info {};
+  const bool is_file = fd >= 0 && ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+  const ssize_t count = is_file ? ::read(fd, front.data(), most) : 0;
+  if (fd >= 0) ::close(fd);
+  front.resize(size_t(std::max<ssize_t>(count, 0)));
   return front;
 }
 

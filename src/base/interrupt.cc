@@ -36,14 +36,28 @@ void Remember(int) {
   errno = saved;
 }
 
+/// A mapped file lost its end: nothing else raises this here. What was finished is in a checkpoint.
+void EndOnLostFile(int) {
+  static constexpr std::string_view kText =
+      "quantize: a file was cut off or went away while it was read; start again when it is "
+      "complete\n";
+  const ssize_t ignored = ::write(STDERR_FILENO, kText.data(), kText.size());
+  (void)ignored;
+  ::_exit(int(ExitCode::kInput));
+}
+
 }  // namespace
 
 void WatchForInterrupt(bool speaks) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk
+  std::signal(SIGBUS, EndOnLostFile);
   if (speaks) message = kStopping.data() + (::isatty(STDERR_FILENO) != 0 ? 0 : 1);
   for (const int each : kSignals) {
-    const auto before = std::signal(each, Remember);
-    if (each == SIGHUP && before == SIG_IGN) std::signal(each, SIG_IGN);
+    struct sigaction action {
+    }, before{};
+    action.sa_handler = Remember;  // without SA_RESTART: a read that waits for others ends
+    ::sigaction(each, &action, &before);
+    if (each == SIGHUP && before.sa_handler == SIG_IGN) std::signal(each, SIG_IGN);
   }
 }
 

@@ -6,6 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ptq/base/error.h"
+
 namespace ptq {
 namespace {
 
@@ -43,8 +45,47 @@ void Append(std::string& text, const Ordered& json, size_t level) {
 
 }  // namespace
 
+bool IsTooDeep(std::string_view text) {
+  constexpr int kDeepest = 256;
+  int depth = 0;  // of brackets outside of strings
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kDeepest) return true;
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return false;
+}
+
+void RefuseJsonAccess() {
+  throw InputError(
+      "an input of JSON lacks a member that is needed; it is damaged, or of something "
+      "else");
+}
+
+std::string JsonReason(const std::exception& error) {
+  const std::string text = error.what();  // "[json.exception.type_error.302] type must be ..."
+  const size_t end = text.find("] ");
+  return text.starts_with('[') && end != std::string::npos ? text.substr(end + 2) : text;
+}
+
+void RethrowAsJsonOf(const std::filesystem::path& file, const std::exception& error) {
+  if (dynamic_cast<const nlohmann::json::exception*>(&error) == nullptr) throw;
+  throw InputError("'" + file.string() + "' has another form than is expected here (" +
+                   JsonReason(error) + "); it is damaged, or of something else");
+}
+
 template <class Json>
 Json ParseJson(std::string_view text) {
+  if (IsTooDeep(text)) return Json(Json::value_t::discarded);
   return Json::parse(text, nullptr, /*allow_exceptions=*/false);
 }
 template nlohmann::json ParseJson(std::string_view text);

@@ -1,6 +1,7 @@
 // Asks /proc and glibc's allocator what is held.
 #include "ptq/base/memory.h"
 
+#include <algorithm>
 #include <fstream>
 #include <memory>
 #include <new>
@@ -9,6 +10,8 @@
 
 #include <malloc.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "ptq/base/parallel.h"
@@ -57,6 +60,23 @@ void KeepFreedMemory() {
   constexpr int kLargest = 32 << 20;
   (void)::mallopt(M_MMAP_THRESHOLD, kLargest);
   (void)::mallopt(M_TRIM_THRESHOLD, 2 * kLargest);
+}
+
+void LimitMemory() {
+#ifndef __SANITIZE_ADDRESS__  // which reserves terabytes
+  struct sysinfo info {};
+  if (::sysinfo(&info) != 0) return;
+  uint64_t bytes = uint64_t(info.totalram + info.totalswap) * info.mem_unit;
+  for (const char* name :
+       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    uint64_t limit = 0;
+    if (std::ifstream(name) >> limit && limit > 0) bytes = std::min(bytes, limit);
+  }
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_DATA, &limit) != 0 || bytes >= limit.rlim_cur) return;
+  limit.rlim_cur = bytes;
+  (void)::setrlimit(RLIMIT_DATA, &limit);
+#endif
 }
 
 void ReleaseFreeMemory(int64_t keep) {

@@ -60,7 +60,7 @@ class InspectCommand : public Command {
     auto metadata = path_;
     if (std::filesystem::is_directory(path_, error)) metadata /= kMetadataFileName;
     if (metadata.extension() == ".json" && std::filesystem::exists(metadata, error)) {
-      ShowMetadata(metadata);
+      WithJsonOf(metadata, [&] { ShowMetadata(metadata); });
     } else if (!report_file_.empty()) {
       throw UsageError("--report is made of what a run has written, and '" + path_.string() +
                        "' has no " + kMetadataFileName);

@@ -3,7 +3,7 @@
 
 #include <iostream>
 
-#include "help.h"
+#include "help/help.h"
 #include "json_output.h"
 #include "options/ci_options.h"
 #include "options/recipe_options.h"
@@ -144,7 +144,7 @@ class RunCommand : public Command {
     return {destination, destination.string() + ".data", MetadataOfSingleFile(destination)};
   }
 
-  ExitCode Rehearse(const GlobalOptions& global) const {
+  [[nodiscard]] ExitCode Rehearse(const GlobalOptions& global) const {
     if (!recipe_.gates.empty()) CheckGates(recipe_);
     if (IsOfSeveral(recipe_)) {
       const auto plans = RehearseDirectory(recipe_, options_);

@@ -72,7 +72,7 @@ std::optional<Tensor> ReadSafetensor(const std::filesystem::path& path, const st
     return Extract(*entry, file->bytes().subspan(kPrefix + header.size()), file,
                    where + ", tensor '" + name + "'");
   } catch (const Json::exception& error) {
-    throw InputError(where + ", tensor '" + name + "': " + error.what());
+    throw InputError(where + ", tensor '" + name + "': " + JsonReason(error));
   }
 }
 

@@ -186,7 +186,7 @@ std::optional<SentenceModules> SentenceModules::Find(const fs::path& source) {
     try {
       return Read(folder);
     } catch (const Json::exception& malformed) {
-      throw InputError("'" + (folder / kModules).string() + "': " + malformed.what() + kHint);
+      throw InputError("'" + (folder / kModules).string() + "': " + JsonReason(malformed) + kHint);
     }
   }
   return std::nullopt;

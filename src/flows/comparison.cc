@@ -65,11 +65,7 @@ fs::path MetadataOf(const fs::path& path) {
   return {};
 }
 
-Described FromMetadata(const fs::path& path, const fs::path& file) {
-  const auto metadata = ParseJson<Json>(ReadTextFile(file));
-  if (!metadata.is_object() || (!metadata.contains("linears") && !metadata.contains("models"))) {
-    throw InputError("'" + file.string() + "' is no metadata of a quantized model");
-  }
+Described DescribedBy(const Json& metadata, const fs::path& path) {
   Described described;
   described.model.path = path;
   described.model.recipe = MemberOrNull(metadata, "recipe");
@@ -89,6 +85,14 @@ Described FromMetadata(const fs::path& path, const fs::path& file) {
     described.model.bytes += entry.at("bytes").get<int64_t>();
   }
   return described;
+}
+
+Described FromMetadata(const fs::path& path, const fs::path& file) {
+  const auto metadata = ParseJson<Json>(ReadTextFile(file));
+  if (!metadata.is_object() || (!metadata.contains("linears") && !metadata.contains("models"))) {
+    throw InputError("'" + file.string() + "' is no metadata of a quantized model");
+  }
+  return WithJsonOf(file, [&] { return DescribedBy(metadata, path); });
 }
 
 /// A model as it is: what run would quantize of it, and as what that is stored.

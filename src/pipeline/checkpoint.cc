@@ -61,7 +61,7 @@ void Checkpoint::ReadRecords() {
       records_.push_back(PlainJson::from_cbor(bytes).get<CheckpointRecord>());
     } catch (const PlainJson::exception& malformed) {
       throw InputError("'" + StepFile(steps_, "cbor").string() + "' is malformed (" +
-                       malformed.what() + "); start again with --restart");
+                       JsonReason(malformed) + "); start again with --restart");
     }
     segments_ = records_.back().segments;
     ++steps_;

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/error.h"
+#include "ptq/base/json.h"
 
 namespace ptq {
 namespace {
@@ -108,7 +109,7 @@ Json ArrangedMetadata(Json metadata, const LinearOrder& order) {
     metadata["linears"] = std::move(arranged);
     return metadata;
   } catch (const nlohmann::json::exception& error) {
-    throw InputError(std::string("not the metadata of a quantized model: ") + error.what());
+    throw InputError(std::string("not the metadata of a quantized model: ") + JsonReason(error));
   }
 }
 

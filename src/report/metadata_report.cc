@@ -123,7 +123,7 @@ std::string MetadataText(const Json& metadata) {
     try {
       return BundleMetadataText(metadata["bundle"]);
     } catch (const nlohmann::json::exception& error) {
-      throw InputError(std::string("not the metadata of a bundle: ") + error.what());
+      throw InputError(std::string("not the metadata of a bundle: ") + JsonReason(error));
     }
   }
   if (metadata.contains("models")) {
@@ -168,7 +168,7 @@ std::string MetadataText(const Json& metadata) {
     }
     return text.str();
   } catch (const nlohmann::json::exception& error) {
-    throw InputError(std::string("not the metadata of a quantized model: ") + error.what());
+    throw InputError(std::string("not the metadata of a quantized model: ") + JsonReason(error));
   }
 }
 

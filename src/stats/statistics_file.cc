@@ -116,11 +116,13 @@ StatisticsFile::StatisticsFile(const std::filesystem::path& path) : file_(Mapped
     refuse("its header does not say where it is from");
   }
   provenance_ = ParseJson<Json>(header_[metadata].get<std::string>());
-  for (const char* entry : {"/source", "/calibration/samples", "/calibration/tokens"}) {
-    if (provenance_.is_discarded() || !provenance_.contains(Json::json_pointer(entry))) {
-      refuse("its header does not say where it is from");
-    }
-  }
+  const auto counts = [&](const char* entry) {
+    const Json::json_pointer place(entry);
+    return provenance_.contains(place) && provenance_[place].is_number_integer();
+  };
+  const bool known = provenance_.is_object() && provenance_.contains("source") &&
+                     counts("/calibration/samples") && counts("/calibration/tokens");
+  if (!known) refuse("its header does not say where it is from");
   for (const auto& [name, entry] : header_.items()) {
     if (!name.ends_with("/max_abs")) continue;
     const Json::json_pointer width("/shape/0");
@@ -148,8 +150,8 @@ std::span<const std::byte> StatisticsFile::Find(const std::string& tensor, std::
   try {
     const auto begin = found->at("data_offsets").at(0).get<int64_t>();
     const auto end = found->at("data_offsets").at(1).get<int64_t>();
-    if (begin < 0 || end - begin != bytes || end > int64_t(data.size()) ||
-        found->at("dtype").get<std::string>() != dtype) {
+    if (begin < 0 || begin > int64_t(data.size()) || end != begin + bytes ||
+        end > int64_t(data.size()) || found->at("dtype").get<std::string>() != dtype) {
       refuse("is not as long as its site is wide, or truncated");
     }
     return data.subspan(size_t(begin), size_t(bytes));

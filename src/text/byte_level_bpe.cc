@@ -191,7 +191,7 @@ std::string Compose(const std::filesystem::path& directory) {
 std::string ComposeByteLevelBpe(const std::filesystem::path& directory) {
   const auto malformed = [&](const std::exception& error) {
     return InputError(directory.string() + ": the tokenizer's files have an unexpected content (" +
-                      error.what() + ")");
+                      JsonReason(error) + ")");
   };
   try {
     return Compose(directory);

@@ -3,6 +3,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/json.h"
 
 namespace ptq {
 namespace {
@@ -37,9 +38,11 @@ Json ReadJsonObject(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path)) return Json::object();
   Json json;
   try {
-    json = Json::parse(ReadTextFile(path));
+    const std::string text = ReadTextFile(path);
+    if (IsTooDeep(text)) throw InputError(path.string() + ": JSON that is nested without end");
+    json = Json::parse(text);
   } catch (const Json::exception& error) {
-    throw InputError(path.string() + ": not valid JSON (" + error.what() + ")");
+    throw InputError(path.string() + ": not valid JSON (" + JsonReason(error) + ")");
   }
   if (!json.is_object()) throw InputError(path.string() + ": expected a JSON object");
   return json;

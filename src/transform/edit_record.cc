@@ -2,6 +2,7 @@
 #include "ptq/transform/edit_record.h"
 
 #include "ptq/base/error.h"
+#include "ptq/base/json.h"
 
 namespace ptq {
 namespace {
@@ -57,7 +58,7 @@ EditRecord EditRecordFromJson(const json& value) {
     }
     return record;
   } catch (const json::exception& error) {
-    throw InputError(std::string("a checkpoint is malformed: ") + error.what());
+    throw InputError(std::string("a checkpoint is malformed: ") + JsonReason(error));
   }
 }
 

@@ -2,47 +2,45 @@
 #include <csignal>
 #include <exception>
 #include <iostream>
-#include <new>
 #include <optional>
 #include <string>
 
 #include "ptq/base/memory.h"
 #include "ptq/base/ranks.h"
 #include "ptq/cli/command.h"
+#include "ptq/cli/describe_error.h"
 
 namespace {
 
 /// Of several ranks that fail, one reports it, and all end with its status.
-int Fail(std::optional<ptq::Ranks>& ranks, ptq::ExitCode code, const char* what, bool json) {
-  if (!ranks.has_value() || ranks->Fail(code)) {
-    const std::string line = ptq::OneLine(what);
+int Fail(std::optional<ptq::Ranks>& ranks, ptq::Ending ending, bool json) {
+  if (!ranks.has_value() || ranks->Fail(ending.code)) {
+    const std::string line = ptq::OneLine(ending.text);
     std::cerr << "quantize: " << line << '\n';
-    if (json) ptq::PrintErrorJson(code, line);
+    if (json) ptq::PrintErrorJson(ending.code, line);
   }
-  return static_cast<int>(code);
+  return static_cast<int>(ending.code);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   ptq::KeepFreedMemory();
-  std::signal(SIGXFSZ, SIG_IGN);  // a limit on the size of files then fails a write, as a full disk
+  ptq::LimitMemory();
+  // A limit on the size of files then fails a write as a full disk does, as does a reader that goes.
+  std::signal(SIGXFSZ, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);
   const bool json = ptq::WantsJson(argc, argv);
   std::optional<ptq::Ranks> ranks;
   try {
     ranks.emplace();
     const int status = ptq::RunCommandLine(argc, argv, *ranks);
+    if (ranks->is_root()) ptq::FinishOutput();
     ranks->Agree();
     return status;
   } catch (const ptq::OtherRankFailed& error) {
     return static_cast<int>(error.code());
-  } catch (const ptq::Error& error) {
-    return Fail(ranks, error.code(), error.what(), json);
-  } catch (const std::bad_alloc&) {
-    return Fail(ranks, ptq::ExitCode::kResource,
-                "out of memory; lower --seq-len or --calib-samples, or free memory", json);
-  } catch (const std::exception& error) {
-    const std::string text = "internal error: " + std::string(error.what()) + "; please report it";
-    return Fail(ranks, ptq::ExitCode::kInternal, text.c_str(), json);
+  } catch (...) {
+    return Fail(ranks, ptq::DescribeError(std::current_exception()), json);
   }
 }

@@ -1,6 +1,8 @@
 // JSON from text and back, compiled once: the parser is most of what a file that uses it costs.
 #pragma once
 
+#include <exception>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,9 +11,31 @@
 
 namespace ptq {
 
-/// `Json`: nlohmann::json or nlohmann::ordered_json. A discarded value when the text is no JSON.
+/// What an exception of the JSON library says, without its name and number in front.
+[[nodiscard]] std::string JsonReason(const std::exception& error);
+
+/// The present exception; one of the JSON library becomes an InputError that names the file.
+[[noreturn]] void RethrowAsJsonOf(const std::filesystem::path& file, const std::exception& error);
+
+/// Whether brackets are nested deeper than anything that people write: who goes over it may call
+/// himself for each level. For who parses without ParseJson.
+[[nodiscard]] bool IsTooDeep(std::string_view text);
+
+/// `Json`: nlohmann::json or nlohmann::ordered_json. A discarded value when the text is no JSON, or
+/// too deep.
 template <class Json>
 [[nodiscard]] Json ParseJson(std::string_view text);
+
+/// What `read` gives. Where the file's JSON has another form than it expects, an InputError names
+/// the file.
+template <class Read>
+auto WithJsonOf(const std::filesystem::path& file, const Read& read) {
+  try {
+    return read();
+  } catch (const std::exception& error) {
+    RethrowAsJsonOf(file, error);
+  }
+}
 
 /// On one line, or with `indent` spaces for each level. Bytes that are no UTF-8 are replaced.
 [[nodiscard]] std::string DumpJson(const nlohmann::json& json, int indent = -1);

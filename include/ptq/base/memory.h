@@ -28,6 +28,10 @@ namespace ptq {
 /// by page. For main, once.
 void KeepFreedMemory();
 
+/// Lets this process allocate no more than the machine has, swap and the limit of its control group
+/// counted: what would end it from outside becomes std::bad_alloc. For main, once.
+void LimitMemory();
+
 /// Gives pages that the allocator holds but nobody uses back to the system.
 void ReleaseFreeMemory(int64_t keep = 0);
 

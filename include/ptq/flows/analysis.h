@@ -59,6 +59,7 @@ struct SegmentError {
   double relative_error = 0;  ///< Σ‖difference‖² / Σ‖value‖²
 };
 
+// NOLINTNEXTLINE(bugprone-exception-escape): moving JSON does not throw
 struct AnalysisReport {
   nlohmann::ordered_json calibration;
   std::vector<LinearSensitivity> linears;

@@ -4,7 +4,7 @@
 #include <sstream>
 
 #include "declared.h"
-#include "help.h"
+#include "help/help.h"
 #include "values.h"
 
 namespace ptq {

@@ -3,6 +3,7 @@
 #include <numeric>
 #include <optional>
 #include <random>
+#include <ranges>
 #include <utility>
 
 #include "choose.h"
@@ -55,7 +56,7 @@ void DropOtherDomains(const BuildRequest& request, Kept& kept) {
   const auto removed = std::erase_if(
       kept.texts, [&](const KeptText& text) { return ShareOf(request, text.text.domain) <= 0; });
   if (removed > 0) kept.dropped["domain"] = int64_t(removed);
-  for (const auto& [domain, share] : request.composition) {
+  for (const auto& domain : request.composition | std::views::keys) {
     const bool there = std::ranges::any_of(
         kept.texts, [&](const KeptText& text) { return text.text.domain == domain; });
     if (!there) throw InputError("no text is left of the domain '" + domain + "'");
@@ -201,7 +202,7 @@ void Build(const BuildRequest& request, BuildReport& report) {
   if (!request.model.empty()) body["model"] = ModelJson(request.model);
   body["options"] = ToJson(request);
   body.update(ToJson(report));
-  WriteCalibrationFile(request.file, lines, std::move(body));
+  WriteCalibrationFile(request.file, lines, body);
 }
 
 }  // namespace

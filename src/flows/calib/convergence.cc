@@ -108,6 +108,7 @@ HalfAgreement CompareHalves(const std::filesystem::path& model, const Rows& ids,
   Method observed;
   observed.scaling = "awq";
   std::vector<CalibrationRun> runs;
+  runs.reserve(recipes.size());
   for (const Recipe& recipe : recipes) {
     runs.push_back(
         StartCalibration({source, recipe, observed, plan, scratch.path()}, alone, inputs));

@@ -171,7 +171,7 @@ class ExampleTexts {
     throw InputError(example.where + ": no text \"" + name + "\", which the first entry has");
   }
 
-  EvalTexts Encode(const std::vector<Part>& parts) const {
+  [[nodiscard]] EvalTexts Encode(const std::vector<Part>& parts) const {
     EvalTexts texts;
     texts.texts.resize(parts.size());
     std::vector<int64_t> cut(parts.size(), 0);

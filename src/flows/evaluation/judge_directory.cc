@@ -132,7 +132,7 @@ class Directory {
                            "' can be judged: " + why);
   }
 
-  PartEvaluation JudgePart(const Part& part, const EvalTexts& texts) const {
+  [[nodiscard]] PartEvaluation JudgePart(const Part& part, const EvalTexts& texts) const {
     PartEvaluation judged;
     judged.file = part.file;
     judged.note = part.note;
@@ -145,7 +145,7 @@ class Directory {
     const Progress progress(part.file);
     Evaluation one = ptq::Judge(request_, *part.model, part.reference.get(), texts);
     judged.subject = std::move(one.subject);
-    judged.score = std::move(one.score);
+    judged.score = one.score;
     return judged;
   }
 

@@ -281,7 +281,7 @@ Json ReportOf(const Json& metadata) {
     }
     return collector.Finish(metadata);
   } catch (const nlohmann::json::exception& error) {
-    throw InputError(std::string("not the metadata of a quantized model: ") + error.what());
+    throw InputError(std::string("not the metadata of a quantized model: ") + JsonReason(error));
   }
 }
 

@@ -67,6 +67,10 @@ std::string Reason(const OrderedJson::exception& error) {
   return std::string(text);
 }
 
+void CheckDepth(std::string_view json, const std::string& where) {
+  if (IsTooDeep(json)) throw InputError(where + ": JSON that is nested without end");
+}
+
 void ParseJsonLines(std::string_view bytes, const TextRequest& request, EntrySink& sink) {
   int64_t number = 0;
   for (const std::string_view line : Lines(bytes)) {
@@ -75,6 +79,7 @@ void ParseJsonLines(std::string_view bytes, const TextRequest& request, EntrySin
     if (IsBlank(line)) continue;
     const Where where = request.name + ":" + std::to_string(number);
     OrderedJson entry;
+    CheckDepth(line, where);
     try {
       entry = OrderedJson::parse(line);
     } catch (const OrderedJson::exception& error) {
@@ -132,6 +137,7 @@ OrderedJson EntriesOf(OrderedJson document, const TextRequest& request) {
 }
 
 OrderedJson ParseDocument(std::string_view bytes, const TextRequest& request) {
+  CheckDepth(bytes, request.name);
   try {
     return OrderedJson::parse(bytes);
   } catch (const OrderedJson::parse_error& error) {

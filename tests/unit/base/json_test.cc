@@ -3,9 +3,13 @@
 
 #include <limits>
 #include <optional>
+#include <string>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+
+#include "ptq/base/error.h"
 
 namespace ptq {
 namespace {
@@ -48,6 +52,37 @@ TEST(MemberOrNull, IsNullWhereThereIsNone) {
   EXPECT_TRUE(MemberOrNull(object, "b").is_null());
   EXPECT_TRUE(MemberOrNull(nullptr, "a").is_null());
   EXPECT_TRUE(MemberOrNull({1, 2}, "a").is_null());
+}
+
+TEST(Json, IsDiscardedWhereItIsNestedWithoutEnd) {
+  const auto nested = [](size_t depth) {
+    return "[\"[[\\\"[\", " + std::string(depth, '[') + std::string(depth, ']') + "]";
+  };
+  EXPECT_FALSE(ParseJson<nlohmann::json>(nested(200)).is_discarded());
+  EXPECT_TRUE(ParseJson<nlohmann::json>(nested(300)).is_discarded());
+  EXPECT_TRUE(ParseJson<nlohmann::json>(std::string(200000, '[')).is_discarded());
+}
+
+TEST(Json, IsRefusedWhereAMemberIsMissing) {
+  const nlohmann::json object = {{"a", 1}};
+  EXPECT_THROW((void)object["b"], InputError);
+}
+
+TEST(WithJsonOf, NamesTheFile) {
+  const auto read = [](const char* text) {
+    return WithJsonOf("m.json", [&] { return ParseJson<nlohmann::json>(text).at("a").get<int>(); });
+  };
+  EXPECT_EQ(read(R"({"a": 7})"), 7);
+  for (const char* text : {R"({"a": "x"})", R"({"b": 7})", "[]"}) {
+    try {
+      (void)read(text);
+      FAIL() << text;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), ::testing::HasSubstr("'m.json' has another form"));
+      EXPECT_THAT(error.what(), ::testing::Not(::testing::HasSubstr("exception")));
+    }
+  }
+  EXPECT_THROW(WithJsonOf("m.json", [] { throw OutputError("full"); }), OutputError);
 }
 
 }  // namespace
