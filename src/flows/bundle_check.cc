@@ -22,8 +22,14 @@ namespace {
 namespace fs = std::filesystem;
 using Arrays = std::map<std::string, Tensor>;
 
-/// Sums may be taken in another order, no more.
-constexpr double kTolerance = 1e-4;
+/// Sums may be taken in another order, and then be rounded to the next value of the output's type,
+/// no more.
+double ToleranceFor(DType dtype) {
+  constexpr double kSums = 1e-4;
+  if (dtype == DType::kFloat16) return kSums + 0x1p-10;
+  return dtype == DType::kBFloat16 ? kSums + 0x1p-7 : kSums;
+}
+
 constexpr int64_t kTokens = 16;
 
 /// A model that is loaded to be run.
@@ -118,7 +124,7 @@ double Compare(const Arrays& got, const Arrays& expected, const std::string& nam
   double worst = 0;
   for (const auto& [output, tensor] : expected) {
     const double difference = Difference(got.at(output), tensor);
-    if (!(difference <= kTolerance)) {
+    if (!(difference <= ToleranceFor(tensor.dtype()))) {
       throw QualityError("verification: the bundle's output '" + output +
                          "' differs from that of '" + name + "' by " + std::to_string(difference) +
                          " of its largest value; nothing was kept");

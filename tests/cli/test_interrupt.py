@@ -21,7 +21,8 @@ PATIENCE = 20
 
 
 def endless(body_has_steps):
-    """input_ids -> logits through a Loop that runs practically for ever, then a product."""
+    """input_ids -> logits through two Loops, one in the other, that run practically for ever (each may
+    have 2^18 rounds), then a product."""
     x = helper.make_tensor_value_info
     add = helper.make_node("Add", ["state", "state"], ["next"])
     body = helper.make_graph(
@@ -32,18 +33,26 @@ def endless(body_has_steps):
         [x("goes_on", TensorProto.BOOL, []),
          x("next" if body_has_steps else "state", TensorProto.FLOAT, None)],
     )  # fmt: skip
+    outer = helper.make_graph(
+        [helper.make_node("Identity", ["more"], ["goes_on_too"]),
+         helper.make_node("Loop", ["trips", "yes", "before"], ["behind"], body=body)],
+        "outer",
+        [x("j", TensorProto.INT64, []), x("more", TensorProto.BOOL, []),
+         x("before", TensorProto.FLOAT, None)],
+        [x("goes_on_too", TensorProto.BOOL, []), x("behind", TensorProto.FLOAT, None)],
+    )  # fmt: skip
     rng = np.random.default_rng(3)
     weights = [
         numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
         for name, shape in [("table", (VOCABULARY, 64)), ("w", (64, 64)), ("head", (64, 96))]
     ]
     constants = [
-        numpy_helper.from_array(np.array(2**62, np.int64), "trips"),
+        numpy_helper.from_array(np.array(2**18, np.int64), "trips"),
         numpy_helper.from_array(np.array(True), "yes"),
     ]
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["embedded"]),
-        helper.make_node("Loop", ["trips", "yes", "embedded"], ["looped"], body=body),
+        helper.make_node("Loop", ["trips", "yes", "embedded"], ["looped"], body=outer),
         helper.make_node("MatMul", ["looped", "w"], ["hidden"], name="/w/MatMul"),
         helper.make_node("MatMul", ["hidden", "head"], ["logits"], name="/head/MatMul"),
     ]

@@ -118,7 +118,10 @@ def test_own_executor_takes_the_input_too(tmp_path):
     _, out = bundle(tmp_path, "fp32", "int4")
     for chosen, name in enumerate(("fp32", "int4")):
         got = forward(out, {**feeds, "precision": np.array(chosen, np.int64)}, tmp_path)
-        assert_same(got, forward(tmp_path / name, feeds, tmp_path))
+        expected = forward(tmp_path / name, feeds, tmp_path)
+        assert got.keys() == expected.keys()
+        for output in expected:  # matrix libraries take sums in another order where operands lie
+            np.testing.assert_allclose(got[output], expected[output], rtol=1e-4, atol=1e-5)
 
 
 def test_siblings_that_read_one_quantized_activation_are_switched_together(tmp_path):

@@ -1,0 +1,165 @@
+// Runs one target on changed seeds for a time, or on files that are given: no coverage is measured,
+// but inputs that are refused in a new way are kept and changed further. With -DPTQ_LIBFUZZER the
+// same targets are entry points of libFuzzer, which measures it.
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <set>
+#include <string>
+
+#include "fuzz.h"
+#include "support/temp_directory.h"
+#include <google/protobuf/stubs/logging.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include "ptq/cli/describe_error.h"
+
+namespace ptq::fuzz {
+
+#define PTQ_FUZZ_TARGET(name) extern const Target name##_target;
+#include "targets.inc"
+#undef PTQ_FUZZ_TARGET
+
+std::span<const Target> Targets() {
+#define PTQ_FUZZ_TARGET(name) name##_target,
+  static const std::vector<Target> kTargets = {
+#include "targets.inc"
+  };
+#undef PTQ_FUZZ_TARGET
+  return kTargets;
+}
+
+std::string InFile(const std::string& name, std::string_view input) {
+  static const testing::TempDirectory directory;
+  return directory.Write(name, input).string();
+}
+
+namespace {
+
+constexpr unsigned kSecondsForOne = 30;
+
+struct Options {
+  const Target* target = nullptr;
+  double seconds = 30;
+  uint64_t seed = 1;
+  std::string keep = "fuzz-finding";
+  std::vector<std::string> files;
+};
+
+Options Parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--seconds" && i + 1 < argc) {
+      options.seconds = std::stod(argv[++i]);
+    } else if (word == "--seed" && i + 1 < argc) {
+      options.seed = std::stoull(argv[++i]);
+    } else if (word == "--keep" && i + 1 < argc) {
+      options.keep = argv[++i];
+    } else if (options.target == nullptr) {
+      const auto found = std::ranges::find(Targets(), word, &Target::name);
+      if (found != Targets().end()) options.target = &*found;
+    } else {
+      options.files.push_back(word);
+    }
+  }
+  return options;
+}
+
+/// What became of the input, without its numbers and names; throws what is a finding.
+std::string Outcome(const Target& target, std::string_view input) {
+  try {
+    target.run(input);
+    return "done";
+  } catch (...) {
+    const Ending ending = DescribeError(std::current_exception());
+    if (ending.code == ExitCode::kInternal) throw;
+    std::string text;
+    bool quoted = false;
+    for (const char c : ending.text) {
+      if (c == '\'') quoted = !quoted;
+      if (!quoted && (std::isalpha(static_cast<unsigned char>(c)) != 0 || c == ' ')) text += c;
+    }
+    return text;
+  }
+}
+
+/// Left where a crash finds it.
+void Keep(const std::string& file, const std::string& input) {
+  std::ofstream(file, std::ios::binary) << input;
+}
+
+int Search(const Options& options) {
+  const Target& target = *options.target;
+  Random random(options.seed);
+  std::vector<std::string> corpus = target.seeds();
+  std::set<std::string> outcomes;
+  const auto now = [] { return std::chrono::steady_clock::now(); };
+  const auto end = now() + std::chrono::duration<double>(options.seconds);
+  int64_t runs = 0;
+  for (const std::string& seed : corpus) outcomes.insert(Outcome(target, seed));
+  for (; now() < end; ++runs) {
+    std::string input = corpus[Below(random, corpus.size())];
+    for (size_t i = 1 + Below(random, 6); i > 0; --i) target.mutate(input, corpus, random);
+    Keep(options.keep, input);
+    ::alarm(kSecondsForOne);
+    if (outcomes.insert(Outcome(target, input)).second && input.size() < (1 << 16)) {
+      corpus.push_back(std::move(input));
+    }
+    ::alarm(0);
+  }
+  std::filesystem::remove(options.keep);
+  std::printf("%s: %lld runs in %.0f s, seed %llu, %zu outcomes, %zu inputs kept: clean\n",
+              std::string(target.name).c_str(), static_cast<long long>(runs), options.seconds,
+              static_cast<unsigned long long>(options.seed), outcomes.size(), corpus.size());
+  return 0;
+}
+
+void EndSlow(int) {
+  static constexpr char kText[] = "an input takes more than 30 s\n";
+  const ssize_t ignored = ::write(STDERR_FILENO, kText, sizeof(kText) - 1);
+  (void)ignored;
+  std::abort();
+}
+
+}  // namespace
+}  // namespace ptq::fuzz
+
+#ifndef PTQ_LIBFUZZER
+int main(int argc, char** argv) {
+  using namespace ptq::fuzz;
+  spdlog::set_level(spdlog::level::off);
+  google::protobuf::SetLogHandler(nullptr);
+  std::signal(SIGALRM, EndSlow);
+  const Options options = Parse(argc, argv);
+  if (options.target == nullptr) {
+    std::cerr << "fuzz TARGET [--seconds N] [--seed N] [--keep FILE] [FILE...]; targets:";
+    for (const Target& target : Targets()) std::cerr << ' ' << target.name;
+    std::cerr << '\n';
+    return 2;
+  }
+  if (options.files.empty()) return Search(options);
+  for (const std::string& file : options.files) {
+    std::ifstream stream(file, std::ios::binary);
+    const std::string input{std::istreambuf_iterator<char>(stream), {}};
+    std::cout << file << ": " << Outcome(*options.target, input) << '\n';
+  }
+  return 0;
+}
+#else
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace ptq::fuzz;
+  static const Target& target = *std::ranges::find(Targets(), PTQ_LIBFUZZER, &Target::name);
+  spdlog::set_level(spdlog::level::off);
+  (void)Outcome(target, {reinterpret_cast<const char*>(data), size});
+  return 0;
+}
+#endif
