@@ -19,7 +19,8 @@ std::vector<std::string> Seeds() {
   WriteNpz(path, {{"input_ids", Tensor::From<int64_t>({2, 3}, {1, 2, 3, 4, 5, 6})},
                   {"x", Tensor::From<float>({2}, {0.5f, -1})}});
   std::string npy = "\x93NUMPY";
-  npy += std::string("\x01\x00\x46\x00", 4) + "{'descr': '<i8', 'fortran_order': False, 'shape': (2, 2), }";
+  npy += std::string("\x01\x00\x46\x00", 4) +
+         "{'descr': '<i8', 'fortran_order': False, 'shape': (2, 2), }";
   npy.resize(80, ' ');
   return {Contents(path), npy + std::string(32, '\1')};
 }

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <limits>
 #include <set>
 #include <string>
 
@@ -49,6 +50,7 @@ constexpr unsigned kSecondsForOne = 30;
 struct Options {
   const Target* target = nullptr;
   double seconds = 30;
+  int64_t runs = std::numeric_limits<int64_t>::max();  ///< at most
   uint64_t seed = 1;
   std::string keep = "fuzz-finding";
   std::vector<std::string> files;
@@ -60,6 +62,8 @@ Options Parse(int argc, char** argv) {
     const std::string word = argv[i];
     if (word == "--seconds" && i + 1 < argc) {
       options.seconds = std::stod(argv[++i]);
+    } else if (word == "--runs" && i + 1 < argc) {
+      options.runs = std::stoll(argv[++i]);
     } else if (word == "--seed" && i + 1 < argc) {
       options.seed = std::stoull(argv[++i]);
     } else if (word == "--keep" && i + 1 < argc) {
@@ -106,7 +110,7 @@ int Search(const Options& options) {
   const auto end = now() + std::chrono::duration<double>(options.seconds);
   int64_t runs = 0;
   for (const std::string& seed : corpus) outcomes.insert(Outcome(target, seed));
-  for (; now() < end; ++runs) {
+  for (; now() < end && runs < options.runs; ++runs) {
     std::string input = corpus[Below(random, corpus.size())];
     for (size_t i = 1 + Below(random, 6); i > 0; --i) target.mutate(input, corpus, random);
     Keep(options.keep, input);
@@ -117,8 +121,8 @@ int Search(const Options& options) {
     ::alarm(0);
   }
   std::filesystem::remove(options.keep);
-  std::printf("%s: %lld runs in %.0f s, seed %llu, %zu outcomes, %zu inputs kept: clean\n",
-              std::string(target.name).c_str(), static_cast<long long>(runs), options.seconds,
+  std::printf("%s: %lld runs, seed %llu, %zu outcomes, %zu inputs kept: clean\n",
+              std::string(target.name).c_str(), static_cast<long long>(runs),
               static_cast<unsigned long long>(options.seed), outcomes.size(), corpus.size());
   return 0;
 }
@@ -141,7 +145,8 @@ int main(int argc, char** argv) {
   std::signal(SIGALRM, EndSlow);
   const Options options = Parse(argc, argv);
   if (options.target == nullptr) {
-    std::cerr << "fuzz TARGET [--seconds N] [--seed N] [--keep FILE] [FILE...]; targets:";
+    std::cerr
+        << "fuzz TARGET [--seconds N] [--runs N] [--seed N] [--keep FILE] [FILE...]; targets:";
     for (const Target& target : Targets()) std::cerr << ' ' << target.name;
     std::cerr << '\n';
     return 2;

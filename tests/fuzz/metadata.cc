@@ -1,11 +1,12 @@
 // quantization_metadata.json, as inspect and reports read it.
+#include "ptq/emit/metadata.h"
+
 #include "fuzz.h"
 #include "support/model_builder.h"
 #include <nlohmann/json.hpp>
 
 #include "ptq/base/file.h"
 #include "ptq/base/json.h"
-#include "ptq/emit/metadata.h"
 #include "ptq/pipeline/run.h"
 #include "ptq/report/linear_order.h"
 #include "ptq/report/metadata_report.h"

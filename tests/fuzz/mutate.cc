@@ -17,9 +17,20 @@ using google::protobuf::Message;
 constexpr size_t kLargest = 1 << 18;
 
 std::string OddText(Random& random) {
-  static const std::array<std::string, 14> kTexts = {
-      "",  "x", "y", "../../etc/passwd", std::string(1, '\0'), "\n\x1b[31m", "\xff\xfe",
-      "/", ".", std::string(5000, 'n'), "w", "ids", "com.microsoft", "ai.onnx"};
+  static const std::array<std::string, 14> kTexts = {"",
+                                                     "x",
+                                                     "y",
+                                                     "../../etc/passwd",
+                                                     std::string(1, '\0'),
+                                                     "\n\x1b[31m",
+                                                     "\xff\xfe",
+                                                     "/",
+                                                     ".",
+                                                     std::string(5000, 'n'),
+                                                     "w",
+                                                     "ids",
+                                                     "com.microsoft",
+                                                     "ai.onnx"};
   return kTexts[Below(random, kTexts.size())];
 }
 
@@ -56,14 +67,23 @@ class Setter {
 
   void Set() {
     switch (field_->cpp_type()) {
-      case FieldDescriptor::CPPTYPE_INT32: return SetOrAdd(&R::SetInt32, &R::AddInt32, &R::SetRepeatedInt32, int32_t(OddInteger(random_)));
-      case FieldDescriptor::CPPTYPE_INT64: return SetOrAdd(&R::SetInt64, &R::AddInt64, &R::SetRepeatedInt64, OddInteger(random_));
-      case FieldDescriptor::CPPTYPE_UINT64: return SetOrAdd(&R::SetUInt64, &R::AddUInt64, &R::SetRepeatedUInt64, uint64_t(OddInteger(random_)));
-      case FieldDescriptor::CPPTYPE_FLOAT: return SetOrAdd(&R::SetFloat, &R::AddFloat, &R::SetRepeatedFloat, OddFloat());
-      case FieldDescriptor::CPPTYPE_DOUBLE: return SetOrAdd(&R::SetDouble, &R::AddDouble, &R::SetRepeatedDouble, double{OddFloat()});
-      case FieldDescriptor::CPPTYPE_STRING: return SetOrAdd(&R::SetString, &R::AddString, &R::SetRepeatedString, TextFor());
+      case FieldDescriptor::CPPTYPE_INT32:
+        return SetOrAdd(&R::SetInt32, &R::AddInt32, &R::SetRepeatedInt32,
+                        int32_t(OddInteger(random_)));
+      case FieldDescriptor::CPPTYPE_INT64:
+        return SetOrAdd(&R::SetInt64, &R::AddInt64, &R::SetRepeatedInt64, OddInteger(random_));
+      case FieldDescriptor::CPPTYPE_UINT64:
+        return SetOrAdd(&R::SetUInt64, &R::AddUInt64, &R::SetRepeatedUInt64,
+                        uint64_t(OddInteger(random_)));
+      case FieldDescriptor::CPPTYPE_FLOAT:
+        return SetOrAdd(&R::SetFloat, &R::AddFloat, &R::SetRepeatedFloat, OddFloat());
+      case FieldDescriptor::CPPTYPE_DOUBLE:
+        return SetOrAdd(&R::SetDouble, &R::AddDouble, &R::SetRepeatedDouble, double{OddFloat()});
+      case FieldDescriptor::CPPTYPE_STRING:
+        return SetOrAdd(&R::SetString, &R::AddString, &R::SetRepeatedString, TextFor());
       case FieldDescriptor::CPPTYPE_ENUM:
-        if (!field_->is_repeated()) message_.GetReflection()->SetEnumValue(&message_, field_, int(Below(random_, 24)));
+        if (!field_->is_repeated())
+          message_.GetReflection()->SetEnumValue(&message_, field_, int(Below(random_, 24)));
         return;
       case FieldDescriptor::CPPTYPE_MESSAGE:
         if (field_->is_repeated()) {
@@ -80,7 +100,14 @@ class Setter {
   using R = google::protobuf::Reflection;
 
   float OddFloat() {
-    static constexpr std::array kFloats = {0.0f, -0.0f, 1.0f, -1.0f, 3.4e38f, 1e-45f, 1e10f, 0.5f,
+    static constexpr std::array kFloats = {0.0f,
+                                           -0.0f,
+                                           1.0f,
+                                           -1.0f,
+                                           3.4e38f,
+                                           1e-45f,
+                                           1e10f,
+                                           0.5f,
                                            std::numeric_limits<float>::infinity(),
                                            std::numeric_limits<float>::quiet_NaN()};
     return kFloats[Below(random_, kFloats.size())];
@@ -96,7 +123,8 @@ class Setter {
     const R* const reflection = message_.GetReflection();
     if (!field_->is_repeated()) return (reflection->*set)(&message_, field_, std::move(value));
     const int size = reflection->FieldSize(message_, field_);
-    if (size == 0 || Below(random_, 3) == 0) return (reflection->*add)(&message_, field_, std::move(value));
+    if (size == 0 || Below(random_, 3) == 0)
+      return (reflection->*add)(&message_, field_, std::move(value));
     (reflection->*set_at)(&message_, field_, int(Below(random_, size_t(size))), std::move(value));
   }
 
@@ -130,7 +158,8 @@ void Rearrange(Message& message, Random& random) {
 void SetAny(Message& message, Random& random) {
   const auto* descriptor = message.GetDescriptor();
   if (descriptor->field_count() == 0) return;
-  Setter(message, descriptor->field(int(Below(random, size_t(descriptor->field_count())))), random).Set();
+  Setter(message, descriptor->field(int(Below(random, size_t(descriptor->field_count())))), random)
+      .Set();
 }
 
 /// An operand becomes another value of the graph.
@@ -161,9 +190,22 @@ std::string AnyPart(std::span<const std::string> others, Random& random) {
 size_t Below(Random& random, size_t end) { return end == 0 ? 0 : random() % end; }
 
 int64_t OddInteger(Random& random) {
-  static constexpr std::array<int64_t, 16> kOdd = {
-      0, 1, -1, 2, -2, 127, 255, 65536, INT32_MAX, INT32_MIN, int64_t{1} << 32, int64_t{1} << 40,
-      int64_t{1} << 59, int64_t{1} << 62, INT64_MAX, INT64_MIN};
+  static constexpr std::array<int64_t, 16> kOdd = {0,
+                                                   1,
+                                                   -1,
+                                                   2,
+                                                   -2,
+                                                   127,
+                                                   255,
+                                                   65536,
+                                                   INT32_MAX,
+                                                   INT32_MIN,
+                                                   int64_t{1} << 32,
+                                                   int64_t{1} << 40,
+                                                   int64_t{1} << 59,
+                                                   int64_t{1} << 62,
+                                                   INT64_MAX,
+                                                   INT64_MIN};
   if (Below(random, 2) == 0) return int64_t(Below(random, 12)) - 3;
   return kOdd[Below(random, kOdd.size())];
 }
@@ -190,9 +232,28 @@ void MutateBytes(std::string& input, std::span<const std::string> others, Random
 }
 
 void MutateText(std::string& input, std::span<const std::string> others, Random& random) {
-  static const std::array<std::string, 22> kWords = {
-      "{", "}", "[", "]", "\"", ":", ",", "\n", "null", "true", "-1", "1e999", "99999999999999999999",
-      "{}", "[]", "\"\"", "\\u0000", "\xff", "{{", "}}", "{%", "%}"};
+  static const std::array<std::string, 22> kWords = {"{",
+                                                     "}",
+                                                     "[",
+                                                     "]",
+                                                     "\"",
+                                                     ":",
+                                                     ",",
+                                                     "\n",
+                                                     "null",
+                                                     "true",
+                                                     "-1",
+                                                     "1e999",
+                                                     "99999999999999999999",
+                                                     "{}",
+                                                     "[]",
+                                                     "\"\"",
+                                                     "\\u0000",
+                                                     "\xff",
+                                                     "{{",
+                                                     "}}",
+                                                     "{%",
+                                                     "%}"};
   if (Below(random, 2) == 0) return MutateBytes(input, others, random);
   const size_t at = Below(random, input.size() + 1);
   if (Below(random, 8) == 0) {

@@ -15,8 +15,8 @@ namespace {
 constexpr int64_t kOpset = 21;
 
 DType TypeIn(uint32_t mask) {
-  for (const DType type : {DType::kFloat32, DType::kInt64, DType::kBool, DType::kUint8,
-                           DType::kInt32, DType::kInt8}) {
+  for (const DType type :
+       {DType::kFloat32, DType::kInt64, DType::kBool, DType::kUint8, DType::kInt32, DType::kInt8}) {
     if ((mask >> unsigned(type) & 1U) != 0) return type;
   }
   return DType::kFloat32;
@@ -38,7 +38,8 @@ std::string ModelOf(const KernelEntry& entry, const OperatorSchema& schema) {
   testing::GraphBuilder b(kOpset);
   b.Import("com.microsoft", 1);
   std::vector<std::string> names;
-  const size_t count = std::max<size_t>(size_t(schema.least_inputs), std::min<size_t>(schema.inputs.size(), 3));
+  const size_t count =
+      std::max<size_t>(size_t(schema.least_inputs), std::min<size_t>(schema.inputs.size(), 3));
   for (size_t i = 0; i < count; ++i) {
     const auto& parameter = schema.inputs[std::min(i, schema.inputs.size() - 1)];
     const DType type = TypeIn(parameter.mask);
@@ -63,7 +64,8 @@ std::vector<std::string> OperatorModels() {
   std::set<std::string_view> seen;
   for (const KernelEntry& entry : KernelEntries()) {
     const auto schema = FindSchema(entry.domain, entry.op_type, kOpset);
-    if (!schema.has_value() || schema->inputs.empty() || !seen.insert(entry.op_type).second) continue;
+    if (!schema.has_value() || schema->inputs.empty() || !seen.insert(entry.op_type).second)
+      continue;
     models.push_back(ModelOf(entry, *schema));
   }
   return models;

@@ -10,8 +10,8 @@ namespace {
 
 std::vector<std::string> Seeds() {
   const std::string path = InFile("seed.stats", "");
-  const nlohmann::ordered_json provenance = {
-      {"source", {{"file", "m.onnx"}}}, {"calibration", {{"samples", 1}, {"tokens", 4}}}};
+  const nlohmann::ordered_json provenance = {{"source", {{"file", "m.onnx"}}},
+                                             {"calibration", {{"samples", 1}, {"tokens", 4}}}};
   StatisticsWriter writer(path, provenance, {{"a", 4}});
   SiteStatistics statistics(4);
   const std::vector<float> rows(16, 0.5f);

@@ -1,7 +1,7 @@
 // tokenizer.json, through the C ABI.
-#include "fuzz.h"
-
 #include "ptq/text/tokenizer.h"
+
+#include "fuzz.h"
 
 namespace ptq::fuzz {
 namespace {

@@ -27,7 +27,8 @@ int Fail(std::optional<ptq::Ranks>& ranks, ptq::Ending ending, bool json) {
 int main(int argc, char** argv) {
   ptq::KeepFreedMemory();
   ptq::LimitMemory();
-  // A limit on the size of files then fails a write as a full disk does, as does a reader that goes.
+  // A limit on the size of files then fails a write as a full disk does, as does a reader that
+  // goes.
   std::signal(SIGXFSZ, SIG_IGN);
   std::signal(SIGPIPE, SIG_IGN);
   const bool json = ptq::WantsJson(argc, argv);

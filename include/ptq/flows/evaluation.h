@@ -36,8 +36,8 @@ struct EvaluationRequest {
   int64_t stride = 0;
   int64_t step = 0;  ///< tokens of a language model's text that are fed at a time; 0: all at once
   EvalTask task = EvalTask::kAuto;
-  /// Bytes for weights of 16 bits that are held as float32, of all models together; of a model whose
-  /// weights take more, each is widened whenever it is used. 0: half of the machine's memory.
+  /// Bytes for weights of 16 bits that are held as float32, of all models together; of a model
+  /// whose weights take more, each is widened whenever it is used. 0: half of the machine's memory.
   int64_t memory_budget = 0;
   std::string output;              ///< to judge; empty: the one that users consume
   std::optional<Pooling> pooling;  ///< of states of tokens; none: as modules.json says, else mean

@@ -107,7 +107,8 @@ MadeResult MakeGated(Recipe recipe, RunOptions options, Ranks& ranks) {
       };
       if (recipe.no_fallback) throw end("; nothing is written (--no-fallback)");
       judge.Remember(failed.metadata());
-      recipe.fallback = WidenFallback(failed.metadata(), recipe, PartThatMayStay(failed.report().results));
+      recipe.fallback =
+          WidenFallback(failed.metadata(), recipe, PartThatMayStay(failed.report().results));
       if (recipe.fallback.empty()) {
         throw end(
             ", with every tensor in FP16; nothing is written: the gate asks for more than the "

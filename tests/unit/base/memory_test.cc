@@ -3,9 +3,14 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 namespace ptq {
 namespace {
@@ -26,6 +31,27 @@ TEST(LongLived, HoldsBytesOfAnySizeAndGivesLargeOnesBackAtOnce) {
 }
 
 TEST(PeakResidentBytes, IsMoreThanAMegabyte) { EXPECT_GT(PeakResidentBytes(), 1 << 20); }
+
+#ifndef __SANITIZE_ADDRESS__
+TEST(LimitMemory, LetsNobodyTakeMoreThanThereIs) {
+  const auto take_too_much = [] {
+    LimitMemory();
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_DATA, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) std::exit(1);
+    // Piece by piece, none of which is much: only their sum is refused.
+    constexpr size_t kPiece = size_t{64} << 20;
+    try {
+      for (uint64_t bytes = 0; bytes <= limit.rlim_cur; bytes += kPiece) {
+        static_cast<void>(std::make_unique_for_overwrite<char[]>(kPiece).release());
+      }
+    } catch (const std::bad_alloc&) {
+      std::exit(0);
+    }
+    std::exit(2);
+  };
+  EXPECT_EXIT(take_too_much(), ::testing::ExitedWithCode(0), "");
+}
+#endif
 
 }  // namespace
 }  // namespace ptq
