@@ -40,9 +40,11 @@ TEST(LimitMemory, LetsNobodyTakeMoreThanThereIs) {
     if (::getrlimit(RLIMIT_DATA, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) std::exit(1);
     // Piece by piece, none of which is much: only their sum is refused.
     constexpr size_t kPiece = size_t{64} << 20;
+    std::vector<std::unique_ptr<char[]>> pieces;
     try {
       for (uint64_t bytes = 0; bytes <= limit.rlim_cur; bytes += kPiece) {
-        static_cast<void>(std::make_unique_for_overwrite<char[]>(kPiece).release());
+        pieces.push_back(std::make_unique_for_overwrite<char[]>(kPiece));
+        pieces.back()[0] = 1;
       }
     } catch (const std::bad_alloc&) {
       std::exit(0);
