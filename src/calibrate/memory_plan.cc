@@ -111,7 +111,9 @@ int64_t OutputBytes(const Graph& graph, int64_t tokens) {
       open = open || dim < 0;
       if (dim > 0) elements *= dim;
     }
-    bytes += 4 * elements * (open ? tokens : 1);
+    // More than any machine has is as good as a sum.
+    constexpr int64_t kMost = int64_t{1} << 56;
+    bytes = std::min(kMost, bytes + 4 * elements * (open ? tokens : 1));
   }
   return bytes;
 }

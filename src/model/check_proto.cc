@@ -86,12 +86,12 @@ void CheckAttribute(const onnx::AttributeProto& attribute) {
   for (const auto& sparse : attribute.sparse_tensors()) CheckSparse(sparse);
 }
 
-void CheckInput(const onnx::ValueInfoProto& input) {
+void CheckDeclaration(const std::string& what, const onnx::ValueInfoProto& value) {
   Shape dims;
-  for (const auto& dim : input.type().tensor_type().shape().dim()) {
+  for (const auto& dim : value.type().tensor_type().shape().dim()) {
     dims.push_back(dim.has_dim_value() ? std::max<int64_t>(-1, dim.dim_value()) : -1);
   }
-  CheckDims("input '" + input.name() + "'", dims);
+  CheckDims(what + " '" + value.name() + "'", dims);
 }
 
 }  // namespace
@@ -105,8 +105,10 @@ void CheckProto(const onnx::ModelProto& model) {
       CheckNode(node, needed.Of(node));
       for (const auto& attribute : node.attribute()) CheckAttribute(attribute);
     }
+    for (const auto& input : graph.input()) CheckDeclaration("input", input);
+    for (const auto& output : graph.output()) CheckDeclaration("output", output);
+    for (const auto& value : graph.value_info()) CheckDeclaration("value", value);
   });
-  for (const auto& input : model.graph().input()) CheckInput(input);
 }
 
 }  // namespace ptq

@@ -47,6 +47,14 @@ int64_t NumElements(std::span<const int64_t> shape, int64_t begin, int64_t end) 
   return NumElements(shape.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
 }
 
+bool MakeUp(std::span<const int64_t> lengths, int64_t total) {
+  for (const int64_t length : lengths) {
+    if (length < 0 || length > total) return false;
+    total -= length;
+  }
+  return total == 0;
+}
+
 std::string ToString(std::span<const int64_t> shape) {
   std::string text = "[";
   for (size_t i = 0; i < shape.size(); ++i) {

@@ -43,6 +43,8 @@ class Shape : public std::vector<int64_t> {
 [[nodiscard]] int64_t NumElements(std::span<const int64_t> shape);
 /// Product of dimensions [begin, end). Throws InputError, too, where there are no such dimensions.
 [[nodiscard]] int64_t NumElements(std::span<const int64_t> shape, int64_t begin, int64_t end);
+/// Whether parts of these lengths, none negative, make up `total`.
+[[nodiscard]] bool MakeUp(std::span<const int64_t> lengths, int64_t total);
 /// "[2, 9, 64]".
 [[nodiscard]] std::string ToString(std::span<const int64_t> shape);
 /// Numpy-style (ONNX "multidirectional") broadcast. Throws InputError when they do not fit.

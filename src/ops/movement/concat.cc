@@ -1,5 +1,4 @@
 // Concat and Split: runs of whole rows along one axis.
-#include <numeric>
 
 #include "arguments.h"
 #include "strided.h"
@@ -80,9 +79,7 @@ Shape EqualParts(int64_t length, size_t parts) {
 }
 
 void CheckLengths(const Shape& lengths, int64_t length, size_t outputs) {
-  bool valid = lengths.size() == outputs;
-  for (const int64_t part : lengths) valid = valid && part >= 0;
-  valid = valid && std::accumulate(lengths.begin(), lengths.end(), int64_t{0}) == length;
+  const bool valid = lengths.size() == outputs && MakeUp(lengths, length);
   if (!valid) {
     throw InputError("Split: the lengths " + ToString(lengths) + " do not cut " +
                      std::to_string(length) + " elements into " + std::to_string(outputs) +

@@ -1,7 +1,6 @@
 // Sequences and optionals, as ptq/tensor/sequence.h has them.
 #include "ptq/tensor/sequence.h"
 
-#include <numeric>
 #include <utility>
 
 #include "arguments.h"
@@ -53,7 +52,7 @@ Shape Lengths(const KernelContext& context, int64_t total) {
   if (!context.has_input(1)) return Shape(size_t(total), 1);
   Shape lengths = context.input(1).ToInt64s();
   if (context.input(1).rank() > 0) {
-    if (std::accumulate(lengths.begin(), lengths.end(), int64_t{0}) == total) return lengths;
+    if (MakeUp(lengths, total)) return lengths;
     throw InputError("the lengths of the parts do not add up to " + std::to_string(total));
   }
   const int64_t each = lengths.at(0);

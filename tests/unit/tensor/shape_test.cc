@@ -65,5 +65,13 @@ TEST(Shape, RefusesDimensionsThatItDoesNotHave) {
   EXPECT_THROW(changed.pop_back(), InputError);
 }
 
+TEST(MakeUp, AddsUpWithoutGoingTooFar) {
+  EXPECT_TRUE(MakeUp(Shape{2, 0, 3}, 5));
+  EXPECT_TRUE(MakeUp(Shape{}, 0));
+  EXPECT_FALSE(MakeUp(Shape{2, 2}, 5));
+  EXPECT_FALSE(MakeUp(Shape{6, -1}, 5));
+  EXPECT_FALSE(MakeUp(Shape{INT64_MAX, INT64_MAX, 7}, 5));
+}
+
 }  // namespace
 }  // namespace ptq
