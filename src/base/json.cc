@@ -98,6 +98,13 @@ std::string DumpJson(const nlohmann::ordered_json& json, int indent) {
   return json.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
+int64_t CountIn(const nlohmann::ordered_json& object, const std::string& key) {
+  constexpr int64_t kMost = int64_t{1} << 47;
+  const auto count = object.at(key).get<int64_t>();
+  if (count >= 0 && count <= kMost) return count;
+  throw InputError("'" + key + "' is " + std::to_string(count) + ", which is no count");
+}
+
 nlohmann::ordered_json NumberOrNull(std::optional<double> value) {
   return value.has_value() && std::isfinite(*value) ? Ordered(*value) : Ordered(nullptr);
 }

@@ -18,7 +18,9 @@ namespace {
 /// A tapped activation, seen as [rows, k].
 std::span<const float> Activation(const Tensor& tensor, int64_t k) {
   if (tensor.rank() == 0 || tensor.dim(-1) != k) {
-    throw InternalError("an activation has not the width of its linears");
+    throw InputError("an activation has shape " + ToString(tensor.shape()) +
+                     ", and linears read rows of " + std::to_string(k) +
+                     " of it: what the model declares is not what it computes");
   }
   return tensor.data<float>();
 }

@@ -68,8 +68,8 @@ std::string DirectoryText(const DirectoryReport& report) {
       const Json& totals = model["totals"];
       text << "  linears       " << totals.at("linears_quantized") << " quantized, "
            << totals.at("linears_fp16") << " stored as fp16, " << totals.at("linears_kept")
-           << " kept; " << FormatBytes(totals.at("bytes_before").get<int64_t>()) << " -> "
-           << FormatBytes(totals.at("bytes_after").get<int64_t>()) << '\n';
+           << " kept; " << FormatBytes(CountIn(totals, "bytes_before")) << " -> "
+           << FormatBytes(CountIn(totals, "bytes_after")) << '\n';
     }
     text << "  calibration   " << CalibrationOf(model) << '\n';
     if (model.contains("totals")) text << "  verification  " << VerificationOf(model) << '\n';

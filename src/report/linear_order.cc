@@ -10,6 +10,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/json.h"
+#include "ptq/tensor/shape.h"
 
 namespace ptq {
 namespace {
@@ -59,8 +60,8 @@ std::optional<double> Weight(const LinearFacts& linear, LinearKey key) {
 
 LinearFacts FactsOf(const Json& linear) {
   LinearFacts facts{linear.at("name").get<std::string>(),
-                    linear.at("n").get<int64_t>() * linear.at("k").get<int64_t>(),
-                    linear.at("bytes_after").get<int64_t>(), std::nullopt, std::nullopt};
+                    NumElements(Shape{CountIn(linear, "n"), CountIn(linear, "k")}),
+                    CountIn(linear, "bytes_after"), std::nullopt, std::nullopt};
   const Json& quantized = linear.at("quantized");
   if (quantized.is_null() || quantized.at("relative_loss").is_null()) return facts;
   facts.error = quantized.at("relative_loss").get<double>();

@@ -48,7 +48,7 @@ std::vector<std::string> RowOf(const Json& linear) {
     row.push_back(after > 0 ? FormatPercent(ratio * before / after) : FormatPercent(0));
     row.push_back(FormatPercent(ratio));
   }
-  row.push_back(FormatBytes(linear.at("bytes_after").get<int64_t>()));
+  row.push_back(FormatBytes(CountIn(linear, "bytes_after")));
   row.push_back(linear.at("reason").get<std::string>());
   return row;
 }
@@ -66,7 +66,7 @@ void AddOtherRows(const Json& metadata, TextTable& text) {
                                     : subject.at("decision").get<std::string>();
     add(subject.at("name").get<std::string>(),
         DumpJson(subject.at("n")) + " x " + DumpJson(subject.at("k")), becomes,
-        subject.at("bytes_after").get<int64_t>(), subject.at("reason").get<std::string>());
+        CountIn(subject, "bytes_after"), subject.at("reason").get<std::string>());
   };
   for (const Json& table : metadata.value("tables", Json::array())) add_own(table);
   int64_t bytes = 0;
@@ -78,7 +78,7 @@ void AddOtherRows(const Json& metadata, TextTable& text) {
       continue;
     }
     ++others;
-    bytes += constant.at("bytes_after").get<int64_t>();
+    bytes += CountIn(constant, "bytes_after");
     if (constant.at("decision") == "fp16") decision = "fp16";
   }
   if (others > 0) add(std::to_string(others) + " other constants", "-", decision, bytes, "");
@@ -104,12 +104,12 @@ std::string BundleMetadataText(const Json& bundle) {
     text += ", input '" + bundle.at("input").get<std::string>() + "', switched " +
             bundle.at("switch").get<std::string>();
   }
-  text += "; " + FormatBytes(bundle.at("shared_bytes").get<int64_t>()) + " shared, default " +
+  text += "; " + FormatBytes(CountIn(bundle, "shared_bytes")) + " shared, default " +
           bundle.at("default").get<std::string>() + '\n';
   int index = 0;
   for (const Json& variant : bundle.at("variants")) {
     text += '\n' + std::to_string(index++) + ": " + variant.at("name").get<std::string>() + ", " +
-            FormatBytes(variant.at("own_bytes").get<int64_t>()) + " of its own\n";
+            FormatBytes(CountIn(variant, "own_bytes")) + " of its own\n";
     const Json& own = variant.at("metadata");
     text += own.is_null() ? "no result of this program\n" : '\n' + MetadataText(own);
   }
@@ -158,8 +158,8 @@ std::string MetadataText(const Json& metadata) {
          << "linears  " << totals.at("linears_quantized") << " quantized, "
          << totals.at("linears_fp16") << " stored as fp16, " << totals.at("linears_kept")
          << " kept\n"
-         << "size     " << FormatBytes(totals.at("bytes_before").get<int64_t>()) << " -> "
-         << FormatBytes(totals.at("bytes_after").get<int64_t>()) << " of linear weights"
+         << "size     " << FormatBytes(CountIn(totals, "bytes_before")) << " -> "
+         << FormatBytes(CountIn(totals, "bytes_after")) << " of linear weights"
          << StorageText(metadata.at("linears")) << '\n';
     const Json caches = metadata.value("caches", Json::array());
     if (!caches.empty()) {

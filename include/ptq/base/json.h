@@ -1,6 +1,7 @@
 // JSON from text and back, compiled once: the parser is most of what a file that uses it costs.
 #pragma once
 
+#include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <optional>
@@ -46,6 +47,10 @@ auto WithJsonOf(const std::filesystem::path& file, const Read& read) {
 /// A member of an object; null where there is none, and of what is no object.
 [[nodiscard]] nlohmann::ordered_json MemberOrNull(const nlohmann::ordered_json& object,
                                                   const char* key);
+
+/// A member that counts something, such as bytes: 0 to 2^47, so that sums of them fit. Throws
+/// InputError for another number, and what the JSON library throws where there is none.
+[[nodiscard]] int64_t CountIn(const nlohmann::ordered_json& object, const std::string& key);
 
 /// With two spaces for each level, but an array of nothing but numbers on one line.
 [[nodiscard]] std::string DumpForPeople(const nlohmann::ordered_json& json);

@@ -73,16 +73,16 @@ Json GateMembers(const Json& gate) {
   }
   for (const Json& entry : gate.at("fallback")) {
     const Json& before = entry.at("bytes_before");
-    fallbacks.push_back({{"tensor", entry.at("name")},
-                         {"to", entry.at("form")},
-                         {"relative_loss", entry.at("relative_loss")},
-                         {"bytes", before.is_number() ? Json(entry.at("bytes").get<int64_t>() -
-                                                             before.get<int64_t>())
-                                                      : Json(nullptr)}});
+    fallbacks.push_back(
+        {{"tensor", entry.at("name")},
+         {"to", entry.at("form")},
+         {"relative_loss", entry.at("relative_loss")},
+         {"bytes", before.is_number() ? Json(CountIn(entry, "bytes") - before.get<int64_t>())
+                                      : Json(nullptr)}});
   }
   return {{"passed", passed},
           {"text", "Measured on " + gate.at("text").at("file").get<std::string>() + "; " +
-                       std::to_string(gate.at("attempts").get<int64_t>()) + " attempts."},
+                       std::to_string(CountIn(gate, "attempts")) + " attempts."},
           {"checks", std::move(checks)},
           {"fallbacks", std::move(fallbacks)}};
 }

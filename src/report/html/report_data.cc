@@ -16,6 +16,7 @@
 #include "ptq/plan/linear_kind.h"
 #include "ptq/report/report.h"
 #include "ptq/report/table.h"
+#include "ptq/tensor/shape.h"
 
 namespace ptq {
 namespace {
@@ -119,24 +120,24 @@ class Collector {
     Bytes& bytes =
         place == kinds_.end() ? kinds_.emplace_back(kind, Bytes()).second : place->second;
     ++bytes.count;
-    bytes.before += subject.at("bytes_before").get<int64_t>();
-    bytes.after += subject.at("bytes_after").get<int64_t>();
+    bytes.before += CountIn(subject, "bytes_before");
+    bytes.after += CountIn(subject, "bytes_after");
   }
 
   void AddTotals(const Json& metadata) {
     const Json& totals = metadata.at("totals");
     for (const char* key : {"linears_quantized", "linears_fp16", "linears_kept"}) {
-      counts_[key] += totals.at(key).get<int64_t>();
+      counts_[key] += CountIn(totals, key);
     }
     for (const Json& linear : metadata.at("linears")) {
       if (!linear.at("quantized").is_object()) continue;
-      coded_bytes_ += linear.at("bytes_after").get<int64_t>();
-      coded_weights_ += linear.at("n").get<int64_t>() * linear.at("k").get<int64_t>();
+      coded_bytes_ += CountIn(linear, "bytes_after");
+      coded_weights_ += NumElements(Shape{CountIn(linear, "n"), CountIn(linear, "k")});
     }
     const Json& source = metadata.at("source");
     sources_.push_back(source);
-    before_ += source.at("bytes").get<int64_t>();
-    for (const Json& file : source.at("data_files")) before_ += file.at("bytes").get<int64_t>();
+    before_ += CountIn(source, "bytes");
+    for (const Json& file : source.at("data_files")) before_ += CountIn(file, "bytes");
     if (metadata.at("verification").is_object()) {
       const double error = NumberIn(metadata["verification"], "max_relative_error").value_or(0);
       verified_ = std::max(verified_.value_or(0), error);
@@ -157,7 +158,7 @@ class Collector {
     for (const Json& file : metadata.value("files", Json::array())) {
       const auto name = file.at("file").get<std::string>();
       const bool of_model = name.find(".onnx") != std::string::npos;
-      if (of_model) after += file.at("bytes").get<int64_t>();
+      if (of_model) after += CountIn(file, "bytes");
     }
     Json json = {{"method", metadata.at("recipe").value("method", Json())},
                  {"bits", metadata.at("recipe").value("bits", Json())},

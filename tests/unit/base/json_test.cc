@@ -85,5 +85,14 @@ TEST(WithJsonOf, NamesTheFile) {
   EXPECT_THROW(WithJsonOf("m.json", [] { throw OutputError("full"); }), OutputError);
 }
 
+TEST(CountIn, IsAtLeastZeroAndFitsIntoSums) {
+  const nlohmann::ordered_json object = {{"a", 7}, {"b", -1}, {"c", int64_t{1} << 62}, {"d", "x"}};
+  EXPECT_EQ(CountIn(object, "a"), 7);
+  EXPECT_THROW((void)CountIn(object, "b"), InputError);
+  EXPECT_THROW((void)CountIn(object, "c"), InputError);
+  EXPECT_THROW((void)CountIn(object, "d"), nlohmann::json::exception);
+  EXPECT_THROW((void)CountIn(object, "e"), nlohmann::json::exception);
+}
+
 }  // namespace
 }  // namespace ptq
