@@ -9,9 +9,8 @@ namespace ptq {
 ///  * every node of an operator with a known schema (operator_schemas.h) has as many inputs as its
 ///    schema asks for, of which optional ones may be absent, and an output; ONNX Runtime refuses
 ///    others, too;
-///  * the dimensions of every tensor, and those that are fixed of declared values, are such that
-///  their
-///    product is a number of elements.
+///  * the dimensions of every tensor, and those that are fixed of declared values, have a product
+///    that is a number of elements.
 /// Who reads them need not look again. Throws InputError naming the node, tensor or value.
 void CheckProto(const onnx::ModelProto& model);
 
