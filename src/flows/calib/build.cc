@@ -3,7 +3,6 @@
 #include <numeric>
 #include <optional>
 #include <random>
-#include <ranges>
 #include <utility>
 
 #include "choose.h"
@@ -56,7 +55,8 @@ void DropOtherDomains(const BuildRequest& request, Kept& kept) {
   const auto removed = std::erase_if(
       kept.texts, [&](const KeptText& text) { return ShareOf(request, text.text.domain) <= 0; });
   if (removed > 0) kept.dropped["domain"] = int64_t(removed);
-  for (const auto& domain : request.composition | std::views::keys) {
+  for (const auto& entry : request.composition) {
+    const std::string& domain = entry.first;
     const bool there = std::ranges::any_of(
         kept.texts, [&](const KeptText& text) { return text.text.domain == domain; });
     if (!there) throw InputError("no text is left of the domain '" + domain + "'");
