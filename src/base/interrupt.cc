@@ -53,8 +53,8 @@ void WatchForInterrupt(bool speaks) {
   std::signal(SIGBUS, EndOnLostFile);
   if (speaks) message = kStopping.data() + (::isatty(STDERR_FILENO) != 0 ? 0 : 1);
   for (const int each : kSignals) {
-    struct sigaction action {
-    }, before{};
+    struct sigaction action {};
+    struct sigaction before {};
     action.sa_handler = Remember;  // without SA_RESTART: a read that waits for others ends
     ::sigaction(each, &action, &before);
     if (each == SIGHUP && before.sa_handler == SIG_IGN) std::signal(each, SIG_IGN);

@@ -1,5 +1,7 @@
 // Reads from the configuration beside a model what its caches look like.
+#include <algorithm>
 #include <filesystem>
+#include <initializer_list>
 
 #include <nlohmann/json.hpp>
 

@@ -11,7 +11,7 @@ use std::thread;
 /// ExitCode::kResource (ptq/base/error.h).
 const STATUS: i32 = 6;
 /// For parsers that call themselves once for each character of a text of `MOST_SOURCE` bytes.
-const STACK: usize = 1 << 29;
+const STACK: usize = 1 << 27;
 /// Far above any template that people use.
 const MOST_SOURCE: usize = 1 << 17;
 
