@@ -18,33 +18,52 @@
 namespace ptq {
 namespace {
 
-/// Inputs that an operator needs; 0 for one that is not known.
+struct Needed {
+  int inputs = 0;
+  bool named = false;  ///< none of them may be absent
+};
+
+/// Operators of ai.onnx of which inputs may be absent in front of some that may not.
+bool MayLackFirst(const std::string& op_type) {
+  return op_type == "Loop" || op_type == "Scan" || op_type == "Resize";
+}
+
+/// Inputs that an operator needs; none for one that is not known.
 class NeededInputs {
  public:
   explicit NeededInputs(const onnx::ModelProto& model) : model_(model) {}
 
-  int Of(const onnx::NodeProto& node) {
-    if (!IsKnownDomain(node.domain())) return 0;
-    const auto [entry, fresh] = known_.try_emplace({node.domain(), node.op_type()}, 0);
+  Needed Of(const onnx::NodeProto& node) {
+    if (!IsKnownDomain(node.domain())) return {};
+    const auto [entry, fresh] = known_.try_emplace({node.domain(), node.op_type()});
     if (fresh) {
       const std::string domain = node.domain() == "ai.onnx" ? "" : node.domain();
       const auto schema = FindSchema(domain, node.op_type(), OpsetOf(model_, node.domain()));
-      if (schema.has_value()) entry->second = schema->least_inputs;
+      if (schema.has_value()) {
+        const bool standard = domain.empty() && !MayLackFirst(node.op_type());
+        entry->second = {schema->least_inputs,
+                         standard || schema->least_inputs == schema->most_inputs};
+      }
     }
     return entry->second;
   }
 
  private:
   const onnx::ModelProto& model_;
-  std::map<std::pair<std::string, std::string>, int> known_;
+  std::map<std::pair<std::string, std::string>, Needed> known_;
 };
 
-void CheckNode(const onnx::NodeProto& proto, int needed) {
+void CheckNode(const onnx::NodeProto& proto, Needed needed) {
   const Node node(proto, 0);
-  if (node.input_count() < needed) {
+  if (node.input_count() < needed.inputs) {
     throw InputError("node '" + node.name() + "' (" + node.op_type() + ") has " +
                      std::to_string(node.input_count()) + " inputs, and needs " +
-                     std::to_string(needed));
+                     std::to_string(needed.inputs));
+  }
+  for (int i = 0; needed.named && i < needed.inputs; ++i) {
+    if (node.has_input(i)) continue;
+    throw InputError("node '" + node.name() + "' (" + node.op_type() + ") lacks input number " +
+                     std::to_string(i));
   }
   if (node.output_count() > 0 || !IsKnownDomain(proto.domain())) return;
   throw InputError("node '" + node.name() + "' (" + node.op_type() + ") has no output");

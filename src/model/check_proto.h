@@ -6,7 +6,7 @@
 namespace ptq {
 
 /// Of the graph and those within it:
-///  * every node of an operator with a known schema (operator_schemas.h) has as many inputs as its
+///  * every node of an operator with a known schema (operator_schemas.h) has the inputs that its
 ///    schema asks for, of which optional ones may be absent, and an output; ONNX Runtime refuses
 ///    others, too;
 ///  * the dimensions of every tensor, and those that are fixed of declared values, have a product

@@ -37,6 +37,13 @@ TEST(CheckProto, TakesWhatIsWhole) {
 TEST(CheckProto, RefusesNodesWithoutTheirOperands) {
   EXPECT_THAT(Refusal([](auto& graph) { graph.mutable_node(0)->mutable_input()->RemoveLast(); }),
               HasSubstr("(Add) has 1 inputs, and needs 2"));
+  EXPECT_THAT(Refusal([](auto& graph) { graph.mutable_node(0)->set_input(1, ""); }),
+              HasSubstr("(Add) lacks input number 1"));
+  EXPECT_EQ(Refusal([](auto& graph) {
+              graph.mutable_node(0)->set_op_type("Loop");
+              graph.mutable_node(0)->set_input(0, "");
+            }),
+            "");
   EXPECT_THAT(Refusal([](auto& graph) { graph.mutable_node(0)->clear_output(); }),
               HasSubstr("has no output"));
   EXPECT_EQ(Refusal([](auto& graph) {
