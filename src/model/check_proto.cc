@@ -40,9 +40,7 @@ class NeededInputs {
       const std::string domain = node.domain() == "ai.onnx" ? "" : node.domain();
       const auto schema = FindSchema(domain, node.op_type(), OpsetOf(model_, node.domain()));
       if (schema.has_value()) {
-        const bool standard = domain.empty() && !MayLackFirst(node.op_type());
-        entry->second = {schema->least_inputs,
-                         standard || schema->least_inputs == schema->most_inputs};
+        entry->second = {schema->least_inputs, domain.empty() && !MayLackFirst(node.op_type())};
       }
     }
     return entry->second;
