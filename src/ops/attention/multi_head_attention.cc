@@ -30,6 +30,7 @@ struct MultiHeadAttributes {
 /// Heads of Q, K or V: `size` values each in `tokens` tokens. `owned` keeps the view alive when it
 /// is no input's.
 struct Operand {
+  int64_t batches = 0;
   int64_t tokens = 0;
   int64_t size = 0;
   HeadView<const float> view;
@@ -50,7 +51,8 @@ struct Operands {
 Operand ReadFlat(const Tensor& tensor, int64_t heads, const char* what) {
   if (tensor.rank() != 3 || tensor.dim(2) % heads != 0) Refuse(what, tensor);
   const int64_t size = tensor.dim(2) / heads;
-  return {tensor.dim(1),
+  return {tensor.dim(0),
+          tensor.dim(1),
           size,
           TokensFirst(tensor.data<float>().data(), tensor.dim(1), tensor.dim(2), size),
           {}};
@@ -62,7 +64,8 @@ Operand ReadPacked(const Tensor& tensor, int64_t heads, int64_t part, int64_t pa
   if (tensor.rank() != 5 || tensor.dim(2) != heads || tensor.dim(3) != parts) Refuse(what, tensor);
   const int64_t size = tensor.dim(4);
   const int64_t token = heads * parts * size;
-  return {tensor.dim(1),
+  return {tensor.dim(0),
+          tensor.dim(1),
           size,
           {tensor.data<float>().data() + part * size, tensor.dim(1) * token, parts * size, token},
           {}};
@@ -71,7 +74,8 @@ Operand ReadPacked(const Tensor& tensor, int64_t heads, int64_t part, int64_t pa
 /// [B, H, T, D].
 Operand ReadHeads(const Tensor& tensor, int64_t heads, const char* what) {
   if (tensor.rank() != 4 || tensor.dim(1) != heads) Refuse(what, tensor);
-  return {tensor.dim(2),
+  return {tensor.dim(0),
+          tensor.dim(2),
           tensor.dim(3),
           HeadsFirst(tensor.data<float>().data(), heads, tensor.dim(2), tensor.dim(3)),
           {}};
@@ -227,10 +231,20 @@ AttentionProblem Describe(const Operands& operands, const MultiHeadAttributes& a
   return problem;
 }
 
+/// All views are read as far as the queries say.
+void CheckOperands(const Operands& operands) {
+  const auto& [batches, q, k, v] = operands;
+  const bool fit =
+      k.batches == batches && v.batches == batches && k.size == q.size && v.tokens == k.tokens;
+  if (fit) return;
+  throw InputError("MultiHeadAttention: the shapes of query, key and value do not belong together");
+}
+
 void RunMultiHeadAttention(KernelContext& context, const MultiHeadAttributes& attributes,
                            const Inputs& inputs) {
   const int64_t heads = attributes.heads;
   Operands operands = ReadOperands(inputs, heads);
+  CheckOperands(operands);
   AddBiases(inputs.bias, heads, operands);
   Cache cache = ExtendByPast(inputs, heads, context.wants(1) || context.wants(2), operands);
   const Operand& q = operands.q;

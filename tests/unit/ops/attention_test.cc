@@ -276,6 +276,19 @@ TEST(MultiHeadAttention, ReadsPackedFormsAsTheSeparateOnes) {
   ExpectEqual(MultiHead().Run({part(0), keys_values}), apart);
 }
 
+TEST(MultiHeadAttention, RefusesOperandsThatDoNotBelongTogether) {
+  std::mt19937 random(8);
+  const auto run = [&](const Shape& key, const Shape& value) {
+    return MultiHead().Run(
+        {RandomFloats({2, 5, 8}, random), RandomFloats(key, random), RandomFloats(value, random)});
+  };
+  EXPECT_EQ(run({2, 3, 8}, {2, 3, 4}).shape(), (Shape{2, 5, 4}));
+  EXPECT_THROW((void)run({1, 3, 8}, {2, 3, 8}), InputError);
+  EXPECT_THROW((void)run({2, 3, 8}, {1, 3, 8}), InputError);
+  EXPECT_THROW((void)run({2, 3, 8}, {2, 4, 8}), InputError);
+  EXPECT_THROW((void)run({2, 3, 4}, {2, 3, 8}), InputError);
+}
+
 TEST(MultiHeadAttention, PackedBiasIsAddedToEveryPart) {
   std::mt19937 random(9);
   const Tensor packed = RandomFloats({2, 5, 2, 3, 4}, random);
