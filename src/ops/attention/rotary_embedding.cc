@@ -227,7 +227,9 @@ std::unique_ptr<Kernel> MakeRotaryEmbeddingContrib(const Node& node) {
 std::unique_ptr<Kernel> MakeMultiAxisRotaryEmbedding(const Node& node) {
   const RotaryAttributes attributes = ReadRotaryAttributes(node);
   const Shape sections = node.Ints("mrope_section");
-  if (sections.size() != 3 || std::ranges::any_of(sections, [](int64_t n) { return n < 0; })) {
+  constexpr int64_t kWidest = 1 << 16;  // above any head
+  const auto is_odd = [](int64_t n) { return n < 0 || n > kWidest; };
+  if (sections.size() != 3 || std::ranges::any_of(sections, is_odd)) {
     throw InputError("node '" + node.name() + "': mrope_section must be three sizes");
   }
   const std::vector<int> axes = PositionOfColumn(sections, node.Int("mrope_layout", 0) == 1);
