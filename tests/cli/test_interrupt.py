@@ -76,7 +76,13 @@ def folder(request, tmp_path_factory):
     return folder
 
 
+def heed_hangups():
+    """Whoever runs the tests may have told them to ignore these (nohup)."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def start(arguments, **options):
+    options.setdefault("preexec_fn", heed_hangups)
     return subprocess.Popen(
         [str(word) for word in [QUANTIZE, "--threads", "2", *arguments]],
         stdout=subprocess.PIPE,
