@@ -1,7 +1,7 @@
-"""Random cases of operators against ONNX Runtime (fuzz_kernels.py), with a new seed each time."""
+"""Random cases of operators against ONNX Runtime (fuzz_kernels.py): the same ones every time, so that a
+change is judged, or those of PTQ_FUZZ_SEED."""
 
 import os
-import time
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_a_difference_is_found(tmp_path):
 
 @pytest.mark.slow
 def test_random_cases_agree_with_onnx_runtime():
-    seed = int(os.environ.get("PTQ_FUZZ_SEED", time.time()))
+    seed = int(os.environ.get("PTQ_FUZZ_SEED", 1))
     count, findings = search(seed, seconds=600, models=600)
     summarize("Random cases of operators", f"seed {seed}: {count} cases")
     assert not findings, f"seed {seed}: " + "\n".join(describe(*finding) for finding in findings)
