@@ -88,12 +88,13 @@ class RunCommand : public Command {
   [[nodiscard]] MadeResult Make(const GlobalOptions& global) const {
     try {
       return MakeResult(recipe_, options_, global.ranks);
-    } catch (const GateFailed& failed) {
-      if (!report_file_.empty()) WriteReport(report_file_, ReportOf(failed, recipe_.destination));
-      WriteCi(ci_files_, CiDocument(failed, recipe_));
-      throw;
     } catch (const Error& error) {
-      if (global.ranks.is_root()) WriteCi(ci_files_, CiDocument(error, recipe_));
+      if (!global.ranks.is_root()) throw;
+      const auto* const failed = dynamic_cast<const GateFailed*>(&error);
+      if (failed != nullptr && !report_file_.empty()) {
+        WriteReport(report_file_, ReportOf(*failed, recipe_.destination));
+      }
+      WriteCi(ci_files_, CiDocument(error, recipe_));
       throw;
     }
   }

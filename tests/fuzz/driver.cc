@@ -1,6 +1,5 @@
 // Runs one target on changed seeds for a time, or on files that are given: no coverage is measured,
-// but inputs that are refused in a new way are kept and changed further. With -DPTQ_LIBFUZZER the
-// same targets are entry points of libFuzzer, which measures it.
+// but inputs that are refused in a new way are kept and changed further.
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -137,7 +136,6 @@ void EndSlow(int) {
 }  // namespace
 }  // namespace ptq::fuzz
 
-#ifndef PTQ_LIBFUZZER
 int main(int argc, char** argv) {
   using namespace ptq::fuzz;
   spdlog::set_level(spdlog::level::off);
@@ -159,12 +157,3 @@ int main(int argc, char** argv) {
   }
   return 0;
 }
-#else
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace ptq::fuzz;
-  static const Target& target = *std::ranges::find(Targets(), PTQ_LIBFUZZER, &Target::name);
-  spdlog::set_level(spdlog::level::off);
-  (void)Outcome(target, {reinterpret_cast<const char*>(data), size});
-  return 0;
-}
-#endif
