@@ -13,6 +13,9 @@ find_package(ZLIB REQUIRED)
 find_library(PTQ_PROMETHEUS_CPP prometheus-cpp-core REQUIRED)  # to say so before it is linked
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
+if(PTQ_STATIC_LIBRARIES)
+  include(StaticLibraries)
+endif()
 
 add_library(ptq_dependencies INTERFACE)
 target_compile_features(ptq_dependencies INTERFACE cxx_std_20)
@@ -38,7 +41,8 @@ target_link_libraries(
             OpenSSL::Crypto
             PkgConfig::LIBZIP
             ZLIB::ZLIB
-            prometheus-cpp-core
+            $<BUILD_INTERFACE:${PTQ_PROMETHEUS_CPP}>
+            $<INSTALL_INTERFACE:prometheus-cpp-core>
 )
 if(PTQ_MPI)
   find_package(MPI REQUIRED COMPONENTS C)

@@ -61,5 +61,5 @@ set_target_properties(
   ptq_text_ffi
   PROPERTIES IMPORTED_LOCATION "${PTQ_TEXT_FFI_LIBRARY}"
              INTERFACE_INCLUDE_DIRECTORIES "${ptq_ffi_source}"
-             INTERFACE_LINK_LIBRARIES "Threads::Threads;${CMAKE_DL_LIBS};m;gcc_s"
+             INTERFACE_LINK_LIBRARIES "Threads::Threads;${CMAKE_DL_LIBS};m;$<IF:$<BOOL:${PTQ_STATIC_LIBRARIES}>,gcc_eh,gcc_s>"
 )
