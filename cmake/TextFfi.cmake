@@ -34,22 +34,40 @@ set(ptq_ffi_copy "${PTQ_CARGO_DIR}/source")
 set(ptq_ffi_target_dir "${PTQ_CARGO_DIR}/target")
 set(PTQ_TEXT_FFI_LIBRARY "${ptq_ffi_target_dir}/release/libptq_text_ffi.a")
 set(ptq_ffi_manifest "${ptq_ffi_source}/Cargo.toml")
+set(ptq_ffi_lock "${ptq_ffi_source}/crates.lock")
 set(ptq_ffi_files boundary.rs chat.rs lib.rs memory.rs parquet.rs screen.rs template.rs tokenizer.rs unpack.rs)
 list(TRANSFORM ptq_ffi_files PREPEND "${ptq_ffi_source}/src/")
 
-# The crate is built from a copy, because cargo writes Cargo.lock beside Cargo.toml. An argument
-# for a machine's linker or a sanitizer in RUSTFLAGS or CFLAGS is honoured by cargo itself.
+# Panics name source files: without directories of this machine, the bytes are the same on others.
+if(DEFINED ENV{CARGO_HOME})
+  set(ptq_cargo_home "$ENV{CARGO_HOME}")
+else()
+  set(ptq_cargo_home "$ENV{HOME}/.cargo")
+endif()
+set(PTQ_CARGO_PATHS
+    --config
+    "build.rustflags=['--remap-path-prefix=${ptq_cargo_home}=/cargo', '--remap-path-prefix=${ptq_ffi_copy}=/text_ffi']"
+    CACHE INTERNAL "For every call of cargo that compiles"
+)
+
+# The crate is built from a copy, because cargo wants Cargo.lock beside Cargo.toml; it is made of
+# crates.lock. An argument for a machine's linker or a sanitizer in RUSTFLAGS or CFLAGS is honoured by
+# cargo itself (RUSTFLAGS in place of the flags above).
 add_custom_command(
   OUTPUT "${PTQ_TEXT_FFI_LIBRARY}"
   COMMAND ${CMAKE_COMMAND} -E make_directory "${ptq_ffi_copy}/src"
   COMMAND ${CMAKE_COMMAND} -E copy_if_different "${ptq_ffi_manifest}" "${ptq_ffi_copy}"
   COMMAND ${CMAKE_COMMAND} -E copy_if_different ${ptq_ffi_files} "${ptq_ffi_copy}/src"
   COMMAND
+    ${CMAKE_COMMAND} -D "CARGO=${PTQ_CARGO}" -D "LOCK=${ptq_ffi_lock}" -D "CRATE=${ptq_ffi_copy}" -D
+    "FLAGS=${PTQ_CARGO_FLAGS}" -P "${PROJECT_SOURCE_DIR}/cmake/CratesLock.cmake"
+  COMMAND
     ${CMAKE_COMMAND} -E env "CARGO_TARGET_DIR=${ptq_ffi_target_dir}" "${PTQ_CARGO}" build --release
-    --quiet --manifest-path "${ptq_ffi_copy}/Cargo.toml" ${PTQ_CARGO_FLAGS}
+    --quiet --locked --manifest-path "${ptq_ffi_copy}/Cargo.toml" ${PTQ_CARGO_PATHS}
+    ${PTQ_CARGO_FLAGS}
   # cargo leaves an unchanged library alone; without this it would be built again and again.
   COMMAND ${CMAKE_COMMAND} -E touch "${PTQ_TEXT_FFI_LIBRARY}"
-  DEPENDS "${ptq_ffi_manifest}" ${ptq_ffi_files}
+  DEPENDS "${ptq_ffi_manifest}" "${ptq_ffi_lock}" ${ptq_ffi_files}
   COMMENT "Building the tokenizer library with cargo"
   VERBATIM
 )
