@@ -23,7 +23,7 @@ ptq_packages() {  # SET... -> one package a line
         ptq_has_python || printf '%s\n' python3 python3-venv
         ;;
       benchmarks) printf '%s\n' libbenchmark-dev ;;
-      checks) printf '%s\n' clang-format-14 clang-tidy-14 ccache ;;
+      checks) printf '%s\n' clang-format-14 clang-tidy-14 ccache doxygen ;;
       packages)
         printf '%s\n' dpkg-dev file patch xz-utils zlib1g-dev libssl-dev libopenblas-dev
         ptq_has_python || printf '%s\n' python3 python3-venv

@@ -11,7 +11,7 @@ RUFF = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "--se
 
 
 def python_sources():
-    folders = [REPOSITORY / name for name in ("benchmarks", "examples", "tests", "tools")]
+    folders = [REPOSITORY / name for name in ("benchmarks", "examples", "packaging", "tests", "tools")]
     return [str(path) for folder in folders for path in sorted(folder.rglob("*.py"))]
 
 

@@ -35,7 +35,7 @@ struct Destination {
   bool in_place = false;
   std::vector<std::filesystem::path> replaced;  ///< files below the directory, of an earlier result
 
-  /// Where the result is collected until it is complete: `.<name>.part` beside the directory, or in
+  /// Where the result is collected until it is complete: `.NAME.part` beside the directory, or in
   /// it when files are moved.
   [[nodiscard]] std::filesystem::path Staging() const;
 };

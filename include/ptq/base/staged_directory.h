@@ -8,7 +8,7 @@
 
 namespace ptq {
 
-/// A directory `.<name>.part` beside `destination` that becomes it at Commit, or whose files are
+/// A directory `.NAME.part` beside `destination` that becomes it at Commit, or whose files are
 /// moved into it (Destination::in_place; then it lies within). Parents of the destination are made.
 /// It is removed with this object, as are those parents, unless Commit or Keep was called; a killed
 /// process leaves it, and it is taken over by the next run: emptied, or as it is when that one

@@ -21,7 +21,7 @@ struct MaskedText {
   int64_t count = 0;  ///< of what was masked
 };
 
-/// The text with <SECRET> for keys, tokens and passwords of known forms, and <EMAIL> for addresses.
+/// The text with `<SECRET>` for keys, tokens and passwords of known forms, `<EMAIL>` for addresses.
 /// What has no known form stays: a help, and no guarantee.
 [[nodiscard]] MaskedText MaskSecrets(std::string_view text);
 
