@@ -171,6 +171,8 @@ std::string HubName(const fs::path& path) {
       R"(^(?:https?:/+(?:www\.)?(?:huggingface\.co|hf\.co)/|hf:/+)([\w.-]+/[\w.-]+).*$)");
   static const std::regex kName(R"(^[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?(?:[:@][\w.-]+)?$)");
   const std::string text = path.string();
+  constexpr size_t kLongest = 512;  // std::regex goes one call deeper with each letter
+  if (text.size() > kLongest) return "";
   std::smatch match;
   if (std::regex_match(text, match, kAddress)) return match[1];
   if (!std::regex_match(text, kName)) return "";

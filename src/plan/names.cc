@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <regex>
 #include <variant>
 
 #include "glob_pattern.h"
 
 #include "ptq/base/error.h"
+#include "ptq/text/screen.h"
 
 namespace ptq {
 namespace {
@@ -88,30 +88,17 @@ std::string LinearName(const Graph& graph, int node, ValueId stored) {
 }
 
 struct NamePattern::Compiled {
-  std::variant<Glob, std::regex> pattern;
+  std::variant<Glob, TextPattern> pattern;
 };
 
 NamePattern::NamePattern(std::string text) : text_(std::move(text)) {
-  if (text_.size() <= 2 || text_.front() != '/' || text_.back() != '/') {
-    compiled_ = std::make_shared<const Compiled>(Compiled{Glob(text_)});
-    return;
-  }
-  try {
-    // Matched in polynomial time (an extension of libstdc++): what a user writes, as /(a+)+$/,
-    // would otherwise take time exponential in the length of a name.
-    std::regex regex(text_.substr(1, text_.size() - 2),
-                     std::regex::ECMAScript | std::regex_constants::__polynomial);
-    compiled_ = std::make_shared<const Compiled>(Compiled{std::move(regex)});
-  } catch (const std::regex_error&) {
-    throw UsageError("'" + text_ +
-                     "' is not a valid regular expression (ECMAScript without back references)");
-  }
+  const bool regex = text_.size() > 2 && text_.front() == '/' && text_.back() == '/';
+  compiled_ = std::make_shared<const Compiled>(
+      regex ? Compiled{TextPattern(text_.substr(1, text_.size() - 2))} : Compiled{Glob(text_)});
 }
 
 bool NamePattern::Matches(const std::string& name) const {
-  const auto* const regex = std::get_if<std::regex>(&compiled_->pattern);
-  return regex != nullptr ? std::regex_search(name, *regex)
-                          : std::get<Glob>(compiled_->pattern).Matches(name);
+  return std::visit([&](const auto& pattern) { return pattern.Matches(name); }, compiled_->pattern);
 }
 
 }  // namespace ptq

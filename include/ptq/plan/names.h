@@ -14,10 +14,11 @@ namespace ptq {
 /// in the dynamo exporter's metadata, else the node's own name.
 [[nodiscard]] std::string LinearName(const Graph& graph, int node, ValueId stored);
 
-/// A glob (`*`, `?`, `[abc]`) over whole names, or `/regex/` searched in them. Compiled once.
+/// A glob (`*`, `?`, `[abc]`) over whole names, or `/regex/` (TextPattern) searched in them, in
+/// time linear in the name. Compiled once.
 class NamePattern {
  public:
-  /// Throws UsageError for a malformed regular expression.
+  /// Throws UsageError for a malformed regular expression, and for any without the text library.
   explicit NamePattern(std::string text);
   [[nodiscard]] bool Matches(const std::string& name) const;
   [[nodiscard]] const std::string& text() const { return text_; }

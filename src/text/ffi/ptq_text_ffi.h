@@ -87,7 +87,8 @@ char* ptq_text_detect_language(const char* text, size_t size, ptq_text_buffer* c
 // The text with <SECRET> for keys, tokens and passwords of known forms and <EMAIL> for addresses,
 // and how many there were.
 char* ptq_text_mask(const char* text, size_t size, ptq_text_buffer* masked, int64_t* count);
-// A regular expression as the regex crate has them; ^ and $ match at lines. Immutable.
+// A regular expression as the regex crate has them; ^ and $ match at lines. Immutable. The text
+// need not be UTF-8.
 char* ptq_text_pattern_create(const char* form, size_t size, ptq_text_pattern** pattern);
 void ptq_text_pattern_free(ptq_text_pattern* pattern);
 char* ptq_text_pattern_matches(const ptq_text_pattern* pattern, const char* text, size_t size,

@@ -48,7 +48,7 @@ TEST(ParseRule, SaysWhatIsWrong) {
       {"a: form=qd", "did you mean 'qdq'?"},
       {"a: accuracy=7", "accuracy: '7' is none of auto, 0, 1"},
       {"a: bits=8 bits=4", "'bits' stands twice"},
-      {"/(/: bits=8", "not a valid regular expression"},
+      {"/(/: bits=8", "no regular expression"},
   };
   for (const auto& [text, message] : wrong) {
     try {

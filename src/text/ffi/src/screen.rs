@@ -1,8 +1,9 @@
 //! What tells whether a text is wanted, and what of it nobody else should see: languages, regular
 //! expressions, secrets and addresses.
 
-use crate::boundary::{guard, utf8, Buffer, Fallible};
-use regex::{Regex, RegexBuilder};
+use crate::boundary::{guard, slice, utf8, Buffer, Fallible};
+use regex::bytes;
+use regex::Regex;
 use std::ffi::c_char;
 use std::sync::OnceLock;
 use whatlang::Lang;
@@ -124,17 +125,17 @@ pub unsafe extern "C" fn ptq_text_mask(
 pub unsafe extern "C" fn ptq_text_pattern_create(
     form: *const c_char,
     size: usize,
-    pattern: *mut *mut Regex,
+    pattern: *mut *mut bytes::Regex,
 ) -> *mut c_char {
     guard(|| {
-        let compiled = RegexBuilder::new(utf8(form, size)?).multi_line(true).build()?;
+        let compiled = bytes::RegexBuilder::new(utf8(form, size)?).multi_line(true).build()?;
         *pattern = Box::into_raw(Box::new(compiled));
         Ok(())
     })
 }
 
 #[no_mangle]
-pub unsafe extern "C" fn ptq_text_pattern_free(pattern: *mut Regex) {
+pub unsafe extern "C" fn ptq_text_pattern_free(pattern: *mut bytes::Regex) {
     if !pattern.is_null() {
         drop(Box::from_raw(pattern));
     }
@@ -142,13 +143,13 @@ pub unsafe extern "C" fn ptq_text_pattern_free(pattern: *mut Regex) {
 
 #[no_mangle]
 pub unsafe extern "C" fn ptq_text_pattern_matches(
-    pattern: *const Regex,
+    pattern: *const bytes::Regex,
     text: *const c_char,
     size: usize,
     matches: *mut i32,
 ) -> *mut c_char {
     guard(|| {
-        *matches = i32::from((*pattern).is_match(utf8(text, size)?));
+        *matches = i32::from((*pattern).is_match(slice(text.cast::<u8>(), size)));
         Ok(())
     })
 }
