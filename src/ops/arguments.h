@@ -34,6 +34,18 @@ namespace ptq {
   return values[0];
 }
 
+/// The attribute `name`, a number of heads; 0 for an absent one where that is allowed. Throws
+/// InputError for fewer than `fewest`, and for more than any model has.
+[[nodiscard]] inline int64_t HeadCount(const Node& node, const char* name, int64_t fewest = 1) {
+  constexpr int64_t kMost = 1 << 16;
+  const int64_t heads = fewest > 0 ? node.RequiredInt(name) : node.Int(name, 0);
+  if (heads < fewest || heads > kMost) {
+    throw InputError("node '" + node.name() + "': " + name + " is " + std::to_string(heads) +
+                     ", expected " + std::to_string(fewest) + " to " + std::to_string(kMost));
+  }
+  return heads;
+}
+
 /// All of `axes` in [0, rank), sorted as given. Throws InputError for one outside, or given twice.
 [[nodiscard]] inline Shape NormalizeAxes(Shape axes, int64_t rank) {
   std::vector<bool> seen(size_t(rank), false);

@@ -32,9 +32,11 @@ struct PackedAttributes {
 Shape HiddenSizes(const PackedAttributes& attributes, int64_t columns) {
   Shape sizes = attributes.sizes;
   if (sizes.empty()) sizes.assign(3, columns / 3);
-  bool fits =
-      sizes.size() == 3 && sizes[0] + sizes[1] + sizes[2] == columns && sizes[0] == sizes[1];
-  for (const int64_t size : sizes) fits = fits && size > 0 && size % attributes.heads == 0;
+  bool fits = sizes.size() == 3 && sizes[0] == sizes[1];
+  for (const int64_t size : sizes) {
+    fits = fits && size > 0 && size <= columns && size % attributes.heads == 0;
+  }
+  fits = fits && sizes[0] + sizes[1] + sizes[2] == columns;
   if (!fits) {
     throw InputError("Attention: " + std::to_string(columns) +
                      " columns of the packed weight do not divide into Q, K and V of " +
@@ -81,16 +83,16 @@ Tensor MakePresent(const Tensor& past, AttentionProblem& problem) {
   }
   const int64_t total = past_tokens + problem.keys;
   Tensor present(DType::kFloat32, {2, problem.batches, problem.heads, total, problem.head_size});
-  float* out = present.mutable_data<float>().data();
-  const float* old = past.defined() ? past.data<float>().data() : nullptr;
+  const std::span<float> out = present.mutable_data<float>();
+  const auto old = past.defined() ? past.data<float>() : std::span<const float>();
   const Shape used(static_cast<size_t>(problem.batches), past_tokens);
-  const int64_t half = present.size() / 2;
+  const size_t half = out.size() / 2;
   HeadView<const float>* views[] = {&problem.k, &problem.v};
-  for (int64_t i = 0; i < 2; ++i) {
-    AppendTokensTo(out + i * half, old != nullptr ? old + i * past.size() / 2 : nullptr,
+  for (size_t i = 0; i < 2; ++i) {
+    AppendTokensTo(out.subspan(i * half, half), old.subspan(i * old.size() / 2, old.size() / 2),
                    past_tokens, used, *views[i], problem.heads, problem.keys, problem.head_size,
                    total);
-    *views[i] = HeadsFirst(out + i * half, problem.heads, total, problem.head_size);
+    *views[i] = HeadsFirst(out.subspan(i * half, half), problem.heads, total, problem.head_size);
   }
   problem.keys = total;
   problem.offset = used;
@@ -108,10 +110,13 @@ void RunPackedAttention(KernelContext& context, const PackedAttributes& attribut
   problem.heads = problem.kv_heads = attributes.heads;
   problem.head_size = sizes[0] / attributes.heads;
   problem.value_size = sizes[2] / attributes.heads;
-  const float* data = qkv.data<float>().data();
+  const std::span<const float> data = qkv.data<float>();
+  const auto from = [&](int64_t column) {
+    return data.subspan(std::min(data.size(), static_cast<size_t>(column)));
+  };
   problem.q = TokensFirst(data, problem.queries, columns, problem.head_size);
-  problem.k = TokensFirst(data + sizes[0], problem.queries, columns, problem.head_size);
-  problem.v = TokensFirst(data + sizes[0] + sizes[1], problem.queries, columns, problem.value_size);
+  problem.k = TokensFirst(from(sizes[0]), problem.queries, columns, problem.head_size);
+  problem.v = TokensFirst(from(sizes[0] + sizes[1]), problem.queries, columns, problem.value_size);
   problem.scale =
       attributes.scale != 0.0f ? attributes.scale : DefaultAttentionScale(problem.head_size);
   problem.causal = attributes.causal;
@@ -131,7 +136,7 @@ void RunPackedAttention(KernelContext& context, const PackedAttributes& attribut
   if (padding.defined()) add(padding);
   if (inputs.attention_bias.defined()) add(inputs.attention_bias);
   Tensor out(DType::kFloat32, {problem.batches, problem.queries, sizes[2]});
-  float* result = out.mutable_data<float>().data();
+  const std::span<float> result = out.mutable_data<float>();
   problem.out =
       Writable(TokensFirst(result, problem.queries, sizes[2], problem.value_size), result);
   RunAttention(problem);
@@ -146,12 +151,9 @@ PackedAttributes ReadPackedAttributes(const Node& node) {
                              " is not supported (nor is it by ONNX Runtime on CPU)");
     }
   }
-  PackedAttributes attributes{node.RequiredInt("num_heads"), node.Float("scale", 0.0f),
-                              node.Float("mask_filter_value", -10000.0f),
-                              node.Int("unidirectional", 0) != 0, node.Ints("qkv_hidden_sizes")};
-  if (attributes.heads <= 0)
-    throw InputError("node '" + node.name() + "': num_heads is not positive");
-  return attributes;
+  return {HeadCount(node, "num_heads"), node.Float("scale", 0.0f),
+          node.Float("mask_filter_value", -10000.0f), node.Int("unidirectional", 0) != 0,
+          node.Ints("qkv_hidden_sizes")};
 }
 
 }  // namespace

@@ -39,7 +39,10 @@ TokenRange KeysOf(const AttentionProblem& p, int64_t batch, int64_t t) {
   TokenRange range{std::max<int64_t>(0, Of(p.first_key, batch, 0)),
                    std::min(p.keys, Of(p.end_key, batch, p.keys))};
   if (p.causal) range.end = std::min(range.end, position + 1);
-  if (p.right_window >= 0) range.end = std::min(range.end, position + p.right_window + 1);
+  if (p.right_window >= 0) {
+    const int64_t reach = std::min(p.right_window, p.keys + std::abs(position));
+    range.end = std::min(range.end, position + reach + 1);
+  }
   if (p.left_window >= 0) range.begin = std::max(range.begin, position - p.left_window);
   if (!p.row_keys.empty()) {
     const auto& [begin, end] = p.row_keys[static_cast<size_t>(batch * p.queries + t)];
@@ -71,14 +74,13 @@ class Block {
     }
     scores_ = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(rows_ * width_));
     const int64_t kv_head = head_ / (p_.heads / p_.kv_heads);
-    const float* q = p_.q.data + batch_ * p_.q.batch + head_ * p_.q.head + begin_ * p_.q.token;
-    const float* k = p_.k.data + batch_ * p_.k.batch + kv_head * p_.k.head +
-                     span_.begin * (p_.keys_by_column ? 1 : p_.k.token);
+    const float* q = p_.q.At(batch_, head_, begin_);
+    const float* k = p_.keys_by_column ? p_.k.At(batch_, kv_head, 0) + span_.begin
+                                       : p_.k.At(batch_, kv_head, span_.begin);
     const MatrixView keys = p_.keys_by_column
                                 ? MatrixView{k, p_.head_size, width_, p_.k.token, false}
                                 : MatrixView{k, width_, p_.head_size, p_.k.token, true};
-    const float* v =
-        p_.v.data + batch_ * p_.v.batch + kv_head * p_.v.head + span_.begin * p_.v.token;
+    const float* v = p_.v.At(batch_, kv_head, span_.begin);
     Gemm(p_.scale, {q, rows_, p_.head_size, p_.q.token}, keys, 0.0f, scores_.get(), width_);
     for (int64_t row = 0; row < rows_; ++row) Softmax(row);
     Gemm(1.0f, {scores_.get(), rows_, width_, width_}, {v, width_, p_.value_size, p_.v.token}, 0.0f,
@@ -86,20 +88,17 @@ class Block {
   }
 
  private:
-  [[nodiscard]] float* Out(int64_t row) const {
-    return p_.out.data + batch_ * p_.out.batch + head_ * p_.out.head +
-           (begin_ + row) * p_.out.token;
-  }
+  [[nodiscard]] float* Out(int64_t row) const { return p_.out.At(batch_, head_, begin_ + row); }
 
   void HandOut(ScoreStage stage, int64_t row, const float* x) const {
     if (p_.stage != stage) return;
     const int64_t index = (batch_ * p_.heads + head_) * p_.queries + begin_ + row;
-    std::copy(x, x + width_, p_.scores + index * p_.keys);
+    std::copy(x, x + width_, p_.scores.data() + index * p_.keys);
   }
 
   void AddBias(const ScoreBias& bias, int64_t row, const TokenRange& keys, float* x) const {
     const float* from =
-        bias.data + batch_ * bias.batch + head_ * bias.head + (begin_ + row) * bias.query;
+        bias.data.data() + batch_ * bias.batch + head_ * bias.head + (begin_ + row) * bias.query;
     const int64_t last = std::max(keys.begin, std::min(keys.end, bias.keys));
     if (bias.key == 1) {
       ArrayMap<float>(x + keys.begin - span_.begin, last - keys.begin) +=
@@ -144,8 +143,8 @@ class Block {
       std::fill_n(x, count, 0.0f);
       return;
     }
-    const bool extra = p_.sinks != nullptr || p_.smooth;
-    const float sink = p_.sinks != nullptr ? p_.sinks[head_] : 0.0f;
+    const bool extra = !p_.sinks.empty() || p_.smooth;
+    const float sink = p_.sinks.empty() ? 0.0f : p_.sinks[static_cast<size_t>(head_)];
     if (extra) largest = std::max(largest, sink);
     const float sum =
         ExpDifferences(x, largest, x, count) + (extra ? std::exp(sink - largest) : 0.0f);
@@ -164,6 +163,48 @@ class Block {
   std::unique_ptr<float[]> scores_;  ///< [rows, width]
 };
 
+/// One value per batch, and small enough to add positions to.
+void CheckPositions(const Shape& values, int64_t batches) {
+  constexpr int64_t kMost = int64_t{1} << 40;
+  const bool fits = values.empty() || static_cast<int64_t>(values.size()) == batches;
+  if (fits && std::ranges::all_of(values, [](int64_t v) { return v > -kMost && v < kMost; })) {
+    return;
+  }
+  throw InputError("attention: lengths or positions of the sequences are out of range");
+}
+
+/// The blocks below read and write without looking.
+void CheckProblem(const AttentionProblem& p) {
+  if (p.kv_heads <= 0 || p.heads % p.kv_heads != 0) {
+    throw InputError("attention: " + std::to_string(p.heads) + " query heads cannot share " +
+                     std::to_string(p.kv_heads) + " key heads");
+  }
+  p.q.Require(p.batches, p.heads, p.queries, p.head_size);
+  if (p.keys_by_column) {
+    p.k.Require(p.batches, p.kv_heads, p.head_size, p.keys);
+  } else {
+    p.k.Require(p.batches, p.kv_heads, p.keys, p.head_size);
+  }
+  p.v.Require(p.batches, p.kv_heads, p.keys, p.value_size);
+  p.out.Require(p.batches, p.heads, p.queries, p.value_size);
+  bool fits = true;
+  for (const ScoreBias& b : p.biases) {
+    fits = fits && Reaches(b.data.size(), {{p.batches, b.batch},
+                                           {p.heads, b.head},
+                                           {p.queries, b.query},
+                                           {std::min(p.keys, b.keys), b.key}});
+  }
+  const int64_t rows = p.batches * p.queries;
+  fits = fits && (p.row_keys.empty() || static_cast<int64_t>(p.row_keys.size()) == rows);
+  fits = fits && (p.sinks.empty() || static_cast<int64_t>(p.sinks.size()) == p.heads);
+  fits = fits && (p.stage == ScoreStage::kNone ||
+                  Reaches(p.scores.size(), {{rows * p.heads, p.keys}, {p.keys, 1}}));
+  if (!fits) throw InputError("attention: biases, sinks or scores do not fit the queries and keys");
+  for (const Shape* values : {&p.offset, &p.first_key, &p.end_key}) {
+    CheckPositions(*values, p.batches);
+  }
+}
+
 }  // namespace
 
 float DefaultAttentionScale(int64_t head_size) {
@@ -172,10 +213,7 @@ float DefaultAttentionScale(int64_t head_size) {
 
 void RunAttention(const AttentionProblem& problem) {
   const AttentionProblem& p = problem;
-  if (p.kv_heads <= 0 || p.heads % p.kv_heads != 0) {
-    throw InputError("attention: " + std::to_string(p.heads) + " query heads cannot share " +
-                     std::to_string(p.kv_heads) + " key heads");
-  }
+  CheckProblem(p);
   const int64_t rows =
       std::clamp<int64_t>(kBlockScores / std::max<int64_t>(1, p.keys), 1, kMostRows);
   const int64_t blocks = (p.queries + rows - 1) / rows;

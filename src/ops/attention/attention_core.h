@@ -2,25 +2,20 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
-namespace ptq {
+#include "head_view.h"
 
-/// Vectors of heads in memory: element d of token t of head h of batch b is at
-/// data[b·batch + h·head + t·token + d].
-template <class T>
-struct HeadView {
-  T* data = nullptr;
-  int64_t batch = 0;
-  int64_t head = 0;
-  int64_t token = 0;
-};
+#include "ptq/tensor/shape.h"
+
+namespace ptq {
 
 /// A term added to the scores; element (b, h, t, s) at data[b·batch + h·head + t·query + s·key],
 /// stride 0 where it repeats. Keys from `keys` on count as -infinity.
 struct ScoreBias {
-  const float* data = nullptr;
+  std::span<const float> data;
   int64_t batch = 0;
   int64_t head = 0;
   int64_t query = 0;
@@ -66,13 +61,14 @@ struct AttentionProblem {
   std::vector<ScoreBias> biases;
   bool half_probabilities = false;  ///< rounded to binary16 before they meet v
   bool smooth = false;              ///< one more logit of 0 in the denominator
-  const float* sinks = nullptr;  ///< one more logit per head in the denominator; wins over `smooth`
+  std::span<const float> sinks;  ///< one more logit per head in the denominator; wins over `smooth`
   ScoreStage stage = ScoreStage::kNone;
-  float* scores = nullptr;  ///< [B, H, T, S] of `stage`
+  std::span<float> scores;  ///< [B, H, T, S] of `stage`
 };
 
-/// In parallel over batches, heads and blocks of queries; no more than one block of scores per task
-/// is in memory. The blocks depend on the shape alone.
+/// Throws InputError when something does not reach as far as the sizes say. In parallel over
+/// batches, heads and blocks of queries; no more than one block of scores per task is in memory.
+/// The blocks depend on the shape alone.
 void RunAttention(const AttentionProblem& problem);
 
 /// The default scale, 1 / sqrt(head_size).

@@ -1,7 +1,9 @@
 // ai.onnx Attention, opsets 23 to 25.
+#include <algorithm>
 #include <limits>
 #include <vector>
 
+#include "arguments.h"
 #include "array.h"
 #include "attention_core.h"
 #include "kv_cache.h"
@@ -35,8 +37,8 @@ OnnxAttributes ReadOnnxAttributes(const Node& node) {
     throw InputError("node '" + node.name() + "': qk_matmul_output_mode is " +
                      std::to_string(mode) + ", expected 0 to 3");
   }
-  return {node.Int("is_causal", 0) != 0,     node.Int("kv_num_heads", 0),
-          node.Int("q_num_heads", 0),        node.Float("scale", 0.0f),
+  return {node.Int("is_causal", 0) != 0,     HeadCount(node, "kv_num_heads", 0),
+          HeadCount(node, "q_num_heads", 0), node.Float("scale", 0.0f),
           node.Float("softcap", 0.0f),       node.Int("left_window_size", -1),
           node.Int("right_window_size", -1), kStages[mode]};
 }
@@ -49,7 +51,7 @@ struct OnnxOperand {
 
 OnnxOperand ReadOperand(const Tensor& tensor, int64_t heads, const char* what) {
   const Shape& shape = tensor.shape();
-  const float* data = tensor.data<float>().data();
+  const std::span<const float> data = tensor.data<float>();
   if (shape.size() == 4) {
     return {shape[0], shape[1], shape[2], shape[3], HeadsFirst(data, shape[1], shape[2], shape[3])};
   }
@@ -116,7 +118,7 @@ AttentionProblem ProblemOf(const KernelContext& context, const OnnxAttributes& a
       throw InputError("attention: nonpad_kv_seqlen does not hold one length per batch");
     }
     for (size_t b = 0; b < problem.offset.size(); ++b) {
-      problem.offset[b] = problem.end_key[b] - q.tokens;
+      problem.offset[b] = std::clamp<int64_t>(problem.end_key[b], 0, k.tokens) - q.tokens;
     }
   }
   return problem;
@@ -135,8 +137,8 @@ void RunOnnxAttention(KernelContext& context, const OnnxAttributes& attributes) 
     present_key = Present(context, OnnxInput::kPastKey, k);
     present_value = Present(context, OnnxInput::kPastValue, v);
     k.tokens = v.tokens = present_key.dim(2);
-    k.view = HeadsFirst(present_key.data<float>().data(), k.heads, k.tokens, k.head_size);
-    v.view = HeadsFirst(present_value.data<float>().data(), v.heads, v.tokens, v.head_size);
+    k.view = HeadsFirst(present_key.data<float>(), k.heads, k.tokens, k.head_size);
+    v.view = HeadsFirst(present_value.data<float>(), v.heads, v.tokens, v.head_size);
   }
 
   AttentionProblem problem = ProblemOf(context, attributes, q, k, v, past);
@@ -148,7 +150,7 @@ void RunOnnxAttention(KernelContext& context, const OnnxAttributes& attributes) 
   const bool flat = context.input(OnnxInput::kQuery).rank() == 3;
   Tensor out(DType::kFloat32, flat ? Shape{q.batches, q.tokens, q.heads * v.head_size}
                                    : Shape{q.batches, q.heads, q.tokens, v.head_size});
-  float* result = out.mutable_data<float>().data();
+  const std::span<float> result = out.mutable_data<float>();
   problem.out = Writable(flat ? TokensFirst(result, q.tokens, q.heads * v.head_size, v.head_size)
                               : HeadsFirst(result, q.heads, q.tokens, v.head_size),
                          result);
@@ -156,7 +158,7 @@ void RunOnnxAttention(KernelContext& context, const OnnxAttributes& attributes) 
   if (context.wants(kScores)) {
     scores = Tensor(DType::kFloat32, {q.batches, q.heads, q.tokens, k.tokens});
     problem.stage = attributes.stage;
-    problem.scores = scores.mutable_data<float>().data();
+    problem.scores = scores.mutable_data<float>();
   }
   RunAttention(problem);
   context.set_output(kResult, std::move(out));

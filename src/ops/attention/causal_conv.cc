@@ -43,8 +43,8 @@ CausalConvGeometry ReadGeometry(const KernelContext& context, const CausalConvAt
   }
   const int64_t channels = a.channels_last ? NumElements(x.shape(), 2, x.rank()) : x.dim(1);
   const int64_t length = a.channels_last ? x.dim(1) : x.dim(2);
-  const CausalConvGeometry g{
-      x.dim(0), channels, length, w.dim(2), (w.dim(2) - 1) * a.dilation, a.channels_last};
+  const int64_t carried = NumElements(Shape{std::max<int64_t>(0, w.dim(2) - 1), a.dilation});
+  const CausalConvGeometry g{x.dim(0), channels, length, w.dim(2), carried, a.channels_last};
   if (w.dim(0) != channels || (context.has_input(CausalConvInput::kBias) &&
                                context.input(CausalConvInput::kBias).size() != channels)) {
     throw InputError("CausalConvWithState: the input has " + std::to_string(channels) +

@@ -51,9 +51,9 @@ struct GroupQueryAttributes {
 };
 
 GroupQueryAttributes ReadGroupQueryAttributes(const Node& node) {
-  const int64_t heads = node.RequiredInt("num_heads");
-  const int64_t kv_heads = node.RequiredInt("kv_num_heads");
-  if (heads <= 0 || kv_heads <= 0 || heads % kv_heads != 0) {
+  const int64_t heads = HeadCount(node, "num_heads");
+  const int64_t kv_heads = HeadCount(node, "kv_num_heads");
+  if (heads % kv_heads != 0) {
     throw InputError("node '" + node.name() + "': " + std::to_string(heads) +
                      " query heads cannot share " + std::to_string(kv_heads) + " key heads");
   }
@@ -102,19 +102,21 @@ Fresh ReadFresh(const KernelContext& context, const GroupQueryAttributes& attrib
   const bool packed = !context.has_input(kKey);
   const int64_t heads = attributes.heads + (packed ? 2 * attributes.kv_heads : 0);
   const int64_t channels = query.dim(2);
-  if (heads <= 0 || channels % heads != 0) {
+  if (channels % heads != 0) {
     throw InputError("query has " + std::to_string(channels) + " channels, which " +
                      std::to_string(heads) + " heads do not divide");
   }
   Fresh fresh{query.dim(0), query.dim(1), channels / heads, {}, {}, {}};
-  const auto view = [&](const float* data, int64_t width) {
-    return TokensFirst(data, fresh.tokens, width, fresh.head_size);
+  const auto view = [&](std::span<const float> data, int64_t width, int64_t first = 0) {
+    const auto from = static_cast<size_t>(first * fresh.head_size);
+    return TokensFirst(data.subspan(std::min(data.size(), from)), fresh.tokens, width,
+                       fresh.head_size);
   };
-  const float* data = query.data<float>().data();
+  const std::span<const float> data = query.data<float>();
   fresh.q = view(data, channels);
   if (packed) {
-    fresh.k = view(data + attributes.heads * fresh.head_size, channels);
-    fresh.v = view(data + (attributes.heads + attributes.kv_heads) * fresh.head_size, channels);
+    fresh.k = view(data, channels, attributes.heads);
+    fresh.v = view(data, channels, attributes.heads + attributes.kv_heads);
     return fresh;
   }
   const Shape expected = {fresh.batches, fresh.tokens, attributes.kv_heads * fresh.head_size};
@@ -124,8 +126,8 @@ Fresh ReadFresh(const KernelContext& context, const GroupQueryAttributes& attrib
                        ToString(context.input(input).shape()));
     }
   }
-  fresh.k = view(context.input(kKey).data<float>().data(), expected[2]);
-  fresh.v = view(context.input(kValue).data<float>().data(), expected[2]);
+  fresh.k = view(context.input(kKey).data<float>(), expected[2]);
+  fresh.v = view(context.input(kValue).data<float>(), expected[2]);
   return fresh;
 }
 
@@ -138,7 +140,13 @@ Shape PastLengths(const KernelContext& context, const Fresh& fresh) {
   }
   // The first prompt may be padded on the right: its lengths say nothing about a past.
   const bool first = ScalarInput(context, kTotalLength) == fresh.tokens;
-  for (int64_t& length : lengths) length = first ? 0 : length + 1 - fresh.tokens;
+  constexpr int64_t kMost = int64_t{1} << 40;
+  for (int64_t& length : lengths) {
+    if (length < -1 || length > kMost) {
+      throw InputError("seqlens_k holds " + std::to_string(length) + ", which is no length");
+    }
+    length = first ? 0 : length + 1 - fresh.tokens;
+  }
   return lengths;
 }
 
@@ -147,22 +155,21 @@ Tensor Prepare(const HeadView<const float>& view, const Fresh& fresh, int64_t he
                const RotaryTable* table, bool interleaved, const Tensor& norm, float epsilon) {
   const int64_t channels = heads * fresh.head_size;
   Tensor out(DType::kFloat32, {fresh.batches, fresh.tokens, heads, fresh.head_size});
-  float* to = out.mutable_data<float>().data();
-  const HeadLayout packed{fresh.tokens * channels, fresh.head_size, channels};
-  const RotaryTable none{nullptr, nullptr, 0,
-                         Shape(static_cast<size_t>(fresh.batches * fresh.tokens), 0)};
+  const HeadView<const float> packed =
+      TokensFirst(out.data<float>(), fresh.tokens, channels, fresh.head_size);
+  const HeadView<float> to = Writable(packed, out.mutable_data<float>());
+  const RotaryTable none{{}, {}, 0, Shape(static_cast<size_t>(fresh.batches * fresh.tokens), 0)};
   if (!norm.defined()) {
-    RotateHeads(*table, interleaved, fresh.batches, heads, fresh.tokens, fresh.head_size, view.data,
-                {view.batch, view.head, view.token}, to, packed);
+    RotateHeads(*table, interleaved, fresh.batches, heads, fresh.tokens, fresh.head_size, view, to);
     return out;
   }
-  RotateHeads(none, false, fresh.batches, heads, fresh.tokens, fresh.head_size, view.data,
-              {view.batch, view.head, view.token}, to, packed);
-  NormalizeRows({false, epsilon}, to, fresh.batches * fresh.tokens * heads, fresh.head_size,
-                ReadNormParameter(norm, out.shape(), 3), {}, to, nullptr, nullptr);
+  RotateHeads(none, false, fresh.batches, heads, fresh.tokens, fresh.head_size, view, to);
+  float* rows = to.data.data();
+  NormalizeRows({false, epsilon}, rows, fresh.batches * fresh.tokens * heads, fresh.head_size,
+                ReadNormParameter(norm, out.shape(), 3), {}, rows, nullptr, nullptr);
   if (table != nullptr) {
-    RotateHeads(*table, interleaved, fresh.batches, heads, fresh.tokens, fresh.head_size, to,
-                packed, to, packed);
+    RotateHeads(*table, interleaved, fresh.batches, heads, fresh.tokens, fresh.head_size, packed,
+                to);
   }
   return out;
 }
@@ -213,6 +220,10 @@ Tensor KeepLatest(const Tensor& staged, const CacheLayout& layout) {
     const auto batch = static_cast<size_t>(i / shape[1]);
     const int64_t dropped = layout.seen[batch] - layout.used[batch];
     const int64_t first = layout.total[batch] - layout.kept[batch] - dropped;
+    if (first < 0 || layout.kept[batch] < 0 || layout.kept[batch] > layout.capacity ||
+        first + layout.kept[batch] > shape[2]) {
+      throw InputError("seqlens_k does not fit the tokens and the sliding cache");
+    }
     std::copy_n(from + (i * shape[2] + first) * width, layout.kept[batch] * width,
                 to + i * layout.capacity * width);
   }
@@ -304,8 +315,9 @@ class GroupQueryAttention : public Kernel {
             "different numbers of tokens is not supported");
       }
       if (b == 0) {
-        bias.data += dropped * bias.key;
-        bias.keys -= dropped;
+        bias.keys = std::max<int64_t>(0, bias.keys - dropped);
+        bias.data =
+            bias.data.subspan(std::min(bias.data.size(), static_cast<size_t>(dropped * bias.key)));
       }
     }
     return bias;
@@ -325,8 +337,7 @@ class GroupQueryAttention : public Kernel {
       Tensor out = Prepare(view, fresh, heads, attributes_.rotary ? &table : nullptr,
                            attributes_.interleaved, norm ? context.input(norm_input) : Tensor(),
                            attributes_.norm_epsilon);
-      view = TokensFirst(out.data<float>().data(), fresh.tokens, heads * fresh.head_size,
-                         fresh.head_size);
+      view = TokensFirst(out.data<float>(), fresh.tokens, heads * fresh.head_size, fresh.head_size);
       return out;
     };
     std::vector<Tensor> owned;
@@ -348,8 +359,8 @@ class GroupQueryAttention : public Kernel {
     problem.keys = keys;
     problem.head_size = problem.value_size = fresh.head_size;
     problem.q = fresh.q;
-    problem.k = HeadsFirst(key.data<float>().data(), problem.kv_heads, rows, fresh.head_size);
-    problem.v = HeadsFirst(value.data<float>().data(), problem.kv_heads, rows, fresh.head_size);
+    problem.k = HeadsFirst(key.data<float>(), problem.kv_heads, rows, fresh.head_size);
+    problem.v = HeadsFirst(value.data<float>(), problem.kv_heads, rows, fresh.head_size);
     problem.scale =
         attributes_.scale != 0.0f ? attributes_.scale : DefaultAttentionScale(fresh.head_size);
     problem.softcap = attributes_.softcap;
@@ -366,17 +377,17 @@ class GroupQueryAttention : public Kernel {
         throw InputError("head_sink has shape " + ToString(context.input(kSinks).shape()) +
                          ", expected one value per head");
       }
-      problem.sinks = context.input(kSinks).data<float>().data();
+      problem.sinks = context.input(kSinks).data<float>();
     }
     const int64_t channels = heads * fresh.head_size;
     Tensor out(DType::kFloat32, {fresh.batches, fresh.tokens, channels});
-    float* result = out.mutable_data<float>().data();
+    const std::span<float> result = out.mutable_data<float>();
     problem.out = Writable(TokensFirst(result, fresh.tokens, channels, fresh.head_size), result);
     Tensor scores;
     if (attributes_.scores != 0 && context.wants(3)) {
       scores = Tensor(DType::kFloat32, {fresh.batches, heads, fresh.tokens, keys});
       problem.stage = attributes_.scores == 1 ? ScoreStage::kUsed : ScoreStage::kProbabilities;
-      problem.scores = scores.mutable_data<float>().data();
+      problem.scores = scores.mutable_data<float>();
     }
     RunAttention(problem);
     context.set_output(0, std::move(out));

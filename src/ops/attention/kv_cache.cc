@@ -8,17 +8,17 @@
 
 namespace ptq {
 
-HeadView<const float> HeadsFirst(const float* data, int64_t heads, int64_t tokens,
+HeadView<const float> HeadsFirst(std::span<const float> data, int64_t heads, int64_t tokens,
                                  int64_t head_size) {
   return {data, heads * tokens * head_size, tokens * head_size, head_size};
 }
 
-HeadView<const float> TokensFirst(const float* data, int64_t tokens, int64_t channels,
+HeadView<const float> TokensFirst(std::span<const float> data, int64_t tokens, int64_t channels,
                                   int64_t head_size) {
   return {data, tokens * channels, head_size, channels};
 }
 
-HeadView<float> Writable(const HeadView<const float>& view, float* data) {
+HeadView<float> Writable(const HeadView<const float>& view, std::span<float> data) {
   return {data, view.batch, view.head, view.token};
 }
 
@@ -33,37 +33,42 @@ Tensor AppendTokens(const Tensor& past, const Shape& past_used, const HeadView<c
                      ToString(Shape{batches, heads, past_tokens, head_size}));
   }
   Tensor present(DType::kFloat32, {batches, heads, capacity, head_size});
-  AppendTokensTo(present.mutable_data<float>().data(),
-                 past.defined() ? past.data<float>().data() : nullptr, past_tokens, past_used,
+  AppendTokensTo(present.mutable_data<float>(),
+                 holds ? past.data<float>() : std::span<const float>(), past_tokens, past_used,
                  fresh, heads, tokens, head_size, capacity);
   return present;
 }
 
-void AppendTokensTo(float* out, const float* past, int64_t past_tokens, const Shape& past_used,
-                    const HeadView<const float>& fresh, int64_t heads, int64_t tokens,
-                    int64_t head_size, int64_t capacity) {
+void AppendTokensTo(std::span<float> out, std::span<const float> past, int64_t past_tokens,
+                    const Shape& past_used, const HeadView<const float>& fresh, int64_t heads,
+                    int64_t tokens, int64_t head_size, int64_t capacity) {
   for (const int64_t used : past_used) {
-    if (used < 0 || used > past_tokens || used + tokens > capacity) {
+    if (used < 0 || used > past_tokens || used > capacity - tokens) {
       throw InputError("a cache of " + std::to_string(past_tokens) + " tokens cannot supply " +
                        std::to_string(used) + " and take " + std::to_string(tokens) + " into " +
                        std::to_string(capacity));
     }
   }
+  const auto batches = static_cast<int64_t>(past_used.size());
+  fresh.Require(batches, heads, tokens, head_size);
+  HeadsFirst(out, heads, capacity, head_size).Require(batches, heads, capacity, head_size);
+  if (std::ranges::any_of(past_used, [](int64_t used) { return used > 0; })) {
+    HeadsFirst(past, heads, past_tokens, head_size).Require(batches, heads, past_tokens, head_size);
+  }
   const int64_t block = capacity * head_size;
   const int64_t grain = std::max<int64_t>(1, kElementTile / std::max<int64_t>(1, block));
-  const auto batches = static_cast<int64_t>(past_used.size());
   ParallelForTiles(batches * heads, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t batch = i / heads;
       const int64_t head = i % heads;
       const int64_t used = past_used[static_cast<size_t>(batch)];
-      float* to = out + i * block;
-      if (used > 0) to = std::copy_n(past + i * past_tokens * head_size, used * head_size, to);
-      const float* from = fresh.data + batch * fresh.batch + head * fresh.head;
+      float* to = out.data() + i * block;
+      if (used > 0)
+        to = std::copy_n(past.data() + i * past_tokens * head_size, used * head_size, to);
       for (int64_t t = 0; t < tokens; ++t) {
-        to = std::copy_n(from + t * fresh.token, head_size, to);
+        to = std::copy_n(fresh.At(batch, head, t), head_size, to);
       }
-      std::fill(to, out + (i + 1) * block, 0.0f);
+      std::fill(to, out.data() + (i + 1) * block, 0.0f);
     }
   });
 }
@@ -88,7 +93,7 @@ ScoreBias BroadcastBias(const Tensor& bias, int64_t batches, int64_t heads, int6
   for (size_t d = 0; d < 3; ++d) {
     if (full[d] == 1) strides[d] = 0;
   }
-  return {bias.data<float>().data(), strides[0], strides[1], strides[2], 1, full[3]};
+  return {bias.data<float>(), strides[0], strides[1], strides[2], 1, full[3]};
 }
 
 }  // namespace ptq

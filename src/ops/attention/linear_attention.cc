@@ -3,6 +3,7 @@
 #include <cmath>
 #include <vector>
 
+#include "arguments.h"
 #include "array.h"
 #include "attention_core.h"
 #include "vector_math.h"
@@ -34,12 +35,12 @@ LinearAttributes ReadLinearAttributes(const Node& node) {
     throw UnsupportedError("node '" + node.name() +
                            "': state_window is not supported (nor is it by ONNX Runtime on CPU)");
   }
-  const LinearAttributes attributes{node.RequiredInt("q_num_heads"),
-                                    node.RequiredInt("kv_num_heads"), rule.starts_with("gated"),
-                                    rule.ends_with("delta"), node.Float("scale", 0.0f)};
+  const LinearAttributes attributes{HeadCount(node, "q_num_heads"), HeadCount(node, "kv_num_heads"),
+                                    rule.starts_with("gated"), rule.ends_with("delta"),
+                                    node.Float("scale", 0.0f)};
   const int64_t more = std::max(attributes.heads, attributes.kv_heads);
   const int64_t fewer = std::min(attributes.heads, attributes.kv_heads);
-  if (fewer <= 0 || more % fewer != 0) {
+  if (more % fewer != 0) {
     throw InputError("node '" + node.name() + "': " + std::to_string(attributes.heads) +
                      " query heads do not fit " + std::to_string(attributes.kv_heads) +
                      " key heads");

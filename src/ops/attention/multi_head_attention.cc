@@ -54,7 +54,7 @@ Operand ReadFlat(const Tensor& tensor, int64_t heads, const char* what) {
   return {tensor.dim(0),
           tensor.dim(1),
           size,
-          TokensFirst(tensor.data<float>().data(), tensor.dim(1), tensor.dim(2), size),
+          TokensFirst(tensor.data<float>(), tensor.dim(1), tensor.dim(2), size),
           {}};
 }
 
@@ -67,7 +67,8 @@ Operand ReadPacked(const Tensor& tensor, int64_t heads, int64_t part, int64_t pa
   return {tensor.dim(0),
           tensor.dim(1),
           size,
-          {tensor.data<float>().data() + part * size, tensor.dim(1) * token, parts * size, token},
+          {tensor.data<float>().subspan(std::min(tensor.data<float>().size(), size_t(part * size))),
+           tensor.dim(1) * token, parts * size, token},
           {}};
 }
 
@@ -77,7 +78,7 @@ Operand ReadHeads(const Tensor& tensor, int64_t heads, const char* what) {
   return {tensor.dim(0),
           tensor.dim(2),
           tensor.dim(3),
-          HeadsFirst(tensor.data<float>().data(), heads, tensor.dim(2), tensor.dim(3)),
+          HeadsFirst(tensor.data<float>(), heads, tensor.dim(2), tensor.dim(3)),
           {}};
 }
 
@@ -106,16 +107,16 @@ Operands ReadOperands(const Inputs& inputs, int64_t heads) {
 void AddBias(Operand& operand, int64_t batches, int64_t heads, const float* bias) {
   const int64_t channels = heads * operand.size;
   Tensor sum(DType::kFloat32, {batches, operand.tokens, channels});
-  float* out = sum.mutable_data<float>().data();
+  const std::span<float> out = sum.mutable_data<float>();
   const HeadView<const float> from = operand.view;
+  from.Require(batches, heads, operand.tokens, operand.size);
   const int64_t grain = std::max<int64_t>(1, kElementTile / std::max<int64_t>(1, channels));
   ParallelForTiles(batches * operand.tokens, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const float* token =
-          from.data + i / operand.tokens * from.batch + i % operand.tokens * from.token;
       for (int64_t head = 0; head < heads; ++head) {
-        ArrayMap<float>(out + i * channels + head * operand.size, operand.size) =
-            ConstArrayMap<float>(token + head * from.head, operand.size) +
+        ArrayMap<float>(out.data() + i * channels + head * operand.size, operand.size) =
+            ConstArrayMap<float>(from.At(i / operand.tokens, head, i % operand.tokens),
+                                 operand.size) +
             ConstArrayMap<float>(bias + head * operand.size, operand.size);
       }
     }
@@ -139,13 +140,13 @@ void AddBiases(const Tensor& bias, int64_t heads, Operands& operands) {
 Tensor MakePresent(const Tensor& past, int64_t used, int64_t batches, int64_t heads,
                    Operand& operand) {
   const int64_t length = past.defined() && past.rank() == 4 ? past.dim(2) : 0;
+  if (used > length) throw InputError("MultiHeadAttention: a past longer than its cache");
   const bool shared = used >= 0;
   if (!shared) used = length;
   const int64_t total = used + operand.tokens;
   Tensor present = AppendTokens(past, Shape(static_cast<size_t>(batches), used), operand.view,
                                 heads, operand.tokens, operand.size, shared ? length : total);
-  operand.view =
-      HeadsFirst(present.data<float>().data(), heads, shared ? length : total, operand.size);
+  operand.view = HeadsFirst(present.data<float>(), heads, shared ? length : total, operand.size);
   operand.tokens = total;
   return present;
 }
@@ -160,7 +161,8 @@ void FollowBeams(const Shape& indirection, int64_t beams, int64_t past, int64_t 
   const int64_t length = static_cast<int64_t>(indirection.size()) / std::max<int64_t>(1, batches);
   if (length < past) throw InputError("MultiHeadAttention: cache_indirection is too short");
   Tensor gathered(DType::kFloat32, {batches, heads, operand.tokens, operand.size});
-  float* to = gathered.mutable_data<float>().data();
+  const std::span<float> to = gathered.mutable_data<float>();
+  operand.view.Require(batches, heads, operand.tokens, operand.size);
   for (int64_t i = 0; i < batches * heads * operand.tokens; ++i) {
     const int64_t token = i % operand.tokens;
     const int64_t head = i / operand.tokens % heads;
@@ -170,9 +172,8 @@ void FollowBeams(const Shape& indirection, int64_t beams, int64_t past, int64_t 
     if (beam < 0 || beam >= beams) {
       throw InputError("MultiHeadAttention: cache_indirection names beam " + std::to_string(beam));
     }
-    std::copy_n(operand.view.data + (batch / beams * beams + beam) * operand.view.batch +
-                    head * operand.view.head + token * operand.view.token,
-                operand.size, to + i * operand.size);
+    std::copy_n(operand.view.At(batch / beams * beams + beam, head, token), operand.size,
+                to.data() + i * operand.size);
   }
   operand.view = HeadsFirst(to, heads, operand.tokens, operand.size);
   operand.owned = std::move(gathered);
@@ -260,13 +261,13 @@ void RunMultiHeadAttention(KernelContext& context, const MultiHeadAttributes& at
   }
   const int64_t channels = heads * operands.v.size;
   Tensor out(DType::kFloat32, {operands.batches, q.tokens, channels});
-  float* result = out.mutable_data<float>().data();
+  const std::span<float> result = out.mutable_data<float>();
   problem.out = Writable(TokensFirst(result, q.tokens, channels, operands.v.size), result);
   Tensor scores;
   if (context.wants(3)) {
     scores = Tensor(DType::kFloat32, {operands.batches, heads, q.tokens, problem.keys});
     problem.stage = ScoreStage::kBiased;
-    problem.scores = scores.mutable_data<float>().data();
+    problem.scores = scores.mutable_data<float>();
   }
   RunAttention(problem);
   context.set_output(0, std::move(out));
@@ -276,13 +277,8 @@ void RunMultiHeadAttention(KernelContext& context, const MultiHeadAttributes& at
 }
 
 MultiHeadAttributes ReadMultiHeadAttributes(const Node& node) {
-  const MultiHeadAttributes attributes{node.RequiredInt("num_heads"), node.Float("scale", 0.0f),
-                                       node.Float("mask_filter_value", -10000.0f),
-                                       node.Int("unidirectional", 0) != 0};
-  if (attributes.heads <= 0) {
-    throw InputError("node '" + node.name() + "': num_heads is not positive");
-  }
-  return attributes;
+  return {HeadCount(node, "num_heads"), node.Float("scale", 0.0f),
+          node.Float("mask_filter_value", -10000.0f), node.Int("unidirectional", 0) != 0};
 }
 
 }  // namespace

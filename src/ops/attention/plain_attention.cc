@@ -39,7 +39,7 @@ std::optional<float> ScalarOf(const Tensor& x) {
 
 HeadView<const float> Heads(const Tensor& x) {
   const int64_t matrix = x.dim(-2) * x.dim(-1);
-  return {x.data<float>().data(), x.dim(-3) * matrix, matrix, x.dim(-1)};
+  return {x.data<float>(), x.dim(-3) * matrix, matrix, x.dim(-1)};
 }
 
 class PlainAttentionKernel : public Kernel {
@@ -156,8 +156,7 @@ class PlainAttentionKernel : public Kernel {
       if (bias.dim(-d) != 1 && bias.dim(-d) != full) return std::nullopt;
     }
     const auto strides = BroadcastStrides(bias.shape(), scores);
-    return ScoreBias{
-        bias.data<float>().data(), strides[0], strides[1], strides[2], strides[3], p.keys};
+    return ScoreBias{bias.data<float>(), strides[0], strides[1], strides[2], strides[3], p.keys};
   }
 
   /// For each query the keys whose probability is not exactly zero. A score is at most |q||k| away
@@ -168,7 +167,7 @@ class PlainAttentionKernel : public Kernel {
     p.row_keys.resize(static_cast<size_t>(p.batches * p.queries));
     for (int64_t b = 0; b < p.batches; ++b) {
       for (int64_t t = 0; t < p.queries; ++t) {
-        const float* row = bias.data + b * bias.batch + t * bias.query;
+        const float* row = bias.data.data() + b * bias.batch + t * bias.query;
         float largest = -std::numeric_limits<float>::infinity();
         for (int64_t s = 0; s < p.keys; ++s) largest = std::max(largest, row[s * bias.key]);
         if (largest <= terms.fill && terms.fill > -std::numeric_limits<float>::infinity()) {
@@ -192,15 +191,14 @@ class PlainAttentionKernel : public Kernel {
   }
 
   /// The result of a softmax over nothing but -infinity.
-  void FillRowsWithoutKeys(const AttentionProblem& p, float* out) const {
+  void FillRowsWithoutKeys(const AttentionProblem& p) const {
     if (attention_.guarded) return;
     for (int64_t row = 0; row < static_cast<int64_t>(p.row_keys.size()); ++row) {
       const auto& [begin, end] = p.row_keys[static_cast<size_t>(row)];
       if (begin < end) continue;
       for (int64_t h = 0; h < p.heads; ++h) {
-        float* to = out + (row / p.queries) * p.out.batch + h * p.out.head +
-                    (row % p.queries) * p.out.token;
-        std::fill_n(to, p.value_size, std::numeric_limits<float>::quiet_NaN());
+        std::fill_n(p.out.At(row / p.queries, h, row % p.queries), p.value_size,
+                    std::numeric_limits<float>::quiet_NaN());
       }
     }
   }
@@ -234,10 +232,10 @@ class PlainAttentionKernel : public Kernel {
     Shape shape = q.shape();
     shape.back() = p.value_size;
     Tensor out(DType::kFloat32, shape);
-    p.out = {out.mutable_data<float>().data(), p.heads * p.queries * p.value_size,
+    p.out = {out.mutable_data<float>(), p.heads * p.queries * p.value_size,
              p.queries * p.value_size, p.value_size};
     RunAttention(p);
-    FillRowsWithoutKeys(p, p.out.data);
+    FillRowsWithoutKeys(p);
     return out;
   }
 

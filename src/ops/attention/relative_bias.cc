@@ -25,10 +25,12 @@ int64_t Bucket(int64_t distance, int64_t buckets, int64_t most, bool both_ways) 
   }
   const int64_t exact = buckets / 2;
   if (distance < exact) return bucket + distance;
+  // Not a number, or infinite, where `most` is not above `exact`.
   const float steps = std::log(static_cast<float>(distance) / static_cast<float>(exact)) /
                       std::log(static_cast<float>(most) / static_cast<float>(exact)) *
                       static_cast<float>(buckets - exact);
-  return bucket + std::min(exact + static_cast<int64_t>(steps), buckets - 1);
+  if (!(steps < static_cast<float>(buckets - exact))) return bucket + buckets - 1;
+  return bucket + std::max(exact, exact + static_cast<int64_t>(steps));
 }
 
 void RunRelativeBias(KernelContext& context, int64_t most, bool both_ways) {
@@ -119,7 +121,7 @@ std::unique_ptr<Kernel> MakeRelativePositionBias(const Node& node) {
 
 /// com.microsoft GatedRelativePositionBias; inputs as above.
 std::unique_ptr<Kernel> MakeGatedRelativePositionBias(const Node& node) {
-  return MakeKernel([heads = node.RequiredInt("num_heads")](KernelContext& context) {
+  return MakeKernel([heads = HeadCount(node, "num_heads")](KernelContext& context) {
     RunGatedBias(context, heads);
   });
 }

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
+
+#include "head_view.h"
 
 #include "ptq/tensor/tensor.h"
 
@@ -16,8 +19,8 @@ void RotateHead(const float* from, float* to, const float* cosine, const float* 
 
 /// The angle tables and which of their rows each token uses.
 struct RotaryTable {
-  const float* cosine;
-  const float* sine;
+  std::span<const float> cosine;
+  std::span<const float> sine;
   int64_t half;  ///< values in a row: half the rotated dimensions
   Shape rows;    ///< per token, batch by batch
 };
@@ -25,16 +28,10 @@ struct RotaryTable {
 /// Throws InputError unless both tables have the same shape, and every row lies in the table.
 [[nodiscard]] RotaryTable MakeRotaryTable(const Tensor& cosine, const Tensor& sine, Shape rows);
 
-/// Tokens of several heads in memory: head h of token t of batch b at b·batch + h·head + t·token.
-struct HeadLayout {
-  int64_t batch;
-  int64_t head;
-  int64_t token;
-};
-
-/// Rotates every head of every token, in parallel over the tokens.
+/// Rotates every head of every token, in parallel over the tokens; `to` may be `from`. Throws
+/// InputError when a view or the table does not reach as far as the sizes say.
 void RotateHeads(const RotaryTable& table, bool interleaved, int64_t batches, int64_t heads,
-                 int64_t tokens, int64_t head_size, const float* from,
-                 const HeadLayout& from_layout, float* to, const HeadLayout& to_layout);
+                 int64_t tokens, int64_t head_size, const HeadView<const float>& from,
+                 const HeadView<float>& to);
 
 }  // namespace ptq

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include "arguments.h"
 #include "array.h"
+#include "kv_cache.h"
 #include "rotary.h"
 
 #include "ptq/ops/kernel.h"
@@ -37,16 +39,22 @@ RotaryTable MakeRotaryTable(const Tensor& cosine, const Tensor& sine, Shape rows
                        std::to_string(limit) + " rows");
     }
   }
-  return {cosine.data<float>().data(), sine.data<float>().data(), half, std::move(rows)};
+  return {cosine.data<float>(), sine.data<float>(), half, std::move(rows)};
 }
 
 void RotateHeads(const RotaryTable& table, bool interleaved, int64_t batches, int64_t heads,
-                 int64_t tokens, int64_t head_size, const float* from,
-                 const HeadLayout& from_layout, float* to, const HeadLayout& to_layout) {
+                 int64_t tokens, int64_t head_size, const HeadView<const float>& from,
+                 const HeadView<float>& to) {
   if (2 * table.half > head_size) {
     throw InputError("rotary tables rotate " + std::to_string(2 * table.half) +
                      " dimensions, a head has " + std::to_string(head_size));
   }
+  if (static_cast<int64_t>(table.rows.size()) < batches * tokens) {
+    throw InputError("rotary embedding: " + std::to_string(table.rows.size()) + " positions for " +
+                     std::to_string(batches * tokens) + " tokens");
+  }
+  from.Require(batches, heads, tokens, head_size);
+  to.Require(batches, heads, tokens, head_size);
   const int64_t grain =
       std::max<int64_t>(1, kElementTile / std::max<int64_t>(1, heads * head_size));
   ParallelForTiles(batches * tokens, grain, [&](int64_t begin, int64_t end) {
@@ -54,11 +62,10 @@ void RotateHeads(const RotaryTable& table, bool interleaved, int64_t batches, in
       const int64_t batch = i / tokens;
       const int64_t token = i % tokens;
       const int64_t row = table.rows[static_cast<size_t>(i)] * table.half;
-      const float* in = from + batch * from_layout.batch + token * from_layout.token;
-      float* out = to + batch * to_layout.batch + token * to_layout.token;
       for (int64_t head = 0; head < heads; ++head) {
-        RotateHead(in + head * from_layout.head, out + head * to_layout.head, table.cosine + row,
-                   table.sine + row, 2 * table.half, head_size, interleaved);
+        RotateHead(from.At(batch, head, token), to.At(batch, head, token),
+                   table.cosine.data() + row, table.sine.data() + row, 2 * table.half, head_size,
+                   interleaved);
       }
     }
   });
@@ -73,23 +80,24 @@ struct RotaryAttributes {
 };
 
 RotaryAttributes ReadRotaryAttributes(const Node& node) {
-  return {node.Int("num_heads", 0), node.Int("interleaved", 0) != 0,
+  return {HeadCount(node, "num_heads", 0), node.Int("interleaved", 0) != 0,
           node.Int("rotary_embedding_dim", 0)};
 }
 
-/// Sizes of an input [B, H, T, D] or [B, T, H·D], and where its heads lie.
+/// Sizes of an input [B, H, T, D] or [B, T, H·D].
 struct RotaryGeometry {
   int64_t batches, heads, tokens, head_size;
-  HeadLayout layout;
+  bool heads_first;
+
+  [[nodiscard]] HeadView<const float> View(std::span<const float> data) const {
+    return heads_first ? HeadsFirst(data, heads, tokens, head_size)
+                       : TokensFirst(data, tokens, heads * head_size, head_size);
+  }
 };
 
 RotaryGeometry ReadGeometry(const Shape& shape, int64_t heads, int64_t head_size_when_unknown) {
   if (shape.size() == 4) {
-    return {shape[0],
-            shape[1],
-            shape[2],
-            shape[3],
-            {shape[1] * shape[2] * shape[3], shape[2] * shape[3], shape[3]}};
+    return {shape[0], shape[1], shape[2], shape[3], true};
   }
   if (shape.size() != 3) {
     throw InputError("rotary embedding of shape " + ToString(shape) +
@@ -101,7 +109,7 @@ RotaryGeometry ReadGeometry(const Shape& shape, int64_t heads, int64_t head_size
     throw InputError("rotary embedding: hidden size " + std::to_string(hidden) +
                      " is not divided by num_heads " + std::to_string(heads));
   }
-  return {shape[0], heads, shape[1], hidden / heads, {shape[1] * hidden, hidden / heads, hidden}};
+  return {shape[0], heads, shape[1], hidden / heads, false};
 }
 
 void Rotate(KernelContext& context, const RotaryAttributes& attributes,
@@ -113,11 +121,10 @@ void Rotate(KernelContext& context, const RotaryAttributes& attributes,
                      " rotated dimensions");
   }
   const Shape shape = context.input(0).shape();
-  const float* from = context.input(0).data<float>().data();
+  const HeadView<const float> from = geometry.View(context.input(0).data<float>());
   Tensor out = ReuseInput(context, 0, DType::kFloat32, shape);
   RotateHeads(table, attributes.interleaved, geometry.batches, geometry.heads, geometry.tokens,
-              geometry.head_size, from, geometry.layout, out.mutable_data<float>().data(),
-              geometry.layout);
+              geometry.head_size, from, Writable(from, out.mutable_data<float>()));
   context.set_output(0, std::move(out));
 }
 
@@ -136,6 +143,10 @@ Shape TokenRows(Shape positions, int64_t batches, int64_t tokens, bool offset_al
   }
   Shape row;
   if (offset_allowed && positions.size() == 1) {
+    constexpr int64_t kMost = int64_t{1} << 40;
+    if (positions[0] < 0 || positions[0] > kMost) {
+      throw InputError("position_ids holds " + std::to_string(positions[0]));
+    }
     row = Sequence(tokens, positions[0]);
   } else if (static_cast<int64_t>(positions.size()) == tokens) {
     row = std::move(positions);

@@ -1,5 +1,6 @@
 // com.microsoft SparseAttention: GroupQueryAttention in which each query sees the blocks of keys
 // that a layout per head names.
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <vector>
@@ -49,16 +50,16 @@ Tensor BlockBias(const BlockLayouts& layouts, const Shape& lengths, int64_t head
   for (int64_t i = 0; i < batches * heads * queries; ++i) {
     const int64_t query = i % queries;
     const int64_t head = i / queries % heads;
+    const int64_t length = lengths[static_cast<size_t>(i / queries / heads)];
     // A first prompt is padded on the right, so its tokens start at 0.
-    const int64_t past =
-        keys == queries ? 0 : lengths[static_cast<size_t>(i / queries / heads)] - queries;
+    const int64_t past = keys == queries ? 0 : std::clamp<int64_t>(length, 0, keys) - queries;
     const int64_t row = (past + query) / block;
     if (row < 0 || row + 1 >= layouts.rows) {
       throw InputError("SparseAttention: position " + std::to_string(past + query) +
                        " is outside the block layout");
     }
     layouts.ForEachBlock(head % layouts.layouts, row, [&](int64_t column) {
-      if (column < 0) return;
+      if (column < 0 || column > keys / block) return;
       const int64_t end = std::min(keys, (column + 1) * block);
       for (int64_t key = column * block; key < end; ++key) out[i * keys + key] = 0.0f;
     });
@@ -72,9 +73,12 @@ Tensor BlockBias(const BlockLayouts& layouts, const Shape& lengths, int64_t head
 /// columns, total length, lengths of the keys, cos?, sin? -> Y, present key, present value.
 std::unique_ptr<Kernel> MakeSparseAttention(const Node& node) {
   const std::shared_ptr<const Kernel> grouped = MakeGroupQueryAttention(node);
-  const int64_t heads = node.RequiredInt("num_heads");
+  const int64_t heads = HeadCount(node, "num_heads");
   const int64_t block = node.RequiredInt("sparse_block_size");
-  if (block <= 0) throw InputError("node '" + node.name() + "': sparse_block_size is not positive");
+  constexpr int64_t kLongest = 1 << 20;
+  if (block <= 0 || block > kLongest) {
+    throw InputError("node '" + node.name() + "': sparse_block_size is " + std::to_string(block));
+  }
   return MakeKernel([=](KernelContext& context) {
     const auto optional = [&](size_t i) {
       return context.has_input(i) ? context.input(i) : Tensor();

@@ -289,6 +289,75 @@ TEST(MultiHeadAttention, RefusesOperandsThatDoNotBelongTogether) {
   EXPECT_THROW((void)run({2, 3, 4}, {2, 3, 8}), InputError);
 }
 
+// What a model may say and no tensor holds: each ended outside of one, or in undefined arithmetic.
+TEST(AttentionOperators, RefuseWhatReachesPastAnOperand) {
+  const auto f = [](Shape shape) { return Tensor::Filled<float>(std::move(shape), 0.5f); };
+  const auto contrib = [](const char* type) { return OpTest(type, 1, "com.microsoft"); };
+  // Caches of different lengths.
+  EXPECT_THROW((void)contrib("MultiHeadAttention")
+                   .Int("num_heads", 2)
+                   .Outputs(3)
+                   .RunAll({f({1, 2, 8}),
+                            f({1, 2, 8}),
+                            f({1, 2, 8}),
+                            {},
+                            {},
+                            {},
+                            f({1, 2, 5, 4}),
+                            f({1, 2, 3, 4})}),
+               InputError);
+  EXPECT_THROW((void)OpTest("Attention", 23)
+                   .Outputs(3)
+                   .RunAll({f({1, 2, 2, 4}),
+                            f({1, 2, 2, 4}),
+                            f({1, 2, 2, 4}),
+                            {},
+                            f({1, 2, 5, 4}),
+                            f({1, 2, 3, 4})}),
+               InputError);
+  // More heads than anything has, or none.
+  for (const int64_t heads : {int64_t{0}, int64_t{-2}, int64_t{1} << 62}) {
+    EXPECT_THROW((void)contrib("MultiHeadAttention")
+                     .Int("num_heads", heads)
+                     .Run({f({1, 2, 8}), f({1, 2, 8}), f({1, 2, 8})}),
+                 InputError);
+  }
+  // Lengths that are none.
+  for (const int32_t length : {-9, std::numeric_limits<int32_t>::max()}) {
+    EXPECT_THROW((void)Grouped().RunAll({f({1, 2, 32}),
+                                         f({1, 2, 16}),
+                                         f({1, 2, 16}),
+                                         {},
+                                         {},
+                                         Int32s({1}, {length}),
+                                         Int32s({}, {4})}),
+                 InputError);
+  }
+  // A single position from which no more can be counted.
+  EXPECT_THROW((void)contrib("RotaryEmbedding")
+                   .Run({f({1, 2, 2, 4}), Int64s({1}, {std::numeric_limits<int64_t>::max()}),
+                         f({8, 2}), f({8, 2})}),
+               InputError);
+  // Hidden sizes whose sum is right only after it overflows.
+  EXPECT_THROW((void)contrib("Attention")
+                   .Int("num_heads", 1)
+                   .Ints("qkv_hidden_sizes",
+                         {int64_t{3} << 61, int64_t{3} << 61, 6 + (int64_t{1} << 62)})
+                   .Run({f({1, 2, 4}), f({4, 6}), f({6})}),
+               InputError);
+}
+
+TEST(RelativePositionBias, StaysInTheTableWhateverTheMostDistant) {
+  for (const int64_t most : {int64_t{-5}, int64_t{0}, int64_t{1}, int64_t{2}, int64_t{1} << 62}) {
+    const Tensor out = OpTest("RelativePositionBias", 1, "com.microsoft")
+                           .Int("max_distance", most)
+                           .Run({Floats({4, 1}, {1, 2, 3, 4}), Int64s({}, {3}), Int64s({}, {9})});
+    for (const float value : out.data<float>()) {
+      EXPECT_THAT(value, ::testing::AllOf(::testing::Ge(1.0f), ::testing::Le(4.0f))) << most;
+    }
+  }
+}
+
 TEST(MultiHeadAttention, PackedBiasIsAddedToEveryPart) {
   std::mt19937 random(9);
   const Tensor packed = RandomFloats({2, 5, 2, 3, 4}, random);
