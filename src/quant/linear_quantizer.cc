@@ -97,6 +97,17 @@ void CheckFinite(const LinearTask& task, std::span<const double> energies) {
   RefuseWeight(task.name);
 }
 
+/// The same for rows of which a scale times codes, as some runtimes compute it, would be infinite.
+void CheckScales(const LinearTask& task, const RowBlock& block) {
+  constexpr float kMost = 2e37f;
+  const float codes = block.spec.uniform() ? float(block.spec.levels()) : 1.0f;
+  const std::span<const float> scales(block.scales,
+                                      size_t(block.rows * block.spec.GroupsFor(block.k)));
+  if (std::ranges::any_of(scales, [&](float scale) { return std::abs(scale) > kMost / codes; })) {
+    RefuseWeight(task.name);
+  }
+}
+
 /// Where the sums of a tile's rows go.
 struct RowSums {
   double* losses;
@@ -113,6 +124,7 @@ void QuantizePlain(const RowMethod& method, const LinearTask& task, const RowBlo
     RoundPlainRows(out, sums.losses, sums.energies);
     std::copy_n(sums.losses, out.rows, sums.shrunk_losses);
     check();
+    CheckScales(task, out);
     return;
   }
   if (method.s().empty()) {
@@ -120,6 +132,7 @@ void QuantizePlain(const RowMethod& method, const LinearTask& task, const RowBlo
     check();
   }
   method.RoundPlainly(out);
+  CheckScales(task, out);
   Losses(method, out, original, buffers.delta, sums.shrunk_losses, sums.losses);
 }
 
@@ -330,8 +343,9 @@ double Energy(const GramView& gram, std::span<const float> w, int64_t n) {
 }
 
 void RefuseWeight(const std::string& name) {
-  throw InputError("weight '" + name +
-                   "' holds a NaN or an infinite value; repair the model or exclude it");
+  throw InputError(
+      "weight '" + name +
+      "' holds a NaN, an infinite value or one beyond 1e37; repair the model or exclude it");
 }
 
 }  // namespace ptq

@@ -22,10 +22,12 @@ constexpr int64_t kTile = 64;
 /// that these nodes can be; of larger ones only what is stored is looked at.
 constexpr int64_t kMostComputed = int64_t{1} << 26;
 
-/// Whether all are numbers, in a loop that the compiler makes vectors of.
+/// Whether all are numbers, and small enough for scales: a runtime multiplies a scale with codes of
+/// up to 32 times the largest weight's. In a loop that the compiler makes vectors of.
 bool AreFinite(std::span<const float> values) {
+  constexpr float kRoom = 32;
   float sum = 0;  // x - x is 0, or NaN for an infinite x and a NaN
-  for (const float value : values) sum += value - value;
+  for (const float value : values) sum += value * kRoom - value * kRoom;
   return sum == 0;
 }
 

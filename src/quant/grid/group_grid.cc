@@ -13,7 +13,7 @@ namespace ptq {
 namespace {
 
 constexpr float kSmallestHalf = 0x1p-24f;
-constexpr float kSmallestFloat = std::numeric_limits<float>::min();
+constexpr float kSmallestFloat = std::numeric_limits<float>::denorm_min();
 
 PTQ_VECTOR_CLONES void RoundUniformly(const float* w, int64_t count, float scale, float zero,
                                       float highest_code, uint8_t* codes) {
@@ -64,7 +64,12 @@ float StorableScale(double scale, ScaleType type) {
   const bool half = type == ScaleType::kFloat16;
   const double largest = half ? kHalfMax : std::numeric_limits<float>::max();
   const float bounded = static_cast<float>(std::clamp(scale, -largest, largest));
-  const float stored = half ? RoundToHalf(bounded) : bounded;
+  float stored = half ? RoundToHalf(bounded) : bounded;
+  // Few digits are left there: rounded down, the scale would cut off the largest weights.
+  const bool shortened = half && std::abs(stored) < kHalfMinNormal;
+  if (shortened && std::abs(stored) < std::abs(bounded)) {
+    stored += std::copysign(kSmallestHalf, bounded);
+  }
   const float smallest = half ? kSmallestHalf : kSmallestFloat;
   return std::abs(stored) < smallest ? std::copysign(smallest, stored) : stored;
 }

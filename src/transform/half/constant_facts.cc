@@ -31,6 +31,8 @@ bool ConstantFacts::is_tiny() const {
   return elements == 1 && largest > 0 && largest < kHalfMinNormal;
 }
 
+bool ConstantFacts::underflows() const { return largest > 0 && largest < kHalfMinNormal / 8; }
+
 const ConstantFacts& ConstantReader::Of(const onnx::TensorProto& tensor) {
   const auto [entry, added] = known_.try_emplace(&tensor);
   ConstantFacts& facts = entry->second;

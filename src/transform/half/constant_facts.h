@@ -19,6 +19,8 @@ struct ConstantFacts {
   [[nodiscard]] bool overflows() const;
   /// Whether it is a number by itself, so small that FP16 has few digits of it, or none.
   [[nodiscard]] bool is_tiny() const;
+  /// The same of a tensor as a whole: FP16 has less than eight bits of its largest element.
+  [[nodiscard]] bool underflows() const;
 };
 
 /// Reads each constant once, and lets it go.

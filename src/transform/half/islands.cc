@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <deque>
+#include <set>
+#include <string_view>
 
 #include "delicate.h"
 #include "operator_kinds.h"
@@ -88,6 +90,9 @@ class IslandFinder {
   }
 
  private:
+  static inline const std::set<std::string_view> kProducts = {"MatMul", "Gemm",          "Conv",
+                                                              "Mul",    "ConvTranspose", "Einsum"};
+
   void KeepScales(int i) {
     const FlatNode& node = graph_.node(i);
     const int scale = node.inputs.size() > 1 ? node.inputs[1] : -1;
@@ -106,11 +111,15 @@ class IslandFinder {
       }
       for (const FlatReader& reader : value.readers) Keep(reader, IslandReason::kConstant);
     }
-    if (!facts.is_tiny()) return;
+    if (!facts.is_tiny() && !facts.underflows()) return;
     for (const FlatReader& reader : value.readers) {
       if (reader.node < 0) continue;
       const std::string& type = graph_.StandardType(reader.node);
-      if (IsElementwise(type) || type == "Where") Keep(reader, IslandReason::kConstant);
+      const bool alone = facts.is_tiny() && (IsElementwise(type) || type == "Where");
+      // A sum does not miss what is so small; a product is as small.
+      if (alone || (facts.underflows() && kProducts.contains(type))) {
+        Keep(reader, IslandReason::kConstant);
+      }
     }
   }
 
