@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the Debian 12 packages that are missing, after naming them. Used by the other scripts:
-#   tools/setup.sh SET...     where SET is: build, tests, benchmarks, checks, mpi, packages, runtimes
-#                             (they add up)
+#   tools/setup.sh SET...     where SET is: build, tests, benchmarks, checks, libfuzzer, mpi, packages,
+#                             runtimes (they add up)
 # or sourced, for the functions below. Without root it names what is missing and exits with 1.
 # PTQ_NO_INSTALL=1 skips the check, for other systems where everything is there already.
 
@@ -24,6 +24,7 @@ ptq_packages() {  # SET... -> one package a line
         ;;
       benchmarks) printf '%s\n' libbenchmark-dev ;;
       checks) printf '%s\n' clang-format-14 clang-tidy-14 ccache doxygen ;;
+      libfuzzer) printf '%s\n' clang-14 libclang-rt-14-dev ;;
       packages)
         printf '%s\n' dpkg-dev file patch xz-utils zlib1g-dev libssl-dev libopenblas-dev
         ptq_has_python || printf '%s\n' python3 python3-venv
@@ -34,7 +35,8 @@ ptq_packages() {  # SET... -> one package a line
         ptq_has_node || printf '%s\n' nodejs npm
         ptq_has_chromium || printf '%s\n' chromium-headless-shell
         ;;
-      *) echo "setup.sh: unknown set '$set' (build, tests, benchmarks, checks, mpi, packages, runtimes)" >&2; return 2 ;;
+      *) echo "setup.sh: unknown set '$set' (build, tests, benchmarks, checks, libfuzzer, mpi, packages," \
+        "runtimes)" >&2; return 2 ;;
     esac
   done
 }

@@ -1,5 +1,5 @@
-// Runs one target on changed seeds for a time, or on files that are given: no coverage is measured,
-// but inputs that are refused in a new way are kept and changed further.
+// Runs one target on changed seeds for a time, or on files that are given: no coverage is measured
+// (coverage.cc does), but inputs that are refused in a new way are kept and changed further.
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -14,7 +14,11 @@
 #include <set>
 #include <string>
 
+#ifdef PTQ_LIBFUZZER
+#include "coverage.h"
+#endif
 #include "fuzz.h"
+#include "outcome.h"
 #include "support/temp_directory.h"
 #include <google/protobuf/stubs/logging.h>
 #include <spdlog/spdlog.h>
@@ -42,42 +46,6 @@ std::string InFile(const std::string& name, std::string_view input) {
   return directory.Write(name, input).string();
 }
 
-namespace {
-
-constexpr unsigned kSecondsForOne = 30;
-
-struct Options {
-  const Target* target = nullptr;
-  double seconds = 30;
-  int64_t runs = std::numeric_limits<int64_t>::max();  ///< at most
-  uint64_t seed = 1;
-  std::string keep = "fuzz-finding";
-  std::vector<std::string> files;
-};
-
-Options Parse(int argc, char** argv) {
-  Options options;
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    if (word == "--seconds" && i + 1 < argc) {
-      options.seconds = std::stod(argv[++i]);
-    } else if (word == "--runs" && i + 1 < argc) {
-      options.runs = std::stoll(argv[++i]);
-    } else if (word == "--seed" && i + 1 < argc) {
-      options.seed = std::stoull(argv[++i]);
-    } else if (word == "--keep" && i + 1 < argc) {
-      options.keep = argv[++i];
-    } else if (options.target == nullptr) {
-      const auto found = std::ranges::find(Targets(), word, &Target::name);
-      if (found != Targets().end()) options.target = &*found;
-    } else {
-      options.files.push_back(word);
-    }
-  }
-  return options;
-}
-
-/// What became of the input, without its numbers and names; throws what is a finding.
 std::string Outcome(const Target& target, std::string_view input) {
   try {
     target.run(input);
@@ -93,6 +61,44 @@ std::string Outcome(const Target& target, std::string_view input) {
     }
     return text;
   }
+}
+
+namespace {
+
+constexpr unsigned kSecondsForOne = 30;
+
+struct Options {
+  const Target* target = nullptr;
+  double seconds = 30;
+  int64_t runs = std::numeric_limits<int64_t>::max();  ///< at most
+  uint64_t seed = 1;
+  std::string keep = "fuzz-finding";
+  std::string corpus;  ///< of a search by coverage; what follows are libFuzzer's arguments
+  std::vector<std::string> files;
+};
+
+Options Parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--seconds" && i + 1 < argc) {
+      options.seconds = std::stod(argv[++i]);
+    } else if (word == "--runs" && i + 1 < argc) {
+      options.runs = std::stoll(argv[++i]);
+    } else if (word == "--seed" && i + 1 < argc) {
+      options.seed = std::stoull(argv[++i]);
+    } else if (word == "--keep" && i + 1 < argc) {
+      options.keep = argv[++i];
+    } else if (word == "--corpus" && i + 1 < argc) {
+      options.corpus = argv[++i];
+    } else if (options.target == nullptr) {
+      const auto found = std::ranges::find(Targets(), word, &Target::name);
+      if (found != Targets().end()) options.target = &*found;
+    } else {
+      options.files.push_back(word);
+    }
+  }
+  return options;
 }
 
 /// Left where a crash finds it.
@@ -143,11 +149,19 @@ int main(int argc, char** argv) {
   std::signal(SIGALRM, EndSlow);
   const Options options = Parse(argc, argv);
   if (options.target == nullptr) {
-    std::cerr
-        << "fuzz TARGET [--seconds N] [--runs N] [--seed N] [--keep FILE] [FILE...]; targets:";
+    std::cerr << "fuzz TARGET [--seconds N] [--runs N] [--seed N] [--keep FILE] [FILE...]\n"
+                 "fuzz TARGET --corpus DIR [libFuzzer's arguments]; targets:";
     for (const Target& target : Targets()) std::cerr << ' ' << target.name;
     std::cerr << '\n';
     return 2;
+  }
+  if (!options.corpus.empty()) {
+#ifdef PTQ_LIBFUZZER
+    return SearchByCoverage(*options.target, options.corpus, options.files);
+#else
+    std::cerr << "built without libFuzzer (-DPTQ_LIBFUZZER=ON)\n";
+    return 2;
+#endif
   }
   if (options.files.empty()) return Search(options);
   for (const std::string& file : options.files) {
