@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include <openssl/evp.h>
 
@@ -34,6 +35,21 @@ PTQ_VECTOR_CLONES void MixBlocks(const std::byte* bytes, size_t blocks, uint64_t
       lanes[lane] = Mixed(lanes[lane], word);
     }
   }
+}
+
+/// Calls `between` with the size of each chunk; it may throw to end the work.
+template <class Between>
+std::string HashInChunks(const MappedFile& file, const Between& between) {
+  constexpr size_t kChunk = 4 << 20;
+  Sha256 hash;
+  for (auto rest = file.bytes(); !rest.empty();) {
+    const auto part = rest.first(std::min(kChunk, rest.size()));
+    between(part.size());
+    hash.Update(part);
+    file.Drop(part);
+    rest = rest.subspan(part.size());
+  }
+  return hash.HexDigest();
 }
 
 }  // namespace
@@ -90,23 +106,33 @@ std::string Sha256Hex(std::span<const std::byte> bytes) {
 std::string Sha256Hex(std::string_view text) { return Sha256Hex(std::as_bytes(std::span(text))); }
 
 std::string Sha256OfFile(const std::filesystem::path& path) {
-  constexpr size_t kChunk = 4 << 20;
   constexpr size_t kLarge = 256 << 20;
   const auto file = MappedFile::Open(path);
   std::optional<Progress> progress;
   if (file->bytes().size() > kLarge) {
     progress.emplace("hashing " + path.filename().string(), int64_t(file->bytes().size()));
   }
-  Sha256 hash;
-  for (auto rest = file->bytes(); !rest.empty();) {
-    const auto part = rest.first(std::min(kChunk, rest.size()));
+  return HashInChunks(*file, [&](size_t bytes) {
     CheckInterrupt();
-    hash.Update(part);
-    file->Drop(part);
-    if (progress.has_value()) progress->Advance(int64_t(part.size()));
-    rest = rest.subspan(part.size());
-  }
-  return hash.HexDigest();
+    if (progress.has_value()) progress->Advance(int64_t(bytes));
+  });
 }
+
+FileHashes::FileHashes(std::vector<std::filesystem::path> files) {
+  hashes_ = std::async(std::launch::async, [this, files = std::move(files)] {
+    std::vector<std::string> hashes;
+    for (const auto& path : files) {
+      hashes.push_back(HashInChunks(*MappedFile::Open(path), [&](size_t) {
+        CheckInterrupt();
+        if (stopped_) throw Interrupted("nobody waits for the hashes");
+      }));
+    }
+    return hashes;
+  });
+}
+
+FileHashes::~FileHashes() { stopped_ = true; }
+
+std::vector<std::string> FileHashes::Take() { return hashes_.get(); }
 
 }  // namespace ptq

@@ -9,6 +9,7 @@
 
 #include "metadata_details.h"
 
+#include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/hash.h"
 #include "ptq/base/json.h"
@@ -111,7 +112,7 @@ SourceDescription DescribeSource(const Model& model) {
   source.bytes = static_cast<int64_t>(std::filesystem::file_size(model.path(), error));
   for (const std::string& name : model.ExternalFiles()) {
     const auto size = std::filesystem::file_size(model.DataFile(name), error);
-    source.data_files.emplace_back(name, error ? 0 : static_cast<int64_t>(size));
+    source.data_files.push_back({name, error ? 0 : static_cast<int64_t>(size), ""});
   }
   for (const auto& import : model.proto().opset_import()) {
     source.opsets[import.domain()] = import.version();
@@ -120,17 +121,37 @@ SourceDescription DescribeSource(const Model& model) {
   return source;
 }
 
+void SourceDescription::Enter(const std::vector<std::string>& hashes) {
+  for (size_t i = 0; i < data_files.size(); ++i) data_files[i].sha256 = hashes.at(i);
+}
+
+std::vector<std::filesystem::path> DataFilesOf(const Model& model) {
+  std::vector<std::filesystem::path> paths;
+  for (const std::string& name : model.ExternalFiles()) paths.push_back(model.DataFile(name));
+  return paths;
+}
+
+Json ToolJson() {
+  Json tool = {{"name", "quantize"}, {"version", PTQ_VERSION}, {"sha256", nullptr}};
+  try {
+    tool["sha256"] = Sha256OfFile("/proc/self/exe");
+  } catch (const InputError&) {
+    // A root without /proc: which build it was stays open.
+  }
+  return tool;
+}
+
 Json ToJson(const SourceDescription& source) {
   Json opsets = Json::object();
   for (const auto& [domain, version] : source.opsets) {
     opsets[domain.empty() ? "ai.onnx" : domain] = version;
   }
-  Json files = Json::array();
-  for (const auto& [name, bytes] : source.data_files) {
-    files.push_back(Json{{"file", name}, {"bytes", bytes}});
-  }
-  return Json{{"file", source.file}, {"sha256", source.sha256},         {"bytes", source.bytes},
-              {"data_files", files}, {"ir_version", source.ir_version}, {"opsets", opsets}};
+  return Json{{"file", source.file},
+              {"sha256", source.sha256},
+              {"bytes", source.bytes},
+              {"data_files", ToJson(source.data_files)},
+              {"ir_version", source.ir_version},
+              {"opsets", opsets}};
 }
 
 LinearMetadata DescribeLinear(const Graph& graph, const Linear& linear, const Outcome& outcome) {
@@ -207,7 +228,7 @@ Json ToJson(const Metadata& metadata) {
     constants.push_back(SubjectJson(constant, outcome));
   }
   Json json{{"schema_version", kMetadataSchemaVersion},
-            {"tool", Json{{"name", metadata.tool}, {"version", metadata.version}}},
+            {"tool", ToolJson()},
             {"recipe", metadata.recipe.is_null() ? Json::object() : metadata.recipe},
             {"source", ToJson(metadata.source)},
             {"calibration", metadata.calibration},
@@ -235,7 +256,7 @@ void WriteMetadata(const Metadata& metadata, const std::filesystem::path& direct
 
 std::vector<std::pair<std::string, std::string>> MetadataProps(const Metadata& metadata) {
   const Json totals = TotalsJson(metadata);
-  return {{"quantization.tool", metadata.tool + " " + metadata.version},
+  return {{"quantization.tool", std::string("quantize ") + PTQ_VERSION},
           {"quantization.schema_version", kMetadataSchemaVersion},
           {"quantization.recipe", DumpJson(metadata.recipe)},
           {"quantization.source_sha256", metadata.source.sha256},

@@ -123,7 +123,7 @@ Json BundleMetadata(const BundleReport& report, const std::array<Model, 2>& mode
   bundle["variants"] = std::move(variants);
   const auto& verified = report.verification;
   return {{"schema_version", kMetadataSchemaVersion},
-          {"tool", {{"name", "quantize"}, {"version", PTQ_VERSION}}},
+          {"tool", ToolJson()},
           {"bundle", std::move(bundle)},
           {"sidecars", sidecars.copied},
           {"left_out", ToJson(sidecars.left_out)},
@@ -170,7 +170,7 @@ void WriteBundle(const BundleRequest& request, const std::array<Model, 2>& model
   const Sidecars sidecars = CopySidecars(models[0], directory, files);
   SaySidecars(sidecars);
   names.insert(names.end(), sidecars.copied.begin(), sidecars.copied.end());
-  report.files = SizesOf(directory, names);
+  report.files = DescribeFiles(directory, names);
   WriteFile(directory / kMetadataFileName,
             DumpForPeople(BundleMetadata(report, models, sidecars)) + "\n");
 }
@@ -193,6 +193,7 @@ BundleReport BundleModels(const BundleRequest& request) {
   if (!request.dry_run) staged.emplace(request.destination, replacement);
   for (size_t i = 0; i < 2; ++i) {
     report.sources[i] = DescribeSource(models[i]);
+    if (!request.dry_run) report.sources[i].Enter(FileHashes(DataFilesOf(models[i])).Take());
     report.source_bytes[i] = BytesOfFiles(models[i]);
   }
   const BundleWriter writer(models[0], models[1], report.options);

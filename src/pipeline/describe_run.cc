@@ -6,7 +6,6 @@ namespace ptq {
 Metadata DescribeRun(const Recipe& recipe, const Graph& graph, const SourceDescription& source,
                      const nlohmann::ordered_json& calibration, const RunReport& report) {
   Metadata metadata;
-  metadata.version = PTQ_VERSION;
   metadata.recipe = ToJson(recipe);
   metadata.calibration = calibration;
   metadata.source = source;

@@ -2,6 +2,7 @@
 #include "road.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "checkpoint.h"
@@ -22,6 +23,7 @@
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/format.h"
+#include "ptq/base/hash.h"
 #include "ptq/base/interrupt.h"
 #include "ptq/base/memory.h"
 #include "ptq/base/progress.h"
@@ -207,6 +209,7 @@ class Road {
   void Prepare() {
     const Stopwatch watch(report_.timings.read);
     description_ = DescribeSource(source_.model);
+    source_hashes_.emplace(DataFilesOf(source_.model));
     need_ = StartSearch(search_, {recipe_, source_, context_, description_.sha256, staged_.path()},
                         report_);
     CheckDiskSpace(staged_.path(), need_);
@@ -285,6 +288,7 @@ class Road {
     for (std::string& warning : WarningsOf(report_.plan, report_.outcomes)) {
       report_.warnings.push_back(std::move(warning));
     }
+    description_.Enter(source_hashes_->Take());
     metadata_ = DescribeRun(recipe_, source_.graph, description_, search_.Provenance(), report_);
     for (const auto& [key, value] : MetadataProps(metadata_)) output_.SetMetadata(key, value);
     output_.Finish();
@@ -293,7 +297,7 @@ class Road {
     std::vector<std::filesystem::path> names = DataFilesIn(staged_.path(), files_);
     names.insert(names.begin(), files_.model);
     names.insert(names.end(), metadata_.sidecars.copied.begin(), metadata_.sidecars.copied.end());
-    metadata_.files = SizesOf(staged_.path(), names);
+    if (!context_.is_part) metadata_.files = DescribeFiles(staged_.path(), names);
   }
 
   void SetAccuracyLevels() {
@@ -361,6 +365,7 @@ class Road {
   Journal journal_;
   Witness witness_;
   SourceDescription description_;
+  std::optional<FileHashes> source_hashes_;  ///< of its data files, found while it is quantized
   Metadata metadata_;
   DiskNeed need_;
 };

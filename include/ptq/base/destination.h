@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -15,6 +16,7 @@ namespace ptq {
 struct WrittenFile {
   std::filesystem::path name;
   int64_t bytes = -1;  ///< -1: not known
+  std::string sha256 = {};  ///< of its bytes; empty: not known
 };
 
 /// What may be replaced: only what an earlier run wrote, and only when that is wanted.

@@ -2,13 +2,16 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <future>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ptq {
 
@@ -34,6 +37,24 @@ class Sha256 {
 [[nodiscard]] std::string Sha256Hex(std::string_view text);
 /// Hash of a file's bytes; reads it once, keeps none of it. Throws InputError.
 [[nodiscard]] std::string Sha256OfFile(const std::filesystem::path& path);
+
+/// Hashes files one after another on a thread of its own, beside a run. Gives up when it is
+/// destroyed.
+class FileHashes {
+ public:
+  explicit FileHashes(std::vector<std::filesystem::path> files);
+  ~FileHashes();
+  FileHashes(const FileHashes&) = delete;
+  FileHashes& operator=(const FileHashes&) = delete;
+
+  /// The hashes in the order of the files, when all are done. Call once. Throws InputError for a
+  /// file that cannot be read, Interrupted.
+  [[nodiscard]] std::vector<std::string> Take();
+
+ private:
+  std::atomic<bool> stopped_ = false;
+  std::future<std::vector<std::string>> hashes_;
+};
 
 /// A hash at the speed of memory. Whoever relies on equality has to compare the bytes as well.
 [[nodiscard]] uint64_t FastHash(std::span<const std::byte> bytes);

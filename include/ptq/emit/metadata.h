@@ -25,20 +25,26 @@ namespace ptq {
 inline constexpr char kMetadataFileName[] = "quantization_metadata.json";
 /// Version of the file's structure (docs/metadata-schema.md): the first number changes when a
 /// reader must change.
-inline constexpr char kMetadataSchemaVersion[] = "1.5";
+inline constexpr char kMetadataSchemaVersion[] = "1.6";
 
 /// The model file that was read. File names only, never paths.
 struct SourceDescription {
   std::string file;
-  std::string sha256;  ///< of the .onnx file
-  int64_t bytes = 0;   ///< of the .onnx file
-  /// External data files and their sizes.
-  std::vector<std::pair<std::string, int64_t>> data_files;
+  std::string sha256;                     ///< of the .onnx file
+  int64_t bytes = 0;                      ///< of the .onnx file
+  std::vector<WrittenFile> data_files;    ///< external data; hashes may come later
   std::map<std::string, int64_t> opsets;  ///< by domain; "" is ai.onnx
   int64_t ir_version = 0;
+
+  /// Enters the hashes of the data files, in their order.
+  void Enter(const std::vector<std::string>& hashes);
 };
-/// Hashes the model file. Throws InputError.
+/// Hashes the model file, but not its data files. Throws InputError.
 [[nodiscard]] SourceDescription DescribeSource(const Model& model);
+/// The paths of the data files, in the order of the description.
+[[nodiscard]] std::vector<std::filesystem::path> DataFilesOf(const Model& model);
+/// The entry `tool`: this program, its version, and the hash of its file, which says which build.
+[[nodiscard]] nlohmann::ordered_json ToolJson();
 /// As the metadata writes it.
 [[nodiscard]] nlohmann::ordered_json ToJson(const SourceDescription& source);
 
@@ -64,8 +70,6 @@ struct VerificationMetadata {
 };
 
 struct Metadata {
-  std::string tool = "quantize";
-  std::string version;
   nlohmann::ordered_json recipe;       ///< verbatim; an object
   nlohmann::ordered_json calibration;  ///< an object, or null without calibration
   SourceDescription source;

@@ -18,9 +18,9 @@ namespace {
 constexpr int64_t kBrowserBuffer = int64_t{2} << 30;
 
 std::vector<WrittenFile> FilesWith(const OutputFiles& files, const FileSizes& sizes) {
-  std::vector<WrittenFile> listed = {{files.model, sizes.model}};
+  std::vector<WrittenFile> listed = {{files.model, sizes.model, ""}};
   for (size_t i = 0; i < sizes.data.size(); ++i) {
-    listed.push_back({DataFile(files.data, i), sizes.data[i]});
+    listed.push_back({DataFile(files.data, i), sizes.data[i], ""});
   }
   return listed;
 }

@@ -87,12 +87,12 @@ void Assemble(DirectoryModels& models, const Recipe& recipe, const fs::path& sta
   SaySidecars(sidecars);
   names.insert(names.end(), sidecars.copied.begin(), sidecars.copied.end());
   report.metadata = {{"schema_version", kMetadataSchemaVersion},
-                     {"tool", {{"name", "quantize"}, {"version", PTQ_VERSION}}},
+                     {"tool", ToolJson()},
                      {"recipe", ToJson(recipe)},
                      {"models", std::move(parts)},
                      {"sidecars", sidecars.copied},
                      {"left_out", ToJson(sidecars.left_out)},
-                     {"files", ToJson(SizesOf(staged, names))}};
+                     {"files", ToJson(DescribeFiles(staged, names))}};
   WriteFile(staged / kMetadataFileName, DumpForPeople(report.metadata) + "\n");
 }
 

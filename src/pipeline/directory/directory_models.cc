@@ -158,10 +158,10 @@ RunReport DirectoryModels::Rehearse(size_t model, const fs::path& destination) {
   copied.bytes_before = SourceBytes(source.model);
   copied.bytes.rest = {copied.bytes_before, copied.bytes_before};
   copied.predicted.model = int64_t(fs::file_size(source.model.path()));
-  copied.predicted_files = {{FilesFor(model, /*copied=*/true).model, copied.predicted.model}};
+  copied.predicted_files = {{FilesFor(model, /*copied=*/true).model, copied.predicted.model, ""}};
   for (const std::string& name : source.model.ExternalFiles()) {
     copied.predicted.data.push_back(int64_t(fs::file_size(source.model.DataFile(name))));
-    copied.predicted_files.push_back({FolderFor(model) / name, copied.predicted.data.back()});
+    copied.predicted_files.push_back({FolderFor(model) / name, copied.predicted.data.back(), ""});
   }
   copied.predicted_most = copied.predicted;
   copied.notes.push_back(unchanged_[model]);

@@ -38,6 +38,22 @@ TEST(Sha256OfFile, HashesTheContentAndReportsAMissingFile) {
   EXPECT_THROW((void)Sha256OfFile(directory.path() / "missing"), InputError);
 }
 
+TEST(FileHashes, AreThoseOfTheFilesInTheirOrder) {
+  const testing::TempDirectory directory;
+  const auto a = directory.Write("a", std::string(9 << 20, 'a'));
+  const auto b = directory.Write("b", "");
+  EXPECT_EQ(FileHashes({a, b}).Take(),
+            (std::vector<std::string>{Sha256OfFile(a), Sha256OfFile(b)}));
+  EXPECT_THROW((void)FileHashes({a, directory.path() / "absent"}).Take(), InputError);
+}
+
+TEST(FileHashes, AreGivenUpWhenNobodyWaits) {
+  const testing::TempDirectory directory;
+  const auto large = directory.Write("large", "");
+  std::filesystem::resize_file(large, int64_t{1} << 40);  // a hole; hours of hashing
+  const FileHashes hashes({large});
+}
+
 TEST(FastHash, ChangesWithEveryByteAndTheLength) {
   std::set<uint64_t> seen;
   for (const size_t size : {0u, 1u, 63u, 64u, 65u, 200u}) {

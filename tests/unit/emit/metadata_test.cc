@@ -18,13 +18,12 @@ using Json = nlohmann::ordered_json;
 
 Metadata Example() {
   Metadata metadata;
-  metadata.version = "1.2.3";
   metadata.recipe = Json{{"method", "awq"}, {"bits", 4}};
   metadata.calibration = Json{{"samples", 128}};
   metadata.source = {"model.onnx",
                      std::string(64, 'a'),
                      1000,
-                     {{"model.onnx.data", 5000}},
+                     {{"model.onnx.data", 5000, std::string(64, 'b')}},
                      {{"", 17}, {"com.microsoft", 1}},
                      8};
   LinearMetadata quantized;
@@ -132,7 +131,7 @@ TEST(Metadata, KeepsTheRecipeVerbatim) {
 TEST(Metadata, EmbedsASummaryInTheModel) {
   std::map<std::string, std::string> props;
   for (const auto& [key, value] : MetadataProps(Example())) props[key] = value;
-  EXPECT_EQ(props.at("quantization.tool"), "quantize 1.2.3");
+  EXPECT_EQ(props.at("quantization.tool"), "quantize " + ToolJson()["version"].get<std::string>());
   EXPECT_EQ(Json::parse(props.at("quantization.recipe"))["bits"], 4);
   EXPECT_EQ(Json::parse(props.at("quantization.totals"))["linears_quantized"], 1);
 }

@@ -35,10 +35,12 @@ TEST(WrittenFiles, AreThoseThatTheMetadataLists) {
   directory.Write("onnx/data", "12");
   const std::vector<std::filesystem::path> names = {"model.onnx", "onnx/data", "absent"};
   Metadata metadata;
-  metadata.files = SizesOf(directory.path(), names);
+  metadata.files = DescribeFiles(directory.path(), names);
   WriteMetadata(metadata, directory.path());
   EXPECT_THAT(Names(directory), ElementsAre(kMetadataFileName, "model.onnx", "onnx/data"));
-  EXPECT_EQ(WrittenFiles(directory.path())->at(2).bytes, 2);
+  const WrittenFile found = WrittenFiles(directory.path())->at(2);
+  EXPECT_EQ(found.bytes, 2);
+  EXPECT_EQ(found.sha256, Sha256Hex("12"));
 }
 
 TEST(WrittenFiles, AreKnownFromResultsWithoutAList) {

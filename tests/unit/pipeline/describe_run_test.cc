@@ -29,7 +29,6 @@ TEST(DescribeRun, TellsTheSourceTheRecipeAndEveryLinear) {
   SourceDescription source;
   source.sha256 = "abc";
   const Metadata metadata = DescribeRun(recipe, graph, source, {{"samples", 3}}, report);
-  EXPECT_EQ(metadata.version, PTQ_VERSION);
   EXPECT_EQ(metadata.recipe.at("method"), "gptq");
   EXPECT_EQ(metadata.calibration.at("samples"), 3);
   EXPECT_EQ(metadata.source.sha256, "abc");
