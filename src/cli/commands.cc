@@ -23,6 +23,7 @@ std::unique_ptr<Command> MakeRecipesCommand(CLI::App& app);
 std::unique_ptr<Command> MakeRunCommand(CLI::App& app);
 std::unique_ptr<Command> MakeStatsCommand(CLI::App& app);
 std::unique_ptr<Command> MakeSweepCommand(CLI::App& app);
+std::unique_ptr<Command> MakeVerifyCommand(CLI::App& app);
 std::unique_ptr<Command> MakeVersionCommand(CLI::App& app);
 
 std::span<const CommandEntry> CommandEntries() {
@@ -44,6 +45,7 @@ std::span<const CommandEntry> CommandEntries() {
        MakeRecalibrateCommand},
       {"bundle", "Make one result of two forms of a model, to switch between them",
        MakeBundleCommand},
+      {"verify", "Check that a result is what was written, and works", MakeVerifyCommand},
       {"inspect", "Show a model, or what was done to it", MakeInspectCommand},
       {"forward", "Run a model on given arrays with the tool's own executor", MakeForwardCommand},
       {"clean", "List and remove what interrupted runs have left", MakeCleanCommand},

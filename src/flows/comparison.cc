@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <map>
 
+#include "metadata_file.h"
+
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/json.h"
@@ -47,22 +49,6 @@ void AddStates(const Json& list, const std::string& prefix, Tensors& tensors) {
     if (loss.is_number()) state.relative_loss = loss.get<double>();
     tensors.emplace_back(prefix + entry.at("name").get<std::string>(), std::move(state));
   }
-}
-
-/// The metadata file that a path names, lies beside, or stands for; empty: none.
-fs::path MetadataOf(const fs::path& path) {
-  std::error_code error;
-  if (fs::is_directory(path, error)) {
-    fs::path file = path / kMetadataFileName;
-    return fs::exists(file, error) ? file : fs::path();
-  }
-  if (path.extension() == ".json") return path;
-  if (fs::exists(MetadataOfSingleFile(path), error)) return MetadataOfSingleFile(path);
-  for (const fs::path& directory : {path.parent_path(), path.parent_path().parent_path()}) {
-    fs::path file = directory / kMetadataFileName;
-    if (fs::exists(file, error)) return file;
-  }
-  return {};
 }
 
 Described DescribedBy(const Json& metadata, const fs::path& path) {
@@ -133,7 +119,7 @@ Described Describe(const fs::path& path) {
   if (!fs::exists(path, error)) {
     throw InputError("there is no file or directory '" + path.string() + "'");
   }
-  const fs::path metadata = MetadataOf(path);
+  const fs::path metadata = MetadataFileOf(path);
   return metadata.empty() ? FromModels(path) : FromMetadata(path, metadata);
 }
 

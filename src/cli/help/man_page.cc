@@ -40,7 +40,7 @@ constexpr Topic kStatuses[] = {
     {"4", "a model or an operator that this build cannot handle"},
     {"5", "cannot write"},
     {"6", "out of memory or over the budget"},
-    {"7", "verification failed: nothing was kept"},
+    {"7", "verification failed: nothing was kept, or what was to be judged did not pass"},
     {"130", "interrupted"},
 };
 
