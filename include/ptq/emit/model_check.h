@@ -15,6 +15,6 @@ namespace ptq {
 /// which that is not so.
 void CheckLoads(const onnx::ModelProto& model, const onnx::ModelProto& source = {});
 /// The same of a file, whose weights are in external data. Throws QualityError, InputError.
-void CheckLoads(const std::filesystem::path& file, const onnx::ModelProto& source);
+void CheckLoads(const std::filesystem::path& file, const onnx::ModelProto& source = {});
 
 }  // namespace ptq

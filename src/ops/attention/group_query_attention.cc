@@ -9,6 +9,7 @@
 #include "norm/norm_rows.h"
 #include "quantized_cache.h"
 #include "rotary.h"
+#include "sliding_cache.h"
 
 #include "ptq/ops/kernel.h"
 
@@ -131,6 +132,12 @@ Fresh ReadFresh(const KernelContext& context, const GroupQueryAttributes& attrib
   return fresh;
 }
 
+void CheckLength(int64_t last) {
+  constexpr int64_t kMost = int64_t{1} << 40;
+  if (last >= -1 && last <= kMost) return;
+  throw InputError("seqlens_k holds " + std::to_string(last) + ", which is no length");
+}
+
 /// Tokens of each batch that the cache holds already.
 Shape PastLengths(const KernelContext& context, const Fresh& fresh) {
   Shape lengths = context.input(kLengths).ToInt64s();
@@ -140,11 +147,8 @@ Shape PastLengths(const KernelContext& context, const Fresh& fresh) {
   }
   // The first prompt may be padded on the right: its lengths say nothing about a past.
   const bool first = ScalarInput(context, kTotalLength) == fresh.tokens;
-  constexpr int64_t kMost = int64_t{1} << 40;
   for (int64_t& length : lengths) {
-    if (length < -1 || length > kMost) {
-      throw InputError("seqlens_k holds " + std::to_string(length) + ", which is no length");
-    }
+    CheckLength(length);
     length = first ? 0 : length + 1 - fresh.tokens;
   }
   return lengths;
@@ -188,46 +192,6 @@ Shape Positions(const KernelContext& context, const Fresh& fresh, const Shape& p
     for (int64_t t = 0; t < fresh.tokens; ++t) positions.push_back(std::min(start + t, limit - 1));
   }
   return positions;
-}
-
-/// Tokens that a sliding cache of `capacity` rows holds once `total` have been seen: all of them,
-/// or those that are left when whole steps of capacity - window + 1 have been dropped.
-int64_t ResidentTokens(int64_t total, int64_t capacity, int64_t window) {
-  if (total <= capacity) return total;
-  const int64_t step = capacity - window + 1;
-  return total - step * ((total - capacity + step - 1) / step);
-}
-
-/// What lies where in the caches, per sequence.
-struct CacheLayout {
-  Shape seen;            ///< tokens of the past
-  Shape used;            ///< of these, those in the cache: the latest
-  Shape total;           ///< tokens with the new ones
-  Shape ends;            ///< rows that attention sees: of the cache, and the new ones
-  int64_t staged = 0;    ///< the most of these, or the length of a longer cache
-  Shape kept;            ///< rows handed on in a sliding cache
-  int64_t capacity = 0;  ///< its length
-};
-
-/// The rows of `staged` [B, H, S, D] that a sliding cache keeps, then zeros.
-Tensor KeepLatest(const Tensor& staged, const CacheLayout& layout) {
-  const Shape& shape = staged.shape();
-  const int64_t width = shape[3];
-  Tensor kept = Tensor::Filled<float>({shape[0], shape[1], layout.capacity, width}, 0.0f);
-  const float* from = staged.data<float>().data();
-  float* to = kept.mutable_data<float>().data();
-  for (int64_t i = 0; i < shape[0] * shape[1]; ++i) {
-    const auto batch = static_cast<size_t>(i / shape[1]);
-    const int64_t dropped = layout.seen[batch] - layout.used[batch];
-    const int64_t first = layout.total[batch] - layout.kept[batch] - dropped;
-    if (first < 0 || layout.kept[batch] < 0 || layout.kept[batch] > layout.capacity ||
-        first + layout.kept[batch] > shape[2]) {
-      throw InputError("seqlens_k does not fit the tokens and the sliding cache");
-    }
-    std::copy_n(from + (i * shape[2] + first) * width, layout.kept[batch] * width,
-                to + i * layout.capacity * width);
-  }
-  return kept;
 }
 
 class GroupQueryAttention : public Kernel {
