@@ -62,7 +62,7 @@ def error(found, weight):
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("scale", [1e-37, 1e-30, 1e-7, 1e-4, 1e30])
+@pytest.mark.parametrize("scale", [1e-35, 1e-30, 1e-7, 1e-4, 1e30])
 def test_the_size_of_weights_does_not_matter(tmp_path, form, scale):
     arguments, limit = FORMS[form]
     weight = normal(scale=scale)

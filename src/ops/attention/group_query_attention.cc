@@ -259,6 +259,10 @@ class GroupQueryAttention : public Kernel {
       }
     }
     for (const int64_t used : layout.used) {
+      if (used > rows) {
+        throw InputError("seqlens_k names " + std::to_string(used) +
+                         " past tokens, the cache has " + std::to_string(rows));
+      }
       layout.ends.push_back(used + fresh.tokens);
       layout.staged = std::max(layout.staged, layout.ends.back());
     }

@@ -13,7 +13,7 @@ namespace ptq {
 namespace {
 
 constexpr float kSmallestHalf = 0x1p-24f;
-constexpr float kSmallestFloat = std::numeric_limits<float>::denorm_min();
+constexpr float kSmallestFloat = std::numeric_limits<float>::min();
 
 PTQ_VECTOR_CLONES void RoundUniformly(const float* w, int64_t count, float scale, float zero,
                                       float highest_code, uint8_t* codes) {

@@ -78,10 +78,12 @@ TEST(WeightRows, TurnsAWeightThatIsStoredByColumns) {
   }
 }
 
-TEST(CheckFiniteWeights, TakesFiniteOnesHoweverLarge) {
+TEST(CheckFiniteWeights, TakesFiniteOnesAsFarAsScalesReach) {
   CheckFiniteWeights(RowsFixture().executor, RowsFixture().plan);
-  const RowsFixture f("weight", std::numeric_limits<float>::max());
+  const RowsFixture f("weight", 1e36f);
   CheckFiniteWeights(f.executor, f.plan);
+  const RowsFixture too_large("weight", std::numeric_limits<float>::max());
+  EXPECT_THROW(CheckFiniteWeights(too_large.executor, too_large.plan), InputError);
 }
 
 TEST(CheckFiniteWeights, NamesTheWeightWithAValueThatIsNoNumber) {
