@@ -9,6 +9,7 @@ work=$(realpath -m "${1:-build/reproducible}")
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH CCACHE_DISABLE=1
 
+# shellcheck disable=SC2317  # ptq_part calls it
 build() {  # DIRECTORY
   rm -rf "$1"
   git clone --quiet . "$1"
