@@ -12,7 +12,7 @@ MAP = """Archive member included to satisfy reference by file (symbol)
 
 /usr/lib/x86_64-linux-gnu/libz.a(inflate.o)
                               main.o (inflate)
-/work/static/lib/libzip.a(zip_open.o)
+/build/static/lib/libzip.a(zip_open.o)
                               main.o (zip_open)
 /usr/lib/gcc/x86_64-linux-gnu/12/../../../x86_64-linux-gnu/libc_nonshared.a(atexit.oS)
                               main.o (atexit)
@@ -113,9 +113,9 @@ def made(*components, relationships=()):
 
 def test_archives_are_those_of_which_a_member_is_linked():
     assert sbom.linked_archives(MAP) == [
+        "/build/static/lib/libzip.a",
         "/usr/lib/x86_64-linux-gnu/libc_nonshared.a",
         "/usr/lib/x86_64-linux-gnu/libz.a",
-        "/work/static/lib/libzip.a",
         "src/libptq.a",
     ]
     assert sbom.shared_libraries(MAP) == [
@@ -134,7 +134,7 @@ def test_components_are_debians_sources(tmp_path, monkeypatch):
     (tmp_path / "copyright").mkdir()
     (tmp_path / "copyright" / "zip").write_text("terms")
     (tmp_path / "sources.tsv").write_text("zip\tlibzip\t1.7\n")
-    text = MAP.replace("/work/static", str(tmp_path))
+    text = MAP.replace("/build/static", str(tmp_path))
     owners = {"libz.a": "zlib1g-dev", "zip.h": "libzip-dev", "CLI.hpp": "libcli11-dev"}
     sources = {"zlib1g-dev": "zlib", "libc6-dev": "glibc", "libzip-dev": "libzip", "libcli11-dev": "cli11"}
     monkeypatch.setattr(
