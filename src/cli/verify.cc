@@ -2,7 +2,7 @@
 #include <iostream>
 
 #include "json_output.h"
-#include "options/recipe_options.h"
+#include "options/values.h"
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 

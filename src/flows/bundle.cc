@@ -15,6 +15,7 @@
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
 #include "ptq/base/format.h"
+#include "ptq/base/hash.h"
 #include "ptq/base/json.h"
 #include "ptq/base/progress.h"
 #include "ptq/base/staged_directory.h"

@@ -94,7 +94,8 @@ struct NamePattern::Compiled {
 NamePattern::NamePattern(std::string text) : text_(std::move(text)) {
   const bool regex = text_.size() > 2 && text_.front() == '/' && text_.back() == '/';
   compiled_ = std::make_shared<const Compiled>(
-      regex ? Compiled{TextPattern(text_.substr(1, text_.size() - 2))} : Compiled{Glob(text_)});
+      regex ? Compiled{TextPattern(text_.substr(1, text_.size() - 2), text_)}
+            : Compiled{Glob(text_)});
 }
 
 bool NamePattern::Matches(const std::string& name) const {

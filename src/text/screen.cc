@@ -27,7 +27,7 @@ struct TextPattern::Impl {
   std::unique_ptr<const text_backend::Pattern> pattern;
 };
 
-TextPattern::TextPattern(const std::string& form) {
+TextPattern::TextPattern(const std::string& form, const std::string& written) {
   try {
     auto impl = std::make_shared<Impl>();
     impl->pattern = text_backend::Pattern::Create(form);
@@ -37,7 +37,8 @@ TextPattern::TextPattern(const std::string& form) {
     if (const size_t last = reason.rfind("error: "); last != std::string::npos) {
       reason = reason.substr(last + 7);
     }
-    throw UsageError("'" + form + "' is no regular expression (" + reason + ")");
+    throw UsageError("'" + (written.empty() ? form : written) + "' is no regular expression (" +
+                     reason + ")");
   }
 }
 

@@ -58,7 +58,7 @@ def test_nearest_word(words, right):
 
 def test_words_that_resemble_nothing():
     assert usage("fly").endswith("; there are run, stats, calib build, calib check, calib generate, eval, "
-                                     "analyze, compare, sweep, batch, recalibrate, bundle, inspect, forward, clean, recipes, "
+                                     "analyze, compare, sweep, batch, recalibrate, bundle, verify, inspect, forward, clean, recipes, "
                                      "operators, version, help, completion")  # fmt: skip
     assert "see 'quantize help run'" in usage("run", ABSENT, "--unheard")
     assert "did you mean" not in usage("run", ABSENT, "--method", "xyz")
@@ -138,8 +138,8 @@ def test_number_of_threads():
         (["run", ABSENT, "--bits", "4", "--bits", "8"], "--bits is given twice, as '4' and '8'"),
         (["run", ABSENT, "--json=4"], "--json is a switch and takes no value"),
         (["run", ABSENT, "--calib", "x", "--stats", "y"], "exclude each other"),
-        (["run", ABSENT, "--exclude", "/(/"], "--exclude: '(' is no regular expression (unclosed group)"),
-        (["run", ABSENT, "--include", "/[/"], "--include: '[' is no regular expression (unclosed character class)"),
+        (["run", ABSENT, "--exclude", "/(/"], "--exclude: '/(/' is no regular expression (unclosed group)"),
+        (["run", ABSENT, "--include", "/[/"], "--include: '/[/' is no regular expression (unclosed character class)"),
         (["run", "--exclude", "a", ABSENT], "--exclude takes all words behind it"),
         (["eval", ABSENT], "--text is missing"),
         (["stats", ABSENT], "--output is missing"),

@@ -5,7 +5,7 @@ refused in one line."""
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 ort = pytest.importorskip("onnxruntime")
 from quantize_cli import QUANTIZE, quantize  # noqa: E402

@@ -28,8 +28,8 @@ struct MaskedText {
 /// A regular expression in the syntax of Rust's regex crate; ^ and $ match at lines. Immutable.
 class TextPattern {
  public:
-  /// Throws UsageError for what is none.
-  explicit TextPattern(const std::string& form);
+  /// Throws UsageError for what is none, which names it as `written`, if that is not empty.
+  explicit TextPattern(const std::string& form, const std::string& written = "");
   [[nodiscard]] bool Matches(std::string_view text) const;
 
  private:

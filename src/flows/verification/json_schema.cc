@@ -2,6 +2,7 @@
 #include "json_schema.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <map>
 #include <regex>
