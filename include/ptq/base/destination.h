@@ -15,7 +15,7 @@ namespace ptq {
 /// A file of a result, by its name below the result's directory.
 struct WrittenFile {
   std::filesystem::path name;
-  int64_t bytes = -1;  ///< -1: not known
+  int64_t bytes = -1;       ///< -1: not known
   std::string sha256 = {};  ///< of its bytes; empty: not known
 };
 

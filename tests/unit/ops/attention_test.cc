@@ -339,12 +339,12 @@ TEST(AttentionOperators, RefuseWhatReachesPastAnOperand) {
                          f({8, 2}), f({8, 2})}),
                InputError);
   // Hidden sizes whose sum is right only after it overflows.
-  EXPECT_THROW((void)contrib("Attention")
-                   .Int("num_heads", 1)
-                   .Ints("qkv_hidden_sizes",
-                         {int64_t{3} << 61, int64_t{3} << 61, 6 + (int64_t{1} << 62)})
-                   .Run({f({1, 2, 4}), f({4, 6}), f({6})}),
-               InputError);
+  EXPECT_THROW(
+      (void)contrib("Attention")
+          .Int("num_heads", 1)
+          .Ints("qkv_hidden_sizes", {int64_t{3} << 61, int64_t{3} << 61, 6 + (int64_t{1} << 62)})
+          .Run({f({1, 2, 4}), f({4, 6}), f({6})}),
+      InputError);
 }
 
 TEST(RelativePositionBias, StaysInTheTableWhateverTheMostDistant) {
