@@ -149,7 +149,7 @@ def test_a_dry_run_refuses_what_the_run_refuses(place, requests):
 def test_a_dry_run_finds_the_value_that_is_no_number(place, value):
     spoil(place / "m" / "model.onnx", "model.layers.0.mlp.down_proj.weight", value)
     refusal = same_refusal(place, ["m", "out", *ROUND])
-    assert refusal.returncode == 3 and "NaN or an infinite value" in refusal.stderr
+    assert refusal.returncode == 3 and "NaN, an infinite value" in refusal.stderr
     kept = ["--exclude", "*.down_proj"]
     planned = quantize("run", "m", "out", *ROUND, *kept, "--dry-run", cwd=place)
     assert planned.returncode == 0, planned.stderr
@@ -179,7 +179,7 @@ def test_in_a_directory_the_model_with_such_a_value_would_be_copied(place):
     assert planned.returncode == 0, planned.stderr
     models = {entry["file"]: entry for entry in json.loads(planned.stdout)["models"]}
     assert models["encoder_model.onnx"]["linears"] == []
-    assert "NaN or an infinite value" in models["encoder_model.onnx"]["notes"][0]
+    assert "NaN, an infinite value" in models["encoder_model.onnx"]["notes"][0]
     assert models["decoder_model.onnx"]["linears"] != []
     done = quantize("run", "two", "out", *ROUND, cwd=place)
     assert done.returncode == 0 and "'encoder_model.onnx' is copied as it is" in done.stderr

@@ -163,7 +163,7 @@ struct SiteResult {
 /// no scaling, and without a Gram matrix the loss is ‖Δ‖².
 [[nodiscard]] SiteResult QuantizeSite(const SiteProblem& problem, const Method& method);
 
-/// Throws the InputError of QuantizeSite for a weight with a NaN or an infinite value.
+/// Throws the InputError of QuantizeSite for a weight that has no codes (CheckFiniteWeights).
 [[noreturn]] void RefuseWeight(const std::string& name);
 
 }  // namespace ptq

@@ -12,7 +12,7 @@ namespace ptq {
 [[nodiscard]] MatrixRows WeightRows(const Executor& executor, const Linear& linear);
 
 /// Reads everything that a plan gives codes, and lets go of it again. Throws InputError, as
-/// quantizing would, for a weight with a NaN or an infinite value. Interruptible.
+/// quantizing would, for a weight with a NaN, an infinite value or one beyond 1e37. Interruptible.
 void CheckFiniteWeights(const Executor& executor, const Plan& plan);
 
 }  // namespace ptq
