@@ -69,6 +69,7 @@ struct VerificationMetadata {
   double tolerance = 0;           ///< the limit that it kept
 };
 
+// NOLINTNEXTLINE(bugprone-exception-escape): moving JSON does not throw
 struct Metadata {
   nlohmann::ordered_json recipe;       ///< verbatim; an object
   nlohmann::ordered_json calibration;  ///< an object, or null without calibration

@@ -37,6 +37,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 /// A result, found by its directory or by its model.
+// NOLINTNEXTLINE(bugprone-exception-escape): moving JSON does not throw
 struct Result {
   fs::path directory;
   fs::path metadata_file;
