@@ -13,6 +13,7 @@
 #include "ptq/base/confined_path.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/folders.h"
 #include "ptq/base/interrupt.h"
 #include "ptq/base/json.h"
 #include "ptq/base/links.h"
@@ -71,12 +72,10 @@ std::set<fs::path> ModulesBehind(const fs::path& root) {
 }
 
 bool HoldsModel(const fs::path& directory) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(directory, error)) {
-    if (SidecarKindOf({}, entry.path().filename()) == SidecarKind::kModel) return true;
-    if (entry.path().filename() == kMetadataFileName) return true;
-  }
-  return false;
+  return std::ranges::any_of(EntriesOf(directory), [](const fs::path& entry) {
+    return SidecarKindOf({}, entry.filename()) == SidecarKind::kModel ||
+           entry.filename() == kMetadataFileName;
+  });
 }
 
 class Collector {
@@ -87,10 +86,7 @@ class Collector {
         modules_(ModulesBehind(source.root)) {
     if (const auto cached = FindCachedRepository(source.root)) allowed_.push_back(cached->blobs);
     allowed_.push_back(source.root);
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(source.root, error)) {
-      if (DescribesModel(entry.path())) whole_ = true;
-    }
+    whole_ = std::ranges::any_of(EntriesOf(source.root), DescribesModel);
   }
 
   Sidecars Collect() {
@@ -103,13 +99,13 @@ class Collector {
  private:
   void Visit(const fs::path& folder, int depth) {
     std::error_code error;
-    for (const auto& entry : fs::directory_iterator(source_.root / folder, error)) {
-      const fs::path path = folder / entry.path().filename();
+    for (const fs::path& entry : EntriesOf(source_.root / folder)) {
+      const fs::path path = folder / entry.filename();
       if (path.filename().string().starts_with(".")) continue;
-      if (!entry.is_directory(error)) {
+      if (!fs::is_directory(entry, error)) {
         VisitFile(path);
       } else if (depth < kDeepest) {
-        VisitDirectory(path, depth, entry.is_symlink(error));
+        VisitDirectory(path, depth, fs::is_symlink(fs::symlink_status(entry, error)));
       }
     }
   }

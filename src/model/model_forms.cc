@@ -13,6 +13,7 @@
 #include "foreign_model.h"
 
 #include "ptq/base/error.h"
+#include "ptq/base/folders.h"
 #include "ptq/base/letters.h"
 
 namespace ptq {
@@ -114,12 +115,10 @@ ModelChoice ChooseForms(std::vector<fs::path> files) {
 
 std::vector<fs::path> OnnxFilesIn(const fs::path& directory) {
   std::vector<fs::path> found;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(directory, error)) {
-    const bool hidden = entry.path().filename().string().starts_with(".");
-    if (!hidden && entry.path().extension() == ".onnx") found.push_back(entry.path());
+  for (const fs::path& entry : EntriesOf(directory)) {
+    const bool hidden = entry.filename().string().starts_with(".");
+    if (!hidden && entry.extension() == ".onnx") found.push_back(entry);
   }
-  std::ranges::sort(found);
   return found;
 }
 

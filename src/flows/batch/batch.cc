@@ -14,6 +14,7 @@
 
 #include "ptq/base/child_process.h"
 #include "ptq/base/error.h"
+#include "ptq/base/folders.h"
 #include "ptq/base/interrupt.h"
 #include "ptq/base/json.h"
 #include "ptq/base/progress.h"
@@ -56,7 +57,7 @@ class Batch {
   Batch(const BatchRequest& request, BatchReport& report) : request_(request), report_(report) {}
 
   void Run() {
-    fs::create_directories(request_.directory / kLogs);
+    MakeFolders(request_.directory / kLogs);
     std::deque<size_t> waiting(report_.results.size());
     std::iota(waiting.begin(), waiting.end(), size_t(0));
     Progress progress("batch", int64_t(waiting.size()));

@@ -11,6 +11,7 @@
 #include <spdlog/spdlog.h>
 
 #include "ptq/base/error.h"
+#include "ptq/base/folders.h"
 #include "ptq/base/hash.h"
 #include "ptq/base/interrupt.h"
 #include "ptq/base/json.h"
@@ -182,7 +183,7 @@ class Sweep {
     if (shared == statistics_.end() || shared->second < 2 || !CanTakeStatistics(recipe)) return;
     const fs::path file = request_.directory / kStatistics / Sha256Hex(shared->first);
     if (!collected_.contains(file)) {
-      fs::create_directories(file.parent_path());
+      MakeFolders(file.parent_path());
       Ranks alone = Ranks::Alone();
       Recipe collecting = recipe;
       collecting.source = ModelFiles(recipe.source).files.front();
@@ -272,7 +273,7 @@ SweepReport RunSweep(const SweepRequest& request) {
   const auto start = Clock::now();
   SweepReport report;
   report.directory = request.directory;
-  fs::create_directories(request.directory);
+  MakeFolders(request.directory);
   Sweep(request, report).Run();
   report.quality = "relative_loss";
   for (const SweepResult& result : report.results) {

@@ -7,6 +7,7 @@
 
 #include "ptq/base/confined_path.h"
 #include "ptq/base/error.h"
+#include "ptq/base/folders.h"
 #include "ptq/base/staged_directory.h"
 #include "ptq/emit/written_files.h"
 #include "ptq/model/model_paths.h"
@@ -18,11 +19,8 @@ namespace {
 namespace fs = std::filesystem;
 
 bool HoldsModel(const fs::path& directory) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(directory, error)) {
-    if (entry.path().extension() == ".onnx") return true;
-  }
-  return false;
+  return std::ranges::any_of(EntriesOf(directory),
+                             [](const fs::path& entry) { return entry.extension() == ".onnx"; });
 }
 
 /// What a run reads, as far as it is known before a model is opened.
@@ -48,6 +46,12 @@ void Refuse(const fs::path& destination, const fs::path& source) {
       ", which is never replaced; choose another --dst");
 }
 
+void CheckIsNotRead(const Recipe& recipe, const fs::path& destination) {
+  for (const fs::path& path : PathsRead(recipe.source)) {
+    if (Contains(destination, path)) Refuse(destination, path);
+  }
+}
+
 }  // namespace
 
 fs::path DestinationOf(const Recipe& recipe) {
@@ -56,14 +60,17 @@ fs::path DestinationOf(const Recipe& recipe) {
 
 Replacement ReplacementOf(const Recipe& recipe) { return {recipe.overwrite, WrittenFiles}; }
 
+void CompleteUnfinished(const Recipe& recipe, const fs::path& destination) {
+  CheckIsNotRead(recipe, destination);
+  StagedDirectory::Recover(destination, ReplacementOf(recipe));
+}
+
 void CheckDestination(const Recipe& recipe, const fs::path& destination, Touch touch) {
-  for (const fs::path& path : PathsRead(recipe.source)) {
-    if (Contains(destination, path)) Refuse(destination, path);
-  }
   if (touch == Touch::kNothing) {
+    CheckIsNotRead(recipe, destination);
     return StagedDirectory::Check(destination, ReplacementOf(recipe), /*resume=*/false);
   }
-  StagedDirectory::Recover(destination, ReplacementOf(recipe));
+  CompleteUnfinished(recipe, destination);
   (void)Examine(destination, ReplacementOf(recipe));
 }
 

@@ -19,6 +19,10 @@ namespace ptq {
 /// place.
 enum class Touch { kNothing, kUnfinished };
 
+/// Completes or takes back what a killed run was doing when it gave a result its place. Throws
+/// OutputError when the destination holds the source.
+void CompleteUnfinished(const Recipe& recipe, const std::filesystem::path& destination);
+
 /// For before any work: throws OutputError when the destination holds the source, is the source's
 /// directory, or may not be given a result (Examine; StagedDirectory::Check when nothing is
 /// touched).

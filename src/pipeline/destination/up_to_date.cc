@@ -195,6 +195,7 @@ bool Decide(const std::vector<std::string>& changes, const Recipe& recipe,
 }  // namespace
 
 void CheckDestinationOrResult(const Recipe& recipe, const fs::path& destination, Touch touch) {
+  if (touch != Touch::kNothing) CompleteUnfinished(recipe, destination);
   Recipe lenient = recipe;
   lenient.overwrite = recipe.overwrite || FinishedResult::Find(destination).has_value();
   CheckDestination(lenient, destination, touch);

@@ -12,6 +12,7 @@
 #include "ptq/base/copy_file.h"
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/folders.h"
 #include "ptq/base/hash.h"
 #include "ptq/base/json.h"
 #include "ptq/calibrate/calibration_run.h"
@@ -270,13 +271,13 @@ int64_t DirectoryModels::Travel(size_t model, const fs::path& destination,
 }
 
 void DirectoryModels::Copy(size_t model, const fs::path& directory) {
-  fs::remove_all(directory);  // what an interrupted run copied
+  RemoveAll(directory);  // what an interrupted run copied
   const fs::path destination = directory / FolderFor(model);
-  fs::create_directories(destination);
+  MakeFolders(destination);
   const Model& source = companions_.source(model).model;
   const Json metadata = {{"notes", {unchanged_[model] + "; copied"}}};
   for (const std::string& name : source.ExternalFiles()) {
-    fs::create_directories((destination / name).parent_path());
+    MakeFolders((destination / name).parent_path());
     CopyFile(source.DataFile(name), destination / name);
   }
   CopyFile(source.path(), destination / source.path().filename());
