@@ -77,6 +77,7 @@ std::vector<std::string> Divide(const std::vector<WrittenFile>& written, Destina
     }
   }
   std::vector<std::string> changed;
+  std::set<fs::path> there;
   std::error_code error;
   auto entry = fs::recursive_directory_iterator(destination.directory, error);
   for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
@@ -94,7 +95,10 @@ std::vector<std::string> Divide(const std::vector<WrittenFile>& written, Destina
         (found->second >= 0 && int64_t(entry->file_size(ignored)) != found->second)) {
       changed.push_back(name.string());
     }
-    destination.replaced.push_back(name);
+    there.insert(name);
+  }
+  for (const WrittenFile& file : written) {
+    if (there.contains(file.name)) destination.replaced.push_back(file.name);
   }
   if (error) changed.push_back(error.message());
   return changed;

@@ -17,6 +17,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/folders.h"
 
 namespace ptq {
 namespace {
@@ -101,8 +102,10 @@ void SyncFolders(const fs::path& root, const std::vector<fs::path>& names) {
   for (const fs::path& folder : folders) SyncDirectory(root / folder);
 }
 
+/// The replaced files first: while they alone are there, they would be moved back.
 void RemoveStaged(const fs::path& staged) {
   std::error_code ignored;
+  fs::remove_all(staged / kPrevious, ignored);
   fs::remove_all(staged, ignored);
 }
 
@@ -141,17 +144,16 @@ void RenameToNew(const fs::path& from, const fs::path& to) {
   throw OutputError("cannot write '" + to.string() + "': " + why);
 }
 
-void PlaceFiles(const fs::path& from, const fs::path& to, const std::vector<fs::path>& replaced,
-                bool durable) {
+void PlaceFiles(const fs::path& from, const fs::path& to, const std::vector<fs::path>& replaced) {
   std::vector<fs::path> old = replaced;
   std::ranges::stable_sort(old, {}, [](const fs::path& file) { return !IsModel(file); });
   const std::vector<fs::path> files = ResultIn(from);
   Moves moves;
   try {
-    if (!old.empty()) fs::create_directory(from / kPrevious);
+    if (!old.empty()) MakeFolders(from / kPrevious);
     for (const fs::path& name : old) moves.Do(to, from / kPrevious, name);
     WriteFile(from / kPlacing, "");
-    if (durable) SyncDirectory(from);
+    SyncDirectory(from);
     for (const fs::path& name : files) moves.Do(from, to, name);
   } catch (const std::exception&) {
     moves.Undo();
@@ -160,7 +162,7 @@ void PlaceFiles(const fs::path& from, const fs::path& to, const std::vector<fs::
     fs::remove(from / kPrevious, ignored);
     throw;
   }
-  if (durable) SyncFolders(to, files);
+  SyncFolders(to, files);
   for (const fs::path& name : old) RemoveEmptyFoldersAbove(to, name);
   RemoveStaged(from);
 }
@@ -184,9 +186,10 @@ void RecoverPlacement(const fs::path& from, const fs::path& to) {
 }
 
 void RemoveFiles(const fs::path& directory, const std::vector<fs::path>& files) {
-  std::error_code ignored;
   for (const fs::path& name : files) {
-    if (!IsPlainDirectory(directory / name)) fs::remove(directory / name, ignored);
+    std::error_code error;
+    if (!IsPlainDirectory(directory / name)) fs::remove(directory / name, error);
+    if (error) return;
     RemoveEmptyFoldersAbove(directory, name);
   }
   ::rmdir(directory.c_str());

@@ -99,6 +99,20 @@ Destination PlaceOf(const fs::path& destination, std::error_code& error) {
   return at;
 }
 
+/// A Commit that was killed when it had taken the lock away: its result gets its name, or what it
+/// had still to remove, the result that another has replaced, goes.
+void FinishUnlocked(const fs::path& staging, const fs::path& destination,
+                    const Replacement& replacement) {
+  std::error_code error;
+  if (!fs::is_directory(fs::symlink_status(staging, error)) || IsTaken(staging / kLockName)) return;
+  const std::vector<fs::path> written = WrittenIn(staging, replacement);
+  if (!written.empty() && !IsTaken(destination)) {
+    RenameToNew(staging, destination);
+  } else {
+    RemoveFiles(staging, written);
+  }
+}
+
 /// What a run that resumes goes on with is what a run wrote: files and directories.
 void CheckLeftovers(const fs::path& staging) {
   for (const auto& entry : fs::recursive_directory_iterator(staging)) {
@@ -211,6 +225,7 @@ void StagedDirectory::Recover(const fs::path& destination, const Replacement& re
   for (const bool in_place : {false, true}) {
     at.in_place = in_place;
     RecoverPlacement(at.Staging(), at.directory);
+    FinishUnlocked(at.Staging(), at.directory, replacement);
   }
 }
 
@@ -220,7 +235,10 @@ void StagedDirectory::MakeParents() {
   }
   std::ranges::reverse(parents_);
   for (size_t i = 0; i < parents_.size(); ++i) {
-    if (::mkdir(parents_[i].c_str(), 0755) == 0 || errno == EEXIST) continue;
+    if (::mkdir(parents_[i].c_str(), 0755) == 0 || errno == EEXIST) {
+      SyncDirectory(parents_[i].parent_path());
+      continue;
+    }
     const std::string why = ErrnoText();
     const fs::path parent = parents_[i];
     parents_.resize(i);
@@ -273,11 +291,11 @@ StagedDirectory::~StagedDirectory() {
   if (lock_ >= 0) ::close(lock_);
 }
 
-void StagedDirectory::Commit(bool durable) {
-  if (durable) Sync();
+void StagedDirectory::Commit() {
   std::string why;
   try {
-    Place(durable);
+    Sync();
+    Place();
     staging_.clear();
     return;
   } catch (const OutputError& error) {
@@ -296,37 +314,41 @@ void StagedDirectory::Sync() const {
   SyncDirectory(staging_);
 }
 
-void StagedDirectory::Place(bool durable) {
+void StagedDirectory::Place() {
   const Destination now = Examine(place_.directory, replacement_);
   if (now.in_place || place_.in_place) {
-    PlaceFiles(staging_, now.directory, now.replaced, durable);
+    PlaceFiles(staging_, now.directory, now.replaced);
     return;
   }
   std::error_code error;
   fs::remove(staging_ / kLockName, error);
+  if (error)
+    throw OutputError("cannot remove '" + (staging_ / kLockName).string() +
+                      "': " + error.message());
+  SyncDirectory(staging_);
   if (!now.exists) {
     RenameToNew(staging_, now.directory);
   } else if (!now.replaced.empty()) {
-    return Exchange(now, durable);
+    return Exchange(now);
   } else if (::rename(staging_.c_str(), now.directory.c_str()) != 0) {  // onto an empty directory
     throw OutputError("cannot write '" + now.directory.string() + "': " + ErrnoText());
   }
-  if (durable) SyncDirectory(now.directory.parent_path());
+  SyncDirectory(now.directory.parent_path());
 }
 
 /// There is a whole result under the name at every moment.
-void StagedDirectory::Exchange(const Destination& now, bool durable) {
+void StagedDirectory::Exchange(const Destination& now) {
   const auto exchange = [&] {
     return ::renameat2(AT_FDCWD, staging_.c_str(), AT_FDCWD, now.directory.c_str(),
                        RENAME_EXCHANGE) == 0;
   };
   if (exchange()) {
-    if (durable) SyncDirectory(now.directory.parent_path());
+    SyncDirectory(now.directory.parent_path());
     return RemoveFiles(staging_, now.replaced);
   }
   if (errno == EINVAL || errno == ENOSYS) return StepAside(now);
   // Directories of an image's lower layer cannot be renamed, their files can.
-  PlaceFiles(staging_, now.directory, now.replaced, durable);
+  PlaceFiles(staging_, now.directory, now.replaced);
 }
 
 /// For file systems that exchange nothing: the old directory steps aside, so that a failure, or the

@@ -103,7 +103,8 @@ std::optional<std::vector<WrittenFile>> WrittenFiles(const fs::path& directory) 
   std::error_code error;
   if (!fs::is_regular_file(fs::symlink_status(file, error))) return std::nullopt;
   auto files = FilesIn(ParseJson<Json>(ReadTextFile(file)));
-  if (files.has_value()) files->insert(files->begin(), {kMetadataFileName});
+  // Last, also when they are removed: what is left then can still be told from other files.
+  if (files.has_value()) files->push_back({kMetadataFileName});
   return files;
 }
 

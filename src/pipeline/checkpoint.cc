@@ -8,6 +8,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/folders.h"
 #include "ptq/base/json.h"
 #include "ptq/search/segment_record.h"
 #include "ptq/tensor/npz.h"
@@ -72,7 +73,9 @@ void Checkpoint::Save(const CheckpointRecord& record, const std::optional<CutSto
                       const std::optional<Values>& expectation) {
   std::error_code ignored;
   if (steps_ == 0) {  // many a run ends before it needs one
-    std::filesystem::create_directory(directory_, ignored);
+    MakeFolders(directory_);
+    SyncDirectory(directory_.parent_path());
+    SyncDirectory(directory_.parent_path().parent_path());
     WriteFileAtomically(directory_ / kIdentity, identity_);
   }
   try {
@@ -110,9 +113,8 @@ Values Checkpoint::LoadExpectation() const {
 }
 
 void Checkpoint::Remove() {
-  std::error_code ignored;
-  std::filesystem::remove(directory_ / kIdentity, ignored);  // first: what is left then is nothing
-  std::filesystem::remove_all(directory_, ignored);
+  RemoveAll(directory_ / kIdentity);  // first: what is left then is nothing
+  RemoveAll(directory_);
 }
 
 }  // namespace ptq

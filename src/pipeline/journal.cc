@@ -99,9 +99,8 @@ bool Journal::Keep() {
 }
 
 void Journal::Commit() {
-  const bool durable = WorthKeeping() || segments() > 0 || staged_.Replaces();
   checkpoint_->Remove();
-  staged_.Commit(durable);
+  staged_.Commit();
 }
 
 }  // namespace ptq

@@ -21,10 +21,10 @@ void RenameToNew(const std::filesystem::path& from, const std::filesystem::path&
 /// Moves the files `replaced` of `to` into `from`, then those of `from` into `to`, each by a
 /// rename. Models (.onnx) go first and come last, so that none is ever seen beside data of another.
 /// No other file is replaced and no link is followed. When something cannot be moved, everything is
-/// moved back: throws OutputError. At last the replaced files and `from` itself are removed. One
-/// file system holds both. `durable`: the moves are on the disk before anything is removed.
+/// moved back: throws OutputError. Once the moves are on the disk, the
+/// replaced files and `from` itself are removed. One file system holds both.
 void PlaceFiles(const std::filesystem::path& from, const std::filesystem::path& to,
-                const std::vector<std::filesystem::path>& replaced, bool durable);
+                const std::vector<std::filesystem::path>& replaced);
 
 /// Whether a PlaceFiles out of `from` was killed, or is at work.
 [[nodiscard]] bool IsPlacementUnfinished(const std::filesystem::path& from);
@@ -33,8 +33,8 @@ void PlaceFiles(const std::filesystem::path& from, const std::filesystem::path& 
 /// back and removes `from`. Does nothing when there was none, or it is still at work.
 void RecoverPlacement(const std::filesystem::path& from, const std::filesystem::path& to);
 
-/// Removes `files` of a directory, the folders that this empties, and the directory when it is
-/// empty. Nothing else is removed, whatever is there.
+/// Removes `files` of a directory in their order, until one cannot be removed, the folders that
+/// this empties, and the directory when it is empty. Nothing else is removed, whatever is there.
 void RemoveFiles(const std::filesystem::path& directory,
                  const std::vector<std::filesystem::path>& files);
 

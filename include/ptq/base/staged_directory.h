@@ -46,12 +46,10 @@ class StagedDirectory {
   /// Leaves the directory for another run to resume, unless it is committed.
   void Keep(bool keep = true) { keep_ = keep; }
   [[nodiscard]] bool keeps() const { return keep_; }
-  /// Whether Commit would replace something.
-  [[nodiscard]] bool Replaces() const { return !place_.replaced.empty(); }
-  /// `durable`: every file is on the disk before anything gets its final name. When the destination
-  /// may no longer be given the result (something has appeared there), that is left as it is, and
-  /// the result gets another name, `<name>.new`, which the OutputError tells.
-  void Commit(bool durable = true);
+  /// Every file is on the disk before anything gets its final name. When the destination may no
+  /// longer be given the result (something has appeared there), that is left as it is, and the
+  /// result gets another name, `<name>.new`, which the OutputError tells.
+  void Commit();
 
  private:
   void MakeParents();
@@ -60,8 +58,8 @@ class StagedDirectory {
   void TakeOver(bool resume);
   void RemoveParents();
   void Sync() const;
-  void Place(bool durable);
-  void Exchange(const Destination& now, bool durable);
+  void Place();
+  void Exchange(const Destination& now);
   void StepAside(const Destination& now);
   [[nodiscard]] std::filesystem::path GiveOtherName();
 

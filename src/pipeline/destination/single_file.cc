@@ -14,6 +14,7 @@
 #include "ptq/base/file.h"
 #include "ptq/base/json.h"
 #include "ptq/base/place_files.h"
+#include "ptq/base/staged_directory.h"
 #include "ptq/emit/metadata.h"
 #include "ptq/emit/written_files.h"
 #include "ptq/transform/tensor_store.h"
@@ -76,16 +77,21 @@ std::vector<fs::path> FilesThere(const fs::path& model, const Recipe& recipe) {
 /// not: the same command makes it again.
 void Recover(const fs::path& model) {
   const fs::path directory = ResultDirectory(model);
+  StagedDirectory::Recover(directory, {true, WrittenFiles});
   RecoverPlacement(directory, model.parent_path());
   std::vector<fs::path> left;
   for (const WrittenFile& file : WrittenFiles(directory).value_or(std::vector<WrittenFile>())) {
     left.push_back(file.name);
   }
   std::error_code error;
-  if (fs::exists(directory / MetadataOfSingleFile(model).filename(), error)) {
-    for (const fs::path& file : FilesUnder(model)) left.push_back(file.filename());
+  const fs::path metadata = MetadataOfSingleFile(model).filename();
+  if (fs::exists(directory / metadata, error)) {
+    for (const fs::path& file : FilesUnder(model)) {
+      if (file.filename() != metadata) left.push_back(file.filename());
+    }
+    left.push_back(metadata);  // last: by it, the others are known
   }
-  if (!left.empty()) RemoveFiles(directory, left);
+  RemoveFiles(directory, left);
 }
 
 /// Leaves the model, its data and its metadata in the result's directory, under their final names.
@@ -148,7 +154,7 @@ RunReport RunToFile(const Recipe& recipe, const RunOptions& options, Ranks& rank
                       "' has appeared during the run; give --overwrite to replace it");
   }
   Strip(own.destination, model);
-  PlaceFiles(own.destination, model.parent_path(), replaced, /*durable=*/true);
+  PlaceFiles(own.destination, model.parent_path(), replaced);
   return report;
 }
 
