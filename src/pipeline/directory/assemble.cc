@@ -1,6 +1,7 @@
 // Moves the models' files together, and makes one metadata file of theirs.
 #include "assemble.h"
 
+#include <cstdint>
 #include <set>
 #include <string>
 #include <utility>
@@ -8,7 +9,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ptq/base/confined_path.h"
 #include "ptq/base/file.h"
+#include "ptq/base/folders.h"
 #include "ptq/base/json.h"
 #include "ptq/emit/metadata.h"
 #include "ptq/emit/sidecars.h"
@@ -20,12 +23,48 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-int64_t BytesOf(const fs::path& directory) {
-  int64_t bytes = 0;
-  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
-    const bool counts = entry.is_regular_file() && entry.path().filename() != kMetadataFileName;
-    if (counts) bytes += int64_t(entry.file_size());
+/// The files of each model, but for its metadata, which goes into that of the directory.
+using Lists = std::vector<std::vector<WrittenFile>>;
+
+constexpr char kListFile[] = "assembly.json";
+
+Lists ListFiles(const fs::path& staged, size_t models) {
+  Lists lists(models);
+  for (size_t i = 0; i < models; ++i) {
+    for (const fs::path& name : FilesBelow(PartOf(staged, i))) {
+      if (name.filename() == kMetadataFileName) continue;
+      lists[i].push_back({name, int64_t(fs::file_size(PartOf(staged, i) / name)), ""});
+    }
   }
+  return lists;
+}
+
+/// As it was before the first file was moved: an assembly that was interrupted is done again.
+Lists ListOnce(const fs::path& staged, size_t models) {
+  const fs::path file = staged / kListFile;
+  if (!fs::exists(file)) {
+    const Lists lists = ListFiles(staged, models);
+    Json json = Json::array();
+    for (const auto& files : lists) json.push_back(ToJson(files));
+    WriteFileAtomically(file, DumpJson(json) + "\n");
+    return lists;
+  }
+  Lists lists;
+  const Json json = ParseJson<Json>(ReadTextFile(file));
+  for (const Json& files : json) {
+    auto& list = lists.emplace_back();
+    for (const Json& entry : files) {
+      list.push_back({ConfinedName(entry.at("file").get<std::string>(), file.string()),
+                      entry.at("bytes").get<int64_t>(), ""});
+    }
+  }
+  lists.resize(models);
+  return lists;
+}
+
+int64_t BytesOf(const std::vector<WrittenFile>& files) {
+  int64_t bytes = 0;
+  for (const WrittenFile& file : files) bytes += file.bytes;
   return bytes;
 }
 
@@ -40,19 +79,13 @@ Json PartMetadata(const std::string& file, Json own) {
   return part;
 }
 
-/// All but the metadata, which goes into that of the directory. Adds their names below the result.
-void MoveFiles(const fs::path& from, const fs::path& root, std::vector<fs::path>& names) {
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::recursive_directory_iterator(from)) {
-    if (entry.is_regular_file() && entry.path().filename() != kMetadataFileName) {
-      files.push_back(entry.path());
-    }
-  }
-  for (const fs::path& file : files) {
-    names.push_back(file.lexically_relative(from));
-    const fs::path target = root / names.back();
-    fs::create_directories(target.parent_path());
-    fs::rename(file, target);
+/// Those that are not there yet. Adds their names below the result.
+void MoveFiles(const fs::path& from, const fs::path& root, const std::vector<WrittenFile>& files,
+               std::vector<fs::path>& names) {
+  for (const WrittenFile& file : files) {
+    names.push_back(file.name);
+    MakeFolders((root / file.name).parent_path());
+    if (fs::exists(from / file.name)) MoveFile(from / file.name, root / file.name);
   }
 }
 
@@ -68,6 +101,7 @@ void Assemble(DirectoryModels& models, const Recipe& recipe, const fs::path& sta
   std::vector<fs::path> sources, data_files;
   std::vector<OutputFiles> files;
   std::vector<fs::path> names;
+  const Lists lists = ListOnce(staged, models.size());
   for (size_t i = 0; i < models.size(); ++i) {
     const fs::path from = PartOf(staged, i);
     const Model& model = models.companions().source(i).model;
@@ -75,13 +109,13 @@ void Assemble(DirectoryModels& models, const Recipe& recipe, const fs::path& sta
       data_files.push_back(model.DataFile(file));
     }
     report.bytes_before += SourceBytes(model);
-    report.bytes.push_back(models.BytesFor(i, BytesOf(from)));
-    report.bytes_after += BytesOf(from);
+    report.bytes.push_back(models.BytesFor(i, BytesOf(lists[i])));
+    report.bytes_after += BytesOf(lists[i]);
     const Json own = ParseJson<Json>(ReadTextFile(from / kMetadataFileName));
     files.push_back(models.FilesFor(i, /*copied=*/!own.contains("totals")));
     sources.push_back(model.path());
     parts.push_back(PartMetadata(files.back().model.generic_string(), own));
-    MoveFiles(from, staged, names);
+    MoveFiles(from, staged, lists[i], names);
   }
   const Sidecars sidecars = CopySidecars(models.root(), sources, data_files, staged, files);
   SaySidecars(sidecars);
@@ -94,6 +128,10 @@ void Assemble(DirectoryModels& models, const Recipe& recipe, const fs::path& sta
                      {"left_out", ToJson(sidecars.left_out)},
                      {"files", ToJson(DescribeFiles(staged, names))}};
   WriteFile(staged / kMetadataFileName, DumpForPeople(report.metadata) + "\n");
+}
+
+void RemoveParts(const fs::path& staged) {
+  for (const char* name : {"models", "common", kListFile}) RemoveAll(staged / name);
 }
 
 }  // namespace ptq

@@ -18,4 +18,7 @@ namespace ptq {
 void Assemble(DirectoryModels& models, const Recipe& recipe, const std::filesystem::path& staged,
               DirectoryReport& report);
 
+/// Removes what only served to make the result.
+void RemoveParts(const std::filesystem::path& staged);
+
 }  // namespace ptq

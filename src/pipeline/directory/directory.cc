@@ -17,6 +17,7 @@
 
 #include "ptq/base/error.h"
 #include "ptq/base/file.h"
+#include "ptq/base/folders.h"
 #include "ptq/base/json.h"
 #include "ptq/base/memory.h"
 #include "ptq/base/progress.h"
@@ -89,6 +90,7 @@ void QuantizeAll(DirectoryModels& models, StagedDirectory& staged, const RunOpti
                  DirectoryReport& report) {
   for (size_t i = 0; i < models.size(); ++i) {
     const fs::path own = PartOf(staged.path(), i);
+    StagedDirectory::Recover(own, {true, WrittenFiles});
     if (fs::exists(own / kMetadataFileName)) continue;  // of the run that is resumed
     const std::string done = "after " + std::to_string(i) + " of " + std::to_string(models.size()) +
                              " models; the same command goes on from there";
@@ -125,8 +127,8 @@ DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
       !options.restart && HasProgress(StagedDirectory::PathFor(report.destination));
   StagedDirectory staged(report.destination, ReplacementOf(recipe), resumes);
   if (resumes) staged.Keep();  // whatever happens
-  fs::create_directories(staged.path() / "models");
-  fs::create_directories(staged.path() / "common");
+  MakeFolders(staged.path() / "models");
+  MakeFolders(staged.path() / "common");
   DirectoryModels models(recipe, staged.path() / "common");
   CheckFiles(models, report.destination);
   CheckOrWriteIdentity(staged.path(), models.Identity(), resumes);
@@ -141,9 +143,6 @@ DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
   QuantizeAll(models, staged, options, report);
   try {
     Assemble(models, recipe, staged.path(), report);
-    fs::remove_all(staged.path() / "models");
-    fs::remove_all(staged.path() / "common");
-    fs::remove(staged.path() / kIdentityFile);
     if (options.judge) {
       report.gate = options.judge(staged.path(), report.metadata);
       report.metadata["gate"] = ToJson(*report.gate);
@@ -158,6 +157,11 @@ DirectoryReport RunDirectory(const Recipe& recipe, const RunOptions& options) {
       report.metadata["model_card"] = options.card;
       WriteFile(staged.path() / kMetadataFileName, DumpForPeople(report.metadata) + "\n");
     }
+    RemoveParts(staged.path());
+    RemoveAll(staged.path() / kIdentityFile);
+  } catch (const QualityError&) {
+    staged.Keep(false);  // it would be no better the next time
+    throw;
   } catch (...) {
     (void)KeepProgress(staged);
     throw;
