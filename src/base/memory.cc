@@ -14,6 +14,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include "ptq/base/matrix_library.h"
 #include "ptq/base/parallel.h"
 
 namespace ptq {
@@ -72,6 +73,9 @@ void LimitMemory() {
     uint64_t limit = 0;
     if (std::ifstream(name) >> limit && limit > 0) bytes = std::min(bytes, limit);
   }
+  // Addresses count, and not only memory: those of the threads that the library has started, and
+  // of ours.
+  bytes += 2 * uint64_t(::sysconf(_SC_NPROCESSORS_ONLN) * kMatrixLibraryReserve);
   rlimit limit{};
   if (::getrlimit(RLIMIT_DATA, &limit) != 0 || bytes >= limit.rlim_cur) return;
   limit.rlim_cur = bytes;

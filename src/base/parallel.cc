@@ -18,6 +18,7 @@
 #endif
 
 #include "ptq/base/interrupt.h"
+#include "ptq/base/matrix_library.h"
 
 namespace ptq {
 namespace {
@@ -67,6 +68,7 @@ struct ThreadLimit::Control {
 ThreadLimit::ThreadLimit(int threads)
     : threads_(threads > 0 ? threads : tbb::info::default_concurrency()) {
   openblas_set_num_threads(1);
+  ReserveMatrixLibrary(threads_);
   control_ = std::make_unique<Control>(threads_);
 }
 

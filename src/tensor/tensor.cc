@@ -4,6 +4,7 @@
 #include <limits>
 #include <new>
 
+#include "ptq/base/format.h"
 #include "ptq/base/half.h"
 #include "ptq/base/parallel.h"
 
@@ -18,8 +19,8 @@ std::shared_ptr<const void> Allocate(int64_t bytes) {
   constexpr std::align_val_t kAlignment{64};
   void* memory = ::operator new(static_cast<size_t>(bytes), kAlignment, std::nothrow);
   if (memory == nullptr) {
-    throw ResourceError("out of memory: " + std::to_string(bytes >> 20) +
-                        " MiB more were needed; lower --seq-len or --calib-samples");
+    throw ResourceError("out of memory: " + FormatBytes(bytes) +
+                        " more were needed; lower --seq-len or --calib-samples");
   }
   return {memory, [](void* p) { ::operator delete(p, kAlignment); }};
 }

@@ -5,8 +5,10 @@
 #include <optional>
 #include <string>
 
+#include "ptq/base/matrix_library.h"
 #include "ptq/base/memory.h"
 #include "ptq/base/ranks.h"
+#include "ptq/base/standard_streams.h"
 #include "ptq/cli/command.h"
 #include "ptq/cli/describe_error.h"
 
@@ -25,6 +27,8 @@ int Fail(std::optional<ptq::Ranks>& ranks, ptq::Ending ending, bool json) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  ptq::LoadWithoutIdleThreads(argv);
+  ptq::FillStandardStreams();
   ptq::KeepFreedMemory();
   ptq::LimitMemory();
   // A limit on the size of files then fails a write as a full disk does, as does a reader that
