@@ -190,10 +190,10 @@ struct CutStore::State {
     int64_t capacity = 0;  ///< of the place in the file
     int64_t length = 0;
 
-    [[nodiscard]] std::shared_ptr<const Bytes> Read(const ScratchFile* file) const {
+    [[nodiscard]] std::shared_ptr<const Bytes> Read(const ScratchFile* stored) const {
       if (length == 0) return bytes;
       auto read = std::make_shared<Bytes>(size_t(length));
-      file->Read(*read, offset);
+      stored->Read(*read, offset);
       return read;
     }
   };

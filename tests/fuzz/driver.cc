@@ -146,8 +146,8 @@ int main(int argc, char** argv) {
   using namespace ptq::fuzz;
   spdlog::set_level(spdlog::level::off);
   google::protobuf::SetLogHandler(nullptr);
-  std::signal(SIGALRM, EndSlow);
   const Options options = Parse(argc, argv);
+  if (options.corpus.empty()) std::signal(SIGALRM, EndSlow);  // libFuzzer has a clock of its own
   if (options.target == nullptr) {
     std::cerr << "fuzz TARGET [--seconds N] [--runs N] [--seed N] [--keep FILE] [FILE...]\n"
                  "fuzz TARGET --corpus DIR [libFuzzer's arguments]; targets:";

@@ -16,7 +16,7 @@ namespace {
 /// The shape whose pooling gives `pooled`.
 Shape Unpooled(const WindowAttributes& attributes, const Shape& pooled) {
   const size_t rank = pooled.size() - 2;
-  const auto fits = [rank](const Shape& values, size_t count) {
+  const auto fits = [](const Shape& values, size_t count) {
     return values.empty() || values.size() == count;
   };
   if (attributes.kernel_shape.size() != rank || !fits(attributes.strides, rank) ||
