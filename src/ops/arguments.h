@@ -34,6 +34,17 @@ namespace ptq {
   return values[0];
 }
 
+/// The single element that input `i` holds, as a T. Throws InputError when it holds more or fewer.
+template <class T>
+[[nodiscard]] T ScalarInputOf(const KernelContext& context, size_t i) {
+  const Tensor& tensor = context.input(i);
+  if (tensor.size() != 1) {
+    throw InputError("input " + std::to_string(i) + " must hold one element, it has shape " +
+                     ToString(tensor.shape()));
+  }
+  return tensor.Cast(kDTypeOf<T>).template data<T>()[0];
+}
+
 /// The attribute `name`, a number of heads; 0 for an absent one where that is allowed. Throws
 /// InputError for fewer than `fewest`, and for more than any model has.
 [[nodiscard]] inline int64_t HeadCount(const Node& node, const char* name, int64_t fewest = 1) {

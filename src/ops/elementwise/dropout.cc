@@ -1,4 +1,6 @@
 // Dropout that drops nothing: ai.onnx Dropout outside of training.
+#include "arguments.h"
+
 #include "ptq/ops/kernel.h"
 
 namespace ptq {
@@ -8,9 +10,8 @@ namespace ptq {
 std::unique_ptr<Kernel> MakeDropout(const Node& node) {
   const bool float_mask = node.opset() < 10;
   return MakeKernel([float_mask](KernelContext& context) {
-    const bool training =
-        context.has_input(2) && context.input(2).Cast(DType::kBool).data<bool>()[0];
-    const bool drops = !context.has_input(1) || context.input(1).data<float>()[0] != 0.0f;
+    const bool training = context.has_input(2) && ScalarInputOf<bool>(context, 2);
+    const bool drops = !context.has_input(1) || ScalarInputOf<float>(context, 1) != 0.0f;
     if (training && drops) throw UnsupportedError("Dropout in training mode");
     Tensor data = context.TakeInput(0);
     if (context.wants(1)) {

@@ -1,4 +1,6 @@
 // The choice between branches that have run: ai.onnx If. (Bodies: src/runtime/iterate.cc.)
+#include "arguments.h"
+
 #include "ptq/ops/kernel.h"
 
 namespace ptq {
@@ -7,10 +9,8 @@ namespace ptq {
 /// that ran. Inputs are the condition, the outputs of the then branch, those of the else branch.
 std::unique_ptr<Kernel> MakeIf(const Node&) {
   return MakeKernel([](KernelContext& context) {
-    const Tensor& condition = context.input(0);
-    if (condition.size() != 1) throw InputError("the condition must be one bool");
     const size_t outputs = context.output_count();
-    const size_t first = condition.data<bool>()[0] ? 1 : 1 + outputs;
+    const size_t first = ScalarInputOf<bool>(context, 0) ? 1 : 1 + outputs;
     for (size_t i = 0; i < outputs; ++i) {
       if (context.wants(i)) context.set_output(i, context.TakeInput(first + i));
     }

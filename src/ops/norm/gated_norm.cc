@@ -3,6 +3,7 @@
 #include <cmath>
 #include <vector>
 
+#include "arguments.h"
 #include "array.h"
 #include "norm_rows.h"
 #include "vector_math.h"
@@ -238,7 +239,7 @@ std::unique_ptr<Kernel> MakeGatedAdd(const Node&) { return MakeKernel(RunGatedAd
 /// com.microsoft ScaledSiLU: X, scale? -> silu(scale · X).
 std::unique_ptr<Kernel> MakeScaledSilu(const Node& node) {
   return MakeKernel([alpha = node.Float("alpha", 1.0f)](KernelContext& context) {
-    const float scale = context.has_input(1) ? context.input(1).data<float>()[0] : alpha;
+    const float scale = context.has_input(1) ? ScalarInputOf<float>(context, 1) : alpha;
     Tensor out(DType::kFloat32, context.input(0).shape());
     Row y(out.mutable_data<float>().data(), out.size());
     y = scale * ConstRow(Data(context, 0), out.size());

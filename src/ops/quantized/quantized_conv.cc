@@ -71,8 +71,8 @@ void QLinearConv(KernelContext& context, const WindowAttributes& attributes, int
       (context.has_input(8) && context.input(8).data<int32_t>().size() != channels)) {
     throw InputError("QLinearConv: one scale and one bias for each output channel are needed");
   }
-  const float x_scale = context.input(1).data<float>()[0],
-              y_scale = context.input(6).data<float>()[0];
+  const float x_scale = ScalarInputOf<float>(context, 1);
+  const float y_scale = ScalarInputOf<float>(context, 6);
   const Tensor& zero = context.input(7);
   const auto zero_point = static_cast<float>(UnpackIntegers(zero, 0, 1)[0]);
   const IntegerRange range = RangeOf(zero.dtype());

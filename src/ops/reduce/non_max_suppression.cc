@@ -68,7 +68,7 @@ void Suppress(KernelContext& context, bool centered) {
                      " and scores of shape " + ToString(scores.shape()));
   }
   const auto number = [&](size_t i, float fallback) {
-    return context.has_input(i) ? context.input(i).data<float>()[0] : fallback;
+    return context.has_input(i) ? ScalarInputOf<float>(context, i) : fallback;
   };
   const BoxLimits limits{context.has_input(2) ? ScalarInput(context, 2) : 0, number(3, 0.0f),
                          number(4, -std::numeric_limits<float>::infinity())};

@@ -32,12 +32,6 @@ std::unique_ptr<Kernel> MakeWindow(const Node& node, const Coefficients& a) {
 double MelOf(double frequency) { return 2595 * std::log10(1 + frequency / 700); }
 double FrequencyOf(double mel) { return 700 * (std::pow(10, mel / 2595) - 1); }
 
-float FloatInput(const KernelContext& context, size_t i) {
-  const Tensor& value = context.input(i);
-  if (value.size() != 1) throw InputError("input " + std::to_string(i) + " must be a scalar");
-  return value.data<float>()[0];
-}
-
 /// Triangles that are evenly spaced in mel, as a matrix [spectrogram bins, mel bins].
 Tensor MelMatrix(int64_t mel_bins, int64_t dft_length, int64_t sample_rate, double low,
                  double high) {
@@ -91,7 +85,7 @@ std::unique_ptr<Kernel> MakeMelWeightMatrix(const Node& node) {
   return MakeKernel([dtype](KernelContext& context) {
     const Tensor matrix =
         MelMatrix(ScalarInput(context, 0), ScalarInput(context, 1), ScalarInput(context, 2),
-                  FloatInput(context, 3), FloatInput(context, 4));
+                  ScalarInputOf<float>(context, 3), ScalarInputOf<float>(context, 4));
     context.set_output(0, matrix.Cast(dtype).Widened());
   });
 }

@@ -110,6 +110,10 @@ TEST(Dropout, KeepsEverythingInInference) {
   const auto outputs = OpTest("Dropout").Outputs(2).RunAll({data, Tensor::Scalar(0.9f)});
   ExpectEqual(outputs[0], data);
   ExpectEqual(outputs[1], Bools({2}, {true, true}));
+  const Tensor empty(DType::kFloat32, {2, 0, 4});
+  EXPECT_THROW((void)OpTest("Dropout").Run({data, empty, Tensor::Scalar(true)}), InputError);
+  EXPECT_THROW((void)OpTest("Dropout").Run({data, empty}), InputError);
+  EXPECT_THROW((void)OpTest("Dropout").Run({data, Tensor::Scalar(0.9f), empty}), InputError);
   EXPECT_THROW((void)OpTest("Dropout").Run({data, Tensor::Scalar(0.9f), Tensor::Scalar(true)}),
                UnsupportedError);
 }
