@@ -100,7 +100,11 @@ std::string DumpJson(const nlohmann::ordered_json& json, int indent) {
 
 int64_t CountIn(const nlohmann::ordered_json& object, const std::string& key) {
   constexpr int64_t kMost = int64_t{1} << 47;
-  const auto count = object.at(key).get<int64_t>();
+  const auto& number = object.at(key);
+  if (number.is_number_float() && !(std::abs(number.get<double>()) <= double(kMost))) {
+    throw InputError("'" + key + "' is " + number.dump() + ", which is no count");
+  }
+  const auto count = number.get<int64_t>();
   if (count >= 0 && count <= kMost) return count;
   throw InputError("'" + key + "' is " + std::to_string(count) + ", which is no count");
 }

@@ -40,7 +40,8 @@ def inject(arguments, fault=None, root=None, log=None, threads=1, timeout=300, *
         more["PTQ_FAULT_LOG"] = str(log)
     done = subprocess.run(
         [str(word) for word in [QUANTIZE, "--threads", threads, *arguments]],
-        env={**os.environ, "LD_PRELOAD": str(SHIM), **more},
+        # OpenBLAS's idle threads are started before main, as many as there are processors.
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "LD_PRELOAD": str(SHIM), **more},
         capture_output=True,
         text=True,
         errors="backslashreplace",

@@ -104,8 +104,9 @@ def test_a_small_address_space_ends_it_with_one_line(prepared, limit, row):
         )  # fmt: skip
         what = f"{limit} {mebibytes} MiB: status {done.returncode}: {done.stderr}"
         if done.returncode < 0 or done.returncode == 127:  # not even the libraries had room
-            assert mebibytes <= 300 and not done.stderr.startswith("quantize:"), what
-            break
+            assert mebibytes <= 300 or "OpenBLAS" in done.stderr, what
+            assert not done.stderr.startswith("quantize:"), what
+            continue
         ends.add(done.returncode)
         if done.returncode == 6:
             room = "leaves no room for the 129 MiB of addresses that --threads 1 needs; lower that, or"

@@ -41,7 +41,11 @@ int SearchByCoverage(const Target& target, const std::string& corpus,
   for (const std::string& seed : target.seeds()) {
     std::ofstream(corpus + "/seed-" + std::to_string(number++), std::ios::binary) << seed;
   }
-  arguments.insert(arguments.begin(), {"fuzz", corpus});
+  // To merge, libFuzzer starts its command line once more; words that begin with -- are not its
+  // own.
+  const std::string program = std::filesystem::read_symlink("/proc/self/exe").string();
+  const std::string again = std::string(kAgain) + std::string(target.name) + ":" + corpus;
+  arguments.insert(arguments.begin(), {program, again, corpus});
   std::vector<char*> words;
   for (std::string& argument : arguments) words.push_back(argument.data());
   words.push_back(nullptr);

@@ -14,9 +14,7 @@
 #include <set>
 #include <string>
 
-#ifdef PTQ_LIBFUZZER
 #include "coverage.h"
-#endif
 #include "fuzz.h"
 #include "outcome.h"
 #include "support/temp_directory.h"
@@ -91,6 +89,12 @@ Options Parse(int argc, char** argv) {
       options.keep = argv[++i];
     } else if (word == "--corpus" && i + 1 < argc) {
       options.corpus = argv[++i];
+    } else if (word.starts_with(kAgain)) {
+      const size_t colon = word.find(':');
+      const std::string name = word.substr(kAgain.size(), colon - kAgain.size());
+      const auto found = std::ranges::find(Targets(), name, &Target::name);
+      if (found != Targets().end()) options.target = &*found;
+      options.corpus = word.substr(colon + 1);
     } else if (options.target == nullptr) {
       const auto found = std::ranges::find(Targets(), word, &Target::name);
       if (found != Targets().end()) options.target = &*found;

@@ -43,7 +43,7 @@ Lists ListFiles(const fs::path& staged, size_t models) {
 Lists ListOnce(const fs::path& staged, size_t models) {
   const fs::path file = staged / kListFile;
   if (!fs::exists(file)) {
-    const Lists lists = ListFiles(staged, models);
+    Lists lists = ListFiles(staged, models);
     Json json = Json::array();
     for (const auto& files : lists) json.push_back(ToJson(files));
     WriteFileAtomically(file, DumpJson(json) + "\n");

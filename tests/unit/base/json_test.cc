@@ -86,10 +86,13 @@ TEST(WithJsonOf, NamesTheFile) {
 }
 
 TEST(CountIn, IsAtLeastZeroAndFitsIntoSums) {
-  const nlohmann::ordered_json object = {{"a", 7}, {"b", -1}, {"c", int64_t{1} << 62}, {"d", "x"}};
+  const nlohmann::ordered_json object = {{"a", 7},   {"b", -1},   {"c", int64_t{1} << 62},
+                                         {"d", "x"}, {"f", 1e20}, {"g", 3.0}};
   EXPECT_EQ(CountIn(object, "a"), 7);
   EXPECT_THROW((void)CountIn(object, "b"), InputError);
   EXPECT_THROW((void)CountIn(object, "c"), InputError);
+  EXPECT_THROW((void)CountIn(object, "f"), InputError);
+  EXPECT_EQ(CountIn(object, "g"), 3);
   EXPECT_THROW((void)CountIn(object, "d"), nlohmann::json::exception);
   EXPECT_THROW((void)CountIn(object, "e"), nlohmann::json::exception);
 }
