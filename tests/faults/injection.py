@@ -84,6 +84,22 @@ def renew(prepared, root):
     shutil.copytree(prepared, root)
 
 
+def made_ready(folder, job):
+    """What stands before a job (a function of jobs.py), where it works, and its arguments."""
+    root = folder / "work"
+    arguments = job(root)
+    root.rename(folder / "before")
+    renew(folder / "before", root)
+    return folder / "before", root, arguments
+
+
+def each(count, most):
+    """All numbers to count, or some that are spread over them, with the first and the last."""
+    if count <= most:
+        return list(range(1, count + 1))
+    return sorted({1 + round(i * (count - 1) / (most - 1)) for i in range(most)})
+
+
 def plain(line, root):
     """A message as the table shows it: without what differs from run to run."""
     text = line.removeprefix("quantize: ").removeprefix("error: ").replace(str(root), "…")

@@ -5,7 +5,7 @@ import json
 import signal
 
 import pytest
-from injection import CHANGES, calls, inject, leftovers, plain, renew, tree
+from injection import CHANGES, calls, each, inject, leftovers, made_ready, plain, renew, tree
 from jobs import JOBS
 
 TAKES_SPACE = "create,write,truncate,sync,mkdir"
@@ -33,13 +33,10 @@ def prepared(tmp_path_factory):
 
     def prepare_anew(job):
         folder = tmp_path_factory.mktemp("job")
-        root = folder / "work"
-        arguments = JOBS[job](root)
-        root.rename(folder / "before")
-        renew(folder / "before", root)
+        before, root, arguments = made_ready(folder, JOBS[job])
         found = calls(arguments, root / "place", folder / "log")
         changes = [call for call in found if call[0] in CHANGES]
-        return folder / "before", root, arguments, len(changes), settled(root / "place")
+        return before, root, arguments, len(changes), settled(root / "place")
 
     return prepare
 
@@ -60,13 +57,6 @@ def is_before_or_after(now, before, after):
     return {k: v for k, v in now.items() if v != "folder"} in (
         {k: v for k, v in state.items() if v != "folder"} for state in (before, after)
     )
-
-
-def each(count, most):
-    """All numbers to count, or some that are spread over them, with the first and the last."""
-    if count <= most:
-        return list(range(1, count + 1))
-    return sorted({1 + round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
 def meet(prepared, job, fault, most, row):
@@ -101,7 +91,7 @@ def meet(prepared, job, fault, most, row):
         assert now == complete, what
         assert not leftovers(root / "place"), what
     assert ended & statuses, f"nothing met the fault: {ended}"
-    status = ", ".join(str(each) for each in sorted(FAULTS[fault][1]) if each > 0)
+    status = ", ".join(str(code) for code in sorted(FAULTS[fault][1]) if code > 0)
     row("changes", f"{fault}, at each change of a file", job, status or "by the signal",
         next(iter(lines), ""), "as before, or the whole result" if job != "batch" else
         "whole results only", "goes on or starts again: the same bytes")  # fmt: skip

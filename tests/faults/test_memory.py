@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from injection import inject, leftovers, renew, tree
+from injection import each, inject, leftovers, made_ready, renew, tree
 from jobs import JOBS
 from quantize_cli import QUANTIZE
 
@@ -16,19 +16,12 @@ FAST = 12
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("memory")
-    root = folder / "work"
-    arguments = JOBS["run, nothing there"](root)
-    root.rename(folder / "before")
-    renew(folder / "before", root)
+    before, root, arguments = made_ready(folder, JOBS["run, nothing there"])
     log = folder / "log"
     done = inject(arguments, log=log, PTQ_FAULT_LEAST=LEAST)
     assert done.status == 0, done.stderr
     kinds = [line.split("\t")[0] for line in log.read_text().splitlines()]
-    return folder / "before", root, arguments, kinds, tree(root / "place")
-
-
-def spread(count, most):
-    return sorted({1 + i * (count - 1) // max(most - 1, 1) for i in range(most)}) if count else []
+    return before, root, arguments, kinds, tree(root / "place")
 
 
 WORDS = {
@@ -50,7 +43,7 @@ def meet(prepared, operation, sticky, most, row):
     words = set()
     count = kinds.count(operation)
     assert count > 0
-    for k in spread(count, most):
+    for k in each(count, most):
         renew(before, root)
         done = inject(arguments, fault=f"{operation}:{k}{sticky}:ENOMEM", PTQ_FAULT_LEAST=LEAST,
                       threads=2 if operation == "thread" else 1)  # fmt: skip

@@ -2,7 +2,7 @@
 page of it: status 3, nothing at the destination, and the next run is as if nothing had been."""
 
 import pytest
-from injection import calls, inject, leftovers, plain, renew, tree
+from injection import calls, inject, leftovers, made_ready, plain, renew, tree
 from jobs import JOBS
 
 READS = {
@@ -11,8 +11,6 @@ READS = {
     "map": ("map", "EIO"),
     "page": ("map", "bus"),
 }
-
-
 WORDS = {
     "open": "input/output error on opening",
     "read": "input/output error on reading",
@@ -26,17 +24,14 @@ READ = ["m", "ids.npy"]
 def prepared(tmp_path_factory):
     """A calibrated run, what it reads, and what it makes."""
     folder = tmp_path_factory.mktemp("reads")
-    root = folder / "work"
-    arguments = JOBS["run, nothing there"](root)
-    root.rename(folder / "before")
-    renew(folder / "before", root)
+    before, root, arguments = made_ready(folder, JOBS["run, nothing there"])
     found = calls(arguments, root, folder / "log")
     counts = {
         (kind, part): sum(call[0] == kind and call[1].startswith(f"{root}/{part}") for call in found)
         for kind in ("open", "read", "map")
         for part in READ
     }
-    return folder / "before", root, arguments, counts, tree(root / "place")
+    return before, root, arguments, counts, tree(root / "place")
 
 
 @pytest.mark.parametrize("part", READ)

@@ -21,8 +21,8 @@ void RenameToNew(const std::filesystem::path& from, const std::filesystem::path&
 /// Moves the files `replaced` of `to` into `from`, then those of `from` into `to`, each by a
 /// rename. Models (.onnx) go first and come last, so that none is ever seen beside data of another.
 /// No other file is replaced and no link is followed. When something cannot be moved, everything is
-/// moved back: throws OutputError. Once the moves are on the disk, the
-/// replaced files and `from` itself are removed. One file system holds both.
+/// moved back: throws OutputError. Once the moves are on the disk, the replaced
+/// files and `from` itself are removed. One file system holds both.
 void PlaceFiles(const std::filesystem::path& from, const std::filesystem::path& to,
                 const std::vector<std::filesystem::path>& replaced);
 
